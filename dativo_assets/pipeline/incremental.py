@@ -1,0 +1,189 @@
+"""Append by a cursor field, for readers that leave it to the pipeline.
+
+A row is new when its cursor value is above the last commit's. Rows inside the window [last - lookback, last] are compared
+with what the table already holds, whole row by whole row, so that equal cursor values on both sides of a run are neither
+lost nor doubled.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, Snapshot, ValidationError
+from dativo_plugin_sdk.arrow import type_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_WINDOW_BATCH_ROWS = 16_384
+
+
+class CursorFilter:
+    """One run's view of the cursor; used by all workers."""
+
+    def __init__(self, incremental: Incremental, base: Commit | None, table: Snapshot | None, field: pa.Field) -> None:
+        self.name = field.name
+        self._type = field.type
+        self._null_cursor = incremental.null_cursor
+        self._lock = threading.Lock()
+        self._highest: Any = None
+        self.skipped = 0
+        stored = (base.cursor or {}) if base is not None else {}
+        self._last = self._read(stored)
+        self._low = self._lower(incremental.lookback_s)
+        self._table = table
+        self._seen: Counter[bytes] | None = None
+
+    def _read(self, stored: Mapping[str, Any]) -> Any:
+        import pyarrow as pa
+
+        if "value" not in stored:
+            return None
+        if stored.get("field") != self.name:
+            raise ConfigurationError(
+                f"the table was loaded by cursor field {stored.get('field')!r}, the job now names {self.name!r}",
+                hint="set it back, or run once with --full-refresh",
+            )
+        if stored.get("type") != type_name(self._type):
+            raise ConfigurationError(
+                f"cursor field {self.name!r} was {stored.get('type')} and is now {type_name(self._type)}",
+                hint="declare its type in the contract, or run once with --full-refresh",
+            )
+        value = stored["value"]
+        if pa.types.is_timestamp(self._type):
+            return pa.scalar(value, type=pa.int64()).cast(self._type)
+        if pa.types.is_date(self._type):
+            return pa.scalar(dt.date.fromisoformat(value), type=self._type)
+        return pa.scalar(value, type=pa.string()).cast(self._type)
+
+    def _lower(self, lookback_s: float) -> Any:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self._last is None or not lookback_s:
+            return self._last
+        if pa.types.is_timestamp(self._type):
+            step = pa.scalar(dt.timedelta(seconds=lookback_s), type=pa.duration(self._type.unit))
+        elif pa.types.is_date(self._type):
+            days = dt.timedelta(days=-(-lookback_s // 86_400))
+            return pa.scalar(self._last.as_py() - days, type=self._type)
+        elif pa.types.is_integer(self._type) or pa.types.is_floating(self._type):
+            step = pa.scalar(lookback_s).cast(self._type)
+        else:
+            raise ConfigurationError(
+                f"lookback needs a number, date or timestamp, and {self.name!r} is {type_name(self._type)}",
+                hint="remove lookback, or declare the column's type in the contract",
+            )
+        return pc.subtract(self._last, step)
+
+    def _window(self, names: Sequence[str]) -> Counter[bytes]:
+        """What the table holds in the window, counted by row; read once, when the first such row arrives."""
+        import pyarrow.compute as pc
+        import pyarrow.dataset as ds
+
+        seen: Counter[bytes] = Counter()
+        table = self._table
+        if table is None or table.format != "parquet" or not table.files:
+            return seen
+        rows = ds.dataset(list(table.files), format="parquet")
+        if self.name not in rows.schema.names:
+            return seen
+        common = [name for name in names if name in rows.schema.names]
+        condition = pc.field(self.name) >= self._low
+        batches = rows.to_batches(columns=common, filter=condition, batch_size=_WINDOW_BATCH_ROWS, use_threads=False)
+        for batch in batches:
+            seen.update(_row_keys(batch, common))
+        return seen
+
+    def new_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows above the lower bound, before the contract; what is surely old is dropped.
+
+        Raises: ValidationError: for a null cursor, unless the job says what to do with one.
+        """
+        import pyarrow.compute as pc
+
+        column = batch.column(self.name)
+        if column.null_count and self._null_cursor != "include":
+            row = pc.index(pc.is_null(column), True).as_py()
+            raise ValidationError(
+                f"cursor field {self.name!r} is null",
+                details={"column": self.name, "row_in_batch": row, "nulls": column.null_count},
+                hint="set source.incremental.null_cursor: include to load such rows every time, or mend the source",
+            )
+        if self._low is None or not column.type.equals(self._type):
+            return batch
+        keep = pc.greater_equal(column, self._low)
+        if column.null_count:
+            keep = pc.fill_null(keep, True)
+        kept = batch.filter(keep)
+        with self._lock:
+            self.skipped += batch.num_rows - kept.num_rows
+        return kept
+
+    def unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows that the table does not hold yet, after the contract; notes the highest cursor value."""
+        import pyarrow.compute as pc
+
+        column = batch.column(self.name)
+        if self._low is not None:
+            batch, column = self._drop_seen(batch, pc.less_equal(column, self._last))
+        if batch.num_rows > column.null_count:
+            highest = pc.max(column)
+            with self._lock:
+                if self._highest is None or pc.greater(highest, self._highest).as_py():
+                    self._highest = highest
+        return batch
+
+    def _drop_seen(self, batch: pa.RecordBatch, old: pa.Array) -> tuple[pa.RecordBatch, pa.Array]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        positions = pc.indices_nonzero(pc.fill_null(old, True))
+        if len(positions) == 0:
+            return batch, batch.column(self.name)
+        window = batch.take(positions)
+        keep = [True] * batch.num_rows
+        with self._lock:
+            if self._seen is None:
+                self._seen = self._window(window.schema.names)
+            keys = _row_keys(window, window.schema.names)
+            for position, key in zip(positions.to_pylist(), keys, strict=True):
+                if self._seen[key] > 0:
+                    self._seen[key] -= 1
+                    self.skipped += 1
+                    keep[position] = False
+        kept = batch.filter(pa.array(keep))
+        return kept, kept.column(self.name)
+
+    def cursor(self, partial: Mapping[str, Any] | None, strategy: str) -> dict[str, Any]:
+        """The cursor to commit."""
+        import pyarrow as pa
+
+        value = self._highest
+        if value is None or (self._last is not None and value.as_py() < self._last.as_py()):
+            value = self._last
+        out: dict[str, Any] = {**(partial or {}), "strategy": strategy}
+        if value is None:
+            return out
+        if pa.types.is_timestamp(self._type):
+            stored: Any = value.cast(pa.int64()).as_py()
+        elif pa.types.is_date(self._type):
+            stored = value.as_py().isoformat()
+        else:
+            stored = str(value.cast(pa.string()).as_py())
+        return {**out, "field": self.name, "type": type_name(self._type), "value": stored, "text": str(value)}
+
+
+def _row_keys(batch: pa.RecordBatch, names: Sequence[str]) -> list[bytes]:
+    """A 16-byte digest of each row, the same for equal values whatever the layout of the batch."""
+    columns = [batch.column(name).to_pylist() for name in sorted(names)]
+    return [
+        hashlib.blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        for row in zip(*columns, strict=True)
+    ]
+

@@ -1,0 +1,225 @@
+"""One worker's work: for each batch of a split read, filter, check, write. No worker knows of another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dativo_plugin_sdk import BaseReader, BaseWriter, Committable, SchemaMismatchError, Split, SplitWriter, WriteTask
+from dativo_plugin_sdk.arrow import iterate, type_name, unify
+from dativo_plugin_sdk.rows import Rows
+
+from dativo_assets.contract import Checker
+from dativo_assets.errors import to_dativo_error
+
+from .incremental import CursorFilter
+from .metrics import timed
+from .result import StageMetrics
+from .settings import CancelToken
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MAX_BATCH_ROWS = 1 << 20
+
+
+@dataclass
+class Shared:
+    """What all workers of one attempt use. The first batch of all settles the schema, and what depends on it."""
+
+    job: str
+    reader: BaseReader
+    writer: BaseWriter
+    cancel: CancelToken
+    batch_bytes: int
+    declared: Any
+    widen: dict[str, str]
+    settle: Any
+    """schema of the input -> Settled; called once."""
+    input_schema: pa.Schema | None = None
+    settled: Settled | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def settled_for(self, schema: pa.Schema) -> Settled:
+        """Raises: SchemaMismatchError: when another split settled on a schema that this one does not have."""
+        with self.lock:
+            if self.settled is None:
+                self.settled = self.settle(schema)
+                self.input_schema = schema
+            elif self.input_schema is not schema and not schema.equals(self.input_schema):
+                raise _mismatch(self.input_schema, schema)
+            return self.settled
+
+
+def _mismatch(known: Any, found: Any) -> SchemaMismatchError:
+    types = {field.name: field.type for field in known}
+    for field_ in (*found, *known):
+        left = types.get(field_.name)
+        right = found.field(field_.name).type if field_.name in found.names else None
+        if left is None or right is None or not left.equals(right):
+            wider = unify(left, right) if left is not None and right is not None else left or right
+            text = f"column {field_.name!r} is {left or 'absent'} in one split and {right or 'absent'} in another"
+            return SchemaMismatchError(text, column=field_.name, widen_to=type_name(wider))
+    return SchemaMismatchError("two splits have their columns in different order", column=found.names[0])
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What follows from the input's schema. output_schema: of rows written."""
+
+    output_schema: pa.Schema
+    checker: Checker | None
+    cursor: CursorFilter | None
+
+
+@dataclass
+class Worker:
+    """A thread's state; `beat` and `stage` are watched by the main thread."""
+
+    index: int
+    shared: Shared
+    stages: dict[str, StageMetrics] = field(
+        default_factory=lambda: {name: StageMetrics() for name in ("read", "contract", "write")}
+    )
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_rejected: int = 0
+    splits_done: int = 0
+    bytes_done: int = 0
+    beat: float = field(default_factory=time.monotonic)
+    stage: str = "read"
+    split: str = ""
+    row: int = 0
+    committables: list[Committable] = field(default_factory=list)
+    _data: SplitWriter | None = None
+    _rejects: SplitWriter | None = None
+
+    def move(self, split: Split) -> None:
+        """Read one split to its end through the contract into this worker's writer.
+
+        Raises: DativoError: whatever happened, naming job, stage, split, row and plugin.
+        """
+        self.split, self.row = split.id, 0
+        try:
+            for batch in self._read(split):
+                for part in self._sliced(batch):
+                    self._one(part, split)
+            self.splits_done += 1
+            self.bytes_done += split.bytes or 0
+        except (Exception, SystemExit) as error:
+            raise self._located(error) from error
+
+    def write_empty(self) -> None:
+        """Leave a file without rows, so that a table of none still has its columns."""
+        settled = self.shared.settled
+        if settled is not None and self._data is None:
+            self._data = self.shared.writer.writer(WriteTask(self.index, "data", settled.output_schema))
+            self._data.write(settled.output_schema.empty_table().to_batches()[0])
+
+    def finish(self) -> None:
+        """Close this worker's files. Raises: DativoError."""
+        self._enter("write")
+        try:
+            with timed(self.stages["write"]):
+                for writer in (self._data, self._rejects):
+                    if writer is not None:
+                        self.committables.extend(writer.finish())
+        except (Exception, SystemExit) as error:
+            raise self._located(error) from error
+
+    def abort(self) -> None:
+        for writer in (self._data, self._rejects):
+            if writer is not None:
+                writer.abort()
+
+    def cancel(self) -> None:
+        for writer in (self._data, self._rejects):
+            if writer is not None:
+                writer.cancel()
+
+    def _enter(self, stage: str) -> None:
+        self.stage, self.beat = stage, time.monotonic()
+        self.shared.cancel.check()
+
+    def _located(self, error: BaseException) -> BaseException:
+        plugin = {"read": self.shared.reader, "write": self.shared.writer}.get(self.stage)
+        name = None
+        if isinstance(plugin, BaseReader):
+            name = plugin.source_config.reader
+        elif isinstance(plugin, BaseWriter):
+            name = plugin.target_config.writer
+        found = to_dativo_error(error, job=self.shared.job, stage=self.stage, plugin=name, split=self.split or None)
+        return found.at(row=self.row + 1 if self.stage != "write" else None)
+
+    def _read(self, split: Split) -> Iterator[pa.RecordBatch]:
+        shared, stage = self.shared, self.stages["read"]
+        with shared.lock:
+            rows = Rows(shared.declared, shared.widen, shared.input_schema)
+        self._enter("read")
+        with timed(stage):
+            items = iterate(shared.reader.read(split))
+        batches = (batch for item in items for batch in rows.convert(item))
+        while True:
+            self._enter("read")
+            with timed(stage):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            stage.batches += 1
+            stage.rows += batch.num_rows
+            stage.bytes += batch.nbytes
+            yield batch
+
+    def _sliced(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Parts that fit the budget; an empty batch passes, for its schema."""
+        size = batch.nbytes
+        parts = max(1, -(-size // self.shared.batch_bytes), -(-batch.num_rows // _MAX_BATCH_ROWS))
+        step = max(1, -(-batch.num_rows // parts))
+        for start in range(0, max(batch.num_rows, 1), step):
+            yield batch if parts == 1 else batch.slice(start, step)
+
+    def _one(self, batch: pa.RecordBatch, split: Split) -> None:
+        settled = self.shared.settled_for(batch.schema)
+        first_row = self.row
+        self.row += batch.num_rows
+        if settled.cursor is not None:
+            batch = settled.cursor.new_rows(batch)
+        read = batch.num_rows
+        rejected = None
+        if settled.checker is not None:
+            self._enter("contract")
+            contract = self.stages["contract"]
+            with timed(contract):
+                checked = settled.checker.check(batch, split.id, first_row)
+            contract.batches += 1
+            contract.rows += read
+            batch, rejected = checked.good, checked.rejected
+        if settled.cursor is not None:
+            before = batch.num_rows
+            batch = settled.cursor.unseen(batch)
+            read -= before - batch.num_rows
+        self._write(settled, batch, rejected)
+        self.rows_read += read
+        self.rows_written += batch.num_rows
+        self.rows_rejected += 0 if rejected is None else rejected.num_rows
+
+    def _write(self, settled: Settled, batch: pa.RecordBatch, rejected: pa.RecordBatch | None) -> None:
+        self._enter("write")
+        stage = self.stages["write"]
+        with timed(stage):
+            if batch.num_rows:
+                if self._data is None:
+                    self._data = self.shared.writer.writer(WriteTask(self.index, "data", settled.output_schema))
+                self._data.write(batch)
+            if rejected is not None and rejected.num_rows:
+                if self._rejects is None:
+                    assert settled.checker is not None
+                    schema = settled.checker.quarantine_schema
+                    self._rejects = self.shared.writer.writer(WriteTask(self.index, "quarantine", schema))
+                self._rejects.write(rejected)
+        stage.batches += 1
+        stage.rows += batch.num_rows
+        stage.bytes += batch.nbytes

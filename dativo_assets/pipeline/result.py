@@ -1,0 +1,110 @@
+"""What a run tells: counts, times a stage, checks, the commit. JSON for the CLI, metadata for Dagster."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from dativo_plugin_sdk import Commit, DativoError
+
+Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
+
+
+@dataclass
+class StageMetrics:
+    """One stage's totals over all workers. seconds: busy; waits_s: blocked on another stage. bytes: in Arrow memory."""
+
+    plugin: str = ""
+    seconds: float = 0.0
+    waits_s: float = 0.0
+    rows: int = 0
+    bytes: int = 0
+    batches: int = 0
+
+    def add(self, other: StageMetrics) -> None:
+        self.seconds += other.seconds
+        self.waits_s += other.waits_s
+        self.rows += other.rows
+        self.bytes += other.bytes
+        self.batches += other.batches
+
+    @property
+    def rows_per_s(self) -> float:
+        return self.rows / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class CheckOutcome:
+    """One contract rule over one run. sample: up to 5 violating rows, personal data masked."""
+
+    name: str
+    description: str
+    severity: Literal["error", "warn"]
+    passed: bool
+    checked: int
+    violations: int
+    columns: tuple[str, ...] = ()
+    sample: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass
+class RunResult:
+    """The outcome of one run of one job."""
+
+    job: str
+    run_id: str
+    status: Status = "succeeded"
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_rejected: int = 0
+    rows_skipped: int = 0
+    bytes_read: int = 0
+    bytes_written: int = 0
+    seconds: float = 0.0
+    peak_rss_bytes: int = 0
+    attempts: int = 1
+    stages: dict[str, StageMetrics] = field(default_factory=dict)
+    checks: tuple[CheckOutcome, ...] = ()
+    notes: tuple[str, ...] = ()
+    schema_text: dict[str, str] = field(default_factory=dict)
+    schema_changes: tuple[str, ...] = ()
+    commit: Commit | None = None
+    table_rows: int | None = None
+    table_bytes: int | None = None
+    files: tuple[str, ...] = ()
+    error: DativoError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.status in ("succeeded", "unchanged")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values. bytes are bytes, seconds seconds; files are absolute paths of this run's commit."""
+        commit = self.commit
+        return {
+            "job": self.job,
+            "status": self.status,
+            "run_id": self.run_id,
+            "rows_read": self.rows_read,
+            "rows_written": self.rows_written,
+            "rows_rejected": self.rows_rejected,
+            "rows_skipped": self.rows_skipped,
+            "bytes_read": self.bytes_read,
+            "bytes_written": self.bytes_written,
+            "seconds": round(self.seconds, 4),
+            "peak_rss_bytes": self.peak_rss_bytes,
+            "attempts": self.attempts,
+            "seq": commit.seq if commit else None,
+            "cursor": commit.cursor if commit else None,
+            "files": list(self.files),
+            "quarantine": list(commit.quarantine) if commit else [],
+            "commit": {"seq": commit.seq, "run_id": commit.run_id, "committed_at": commit.committed_at}
+            if commit
+            else None,
+            "schema": self.schema_text,
+            "schema_changes": list(self.schema_changes),
+            "checks": [asdict(check) for check in self.checks],
+            "stages": {name: {**asdict(stage), "rows_per_s": stage.rows_per_s} for name, stage in self.stages.items()},
+            "notes": list(self.notes),
+            "error": self.error.to_dict() if self.error else None,
+        }

@@ -1,0 +1,377 @@
+"""run(plan) -> RunResult: plan the read, move the splits, commit, report."""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dativo_plugin_sdk import (
+    BaseReader,
+    BaseWriter,
+    CancelledError,
+    Commit,
+    Committable,
+    DativoError,
+    RateLimitError,
+    ReadPlan,
+    ReadRequest,
+    SchemaMismatchError,
+    Snapshot,
+    ValidationError,
+    WriteRequest,
+)
+from dativo_plugin_sdk.arrow import as_schema, schema_text
+
+from dativo_assets.contract import Checker
+from dativo_assets.errors import to_dativo_error
+from dativo_assets.plan import JobPlan
+from dativo_assets.state import commit_once, new_record, schema_hash
+
+from .evolve import schema_changes
+from .executor import ThreadExecutor
+from .incremental import CursorFilter
+from .logs import logger
+from .metrics import peak_rss_bytes, timed
+from .move import Settled, Shared, Worker
+from .result import CheckOutcome, RunResult, StageMetrics
+from .settings import Progress, RunSettings
+
+_MAX_RESTARTS = 200
+_BATCH_BYTES = (256 << 10, 8 << 20)
+
+
+def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None = None) -> RunResult:
+    """Run one job once. Errors of the job are in the result; only an interrupt of the caller's thread is raised.
+
+    run_id: give the same one again to retry a run whose outcome is unknown; it never commits twice.
+    """
+    settings = settings or RunSettings()
+    result = RunResult(job=plan.job.name, run_id=run_id or uuid.uuid4().hex)
+    start = time.perf_counter()
+    retry = plan.job.retry
+    attempts = max(1, retry.max_attempts) if settings.retries else 1
+    for attempt in range(1, attempts + 1):
+        result.attempts = attempt
+        try:
+            _Run(plan, settings, result).execute()
+            result.error = None
+            break
+        except Exception as error:
+            found = plan.redacted(to_dativo_error(error, job=plan.job.name))
+            result.error = found
+            result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
+            if not found.retryable or attempt == attempts or settings.cancel.cancelled:
+                break
+            delay = _delay(retry.delay_s(attempt), found)
+            logger.warning("attempt failed", job=plan.job.name, attempt=attempt, retry_in_s=delay, error=str(found))
+            settings.cancel.wait(delay)
+    result.seconds = time.perf_counter() - start
+    result.peak_rss_bytes = peak_rss_bytes()
+    logger.info("run ended", **_summary(result))
+    return result
+
+
+def _delay(delay_s: float, error: DativoError) -> float:
+    asked = error.details.get("retry_after_s") if isinstance(error, RateLimitError) else None
+    jittered = delay_s * (0.5 + random.random() / 2)  # noqa: S311 - spreads retries, no secret
+    return max(jittered, float(asked)) if asked is not None else jittered
+
+
+def _summary(result: RunResult) -> dict[str, Any]:
+    keys = ("job", "run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
+    out = {key: getattr(result, key) for key in keys}
+    return {**out, "error": str(result.error)} if result.error else out
+
+
+@dataclass
+class _Run:
+    """One attempt."""
+
+    plan: JobPlan
+    settings: RunSettings
+    result: RunResult
+    reader: BaseReader = field(init=False)
+    writer: BaseWriter = field(init=False)
+    base: Commit | None = None
+    mode: str = "append"
+    notes: list[str] = field(default_factory=list)
+    checker: Checker | None = None
+    cursor: CursorFilter | None = None
+
+    def execute(self) -> None:
+        """The four steps."""
+        self.writer = self.plan.open_writer(self.settings.environment)
+        try:
+            self.base = self.writer.last_commit()
+            self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
+            if self.base is not None and self.base.run_id == self.result.run_id:
+                return self._report(self.base)
+            widen: dict[str, str] = {}
+            for _ in range(_MAX_RESTARTS):
+                try:
+                    read = self._plan_read(widen)
+                    if read.unchanged or (not read.splits and self.base is not None and read.cursor is None):
+                        return self._unchanged()
+                    workers = self._move(read, widen)
+                    break
+                except SchemaMismatchError as error:
+                    self._restart(error, widen)
+            else:
+                raise ValidationError("columns change type without end", hint="declare their types in a contract")
+            self._report(self._commit(read, workers))
+        finally:
+            self.writer.close()
+
+    # -- plan the read ---------------------------------------------------------------------------------------------
+
+    def _plan_read(self, widen: dict[str, str]) -> ReadPlan:
+        self._tell("plan")
+        self.settings.cancel.check()
+        self.notes = []
+        self.reader = self.plan.open_reader(self.settings.environment)
+        base = self.base if self.mode != "overwrite" or self._incremental_overwrite() else None
+        stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.reference))
+        with timed(stage):
+            try:
+                read = self.reader.plan(
+                    ReadRequest(
+                        columns=None,
+                        schema=self._wanted_schema(),
+                        widen=dict(widen),
+                        cursor=None if self.settings.full_refresh or base is None else base.cursor,
+                        parallelism=self.settings.workers,
+                        memory_bytes=self.settings.memory_bytes,
+                        batch_bytes=self._batch_bytes(),
+                    )
+                )
+            except (Exception, SystemExit) as error:
+                found = to_dativo_error(
+                    error, job=self.plan.job.name, stage="plan", plugin=self.plan.reader.reference
+                )
+                raise found from error
+        self.notes.extend(read.notes)
+        return read
+
+    def _incremental_overwrite(self) -> bool:
+        incremental = self.plan.job.source.incremental
+        return not self.settings.full_refresh and incremental is not None and incremental.strategy != "full_refresh"
+
+    def _batch_bytes(self) -> int:
+        low, high = _BATCH_BYTES
+        return max(low, min(high, self.settings.memory_bytes // (8 * max(1, self.settings.workers))))
+
+    def _wanted_schema(self) -> Any:
+        """What text should be parsed to: the contract's columns, else the table's as committed."""
+        if self.plan.contract is not None:
+            return self.plan.contract.schema()
+        if self.base is not None and self.mode == "append":
+            return _schema_of(self.base.schema_text)
+        return None
+
+    # -- move the splits -------------------------------------------------------------------------------------------
+
+    def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
+        job = self.plan.job
+        self.writer.open(
+            WriteRequest(
+                job=job.name,
+                run_id=self.result.run_id,
+                base_seq=0 if self.base is None else self.base.seq,
+                mode=self.mode,  # type: ignore[arg-type]
+                keys=job.target.keys,
+                partition_by=job.target.partition_by,
+                parallelism=self.settings.workers,
+                memory_bytes=self.settings.memory_bytes,
+            )
+        )
+        shared = Shared(
+            job=job.name,
+            reader=self.reader,
+            writer=self.writer,
+            cancel=self.settings.cancel,
+            batch_bytes=self._batch_bytes(),
+            declared=self._wanted_schema(),
+            widen=widen,
+            settle=lambda schema: self._settle(schema, read),
+            input_schema=None if read.schema is None else as_schema(read.schema),
+        )
+        executor = ThreadExecutor(shared, self.settings, job.timeout_s)
+        try:
+            if shared.input_schema is not None:
+                shared.settled_for(shared.input_schema)
+            workers = executor.run(read.splits) if read.splits else [Worker(0, shared)]
+            if self.checker is not None:
+                self.checker.finish()
+            if self.writer.writes_empty and self._is_first() and not any(worker.rows_written for worker in workers):
+                workers[0].write_empty()
+                workers[0].finish()
+        except BaseException:
+            self._checks()
+            self.writer.abort()
+            raise
+        finally:
+            self.reader.close()
+            self._stages(executor.workers)
+        return workers
+
+    def _is_first(self) -> bool:
+        return self.base is None or self.mode == "overwrite"
+
+    def _settle(self, schema: Any, read: ReadPlan) -> Settled:
+        job = self.plan.job
+        output = schema
+        self.checker = None
+        if self.plan.contract is not None:
+            self.checker = Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
+            output = self.checker.output_schema
+        if self.base is not None and self.mode == "append":
+            self.result.schema_changes = schema_changes(self.base.schema_text, schema_text(output), job.evolve)
+        self.result.schema_text = schema_text(output)
+        self.cursor = self._cursor_filter(output, read)
+        return Settled(output, self.checker, self.cursor)
+
+    def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
+        incremental = self.plan.job.source.incremental
+        if incremental is None or incremental.cursor_field is None or "cursor" in read.applied:
+            return None
+        if incremental.strategy not in ("append", "updated_at"):
+            return None
+        name = incremental.cursor_field
+        if name not in output.names:
+            raise ValidationError(
+                f"cursor_field {name!r} is not a column of the data", hint=f"columns are: {', '.join(output.names)}"
+            )
+        base = None if self.settings.full_refresh else self.base
+        table: Snapshot | None = self.writer.snapshot() if base is not None else None
+        return CursorFilter(incremental.to_sdk(), base, table, output.field(name))
+
+    def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
+        """Start over with a wider column: nothing was committed, so nothing is lost."""
+        if not error.column or widen.get(error.column) == error.widen_to:
+            raise error
+        widen[error.column] = error.widen_to
+        self.writer.abort()
+        logger.info("column widened", job=self.plan.job.name, column=error.column, to=error.widen_to)
+
+    def _unchanged(self) -> None:
+        self.reader.close()
+        self.result.status = "unchanged"
+        self.result.notes = (*self.notes, "nothing is new since the last commit")
+        self.result.commit = self.base
+        self._table()
+
+    # -- commit ----------------------------------------------------------------------------------------------------
+
+    def _commit(self, read: ReadPlan, workers: list[Worker]) -> Commit:
+        self._tell("commit")
+        result, job = self.result, self.plan.job
+        committables: list[Committable] = [item for worker in workers for item in worker.committables]
+        result.rows_read = sum(worker.rows_read for worker in workers)
+        result.rows_written = sum(item.rows for item in committables if item.kind == "data")
+        result.rows_rejected = sum(item.rows for item in committables if item.kind == "quarantine")
+        result.rows_skipped = 0 if self.cursor is None else self.cursor.skipped
+        arrow_bytes = sum(worker.stages["read"].bytes for worker in workers)
+        split_bytes = sum(split.bytes or 0 for split in read.splits)
+        result.bytes_read = split_bytes or arrow_bytes
+        result.bytes_written = sum(item.bytes for item in committables if item.kind == "data")
+        incremental = job.source.incremental
+        cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
+        if self.cursor is not None and incremental is not None:
+            cursor = self.cursor.cursor(read.cursor, incremental.strategy)
+        record = new_record(
+            self.base,
+            job=job.name,
+            run_id=result.run_id,
+            mode=self.mode,
+            cursor=cursor,
+            schema_text=result.schema_text,
+            schema_hash=schema_hash(result.schema_text),
+            rows_read=result.rows_read,
+            rows_written=result.rows_written,
+            rows_rejected=result.rows_rejected,
+            bytes_written=result.bytes_written,
+            plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
+            details=self._details(),
+        )
+        stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.reference))
+        self.settings.cancel.check()
+        try:
+            with timed(stage):
+                return commit_once(self.writer, committables, record)
+        except BaseException:
+            self.writer.abort()
+            raise
+
+    def _details(self) -> dict[str, Any]:
+        details: dict[str, Any] = {}
+        if self.plan.contract is not None:
+            details["contract"] = f"{self.plan.contract.name} {self.plan.contract.version}"
+        if self.result.schema_changes:
+            details["schema_changes"] = list(self.result.schema_changes)
+        return details
+
+    # -- report ----------------------------------------------------------------------------------------------------
+
+    def _report(self, commit: Commit) -> None:
+        result = self.result
+        result.status = "succeeded"
+        result.commit = commit
+        result.notes = tuple(self.notes)
+        result.rows_read, result.rows_written = commit.rows_read, commit.rows_written
+        result.rows_rejected, result.bytes_written = commit.rows_rejected, commit.bytes_written or result.bytes_written
+        result.schema_text = commit.schema_text
+        self._checks()
+        self._table()
+
+    def _table(self) -> None:
+        table = self.writer.snapshot()
+        commit = self.result.commit
+        if table is None or commit is None:
+            return
+        self.result.table_rows, self.result.table_bytes = table.rows, table.bytes
+        self.result.schema_text = self.result.schema_text or dict(table.schema_text)
+        if self.result.status == "succeeded":
+            self.result.files = tuple(name for name in table.files if name.endswith(commit.files))
+
+    def _checks(self) -> None:
+        if self.checker is None:
+            return
+        self.result.checks = tuple(
+            CheckOutcome(
+                name=outcome.rule.name,
+                description=outcome.rule.description,
+                severity=outcome.rule.severity,
+                passed=outcome.passed,
+                checked=outcome.checked,
+                violations=outcome.violations,
+                columns=tuple(outcome.rule.columns),
+                sample=tuple(outcome.sample),
+            )
+            for outcome in self.checker.results()
+        )
+
+    def _stages(self, workers: list[Worker]) -> None:
+        names = {"read": self.plan.reader.reference, "write": self.plan.writer.reference, "contract": ""}
+        for name, plugin in names.items():
+            total = StageMetrics(plugin)
+            for worker in workers:
+                total.add(worker.stages[name])
+            if name != "contract" or self.plan.contract is not None:
+                self.result.stages[name] = total
+
+    def _tell(self, stage: str) -> None:
+        callback: Callable[[Progress], None] | None = self.settings.on_progress
+        if callback is not None:
+            callback(replace(Progress(self.plan.job.name, stage)))
+
+
+def _schema_of(text: dict[str, str]) -> Any:
+    import pyarrow as pa
+
+    from dativo_plugin_sdk.arrow import parse_type
+
+    return pa.schema([(name, parse_type(type_text)) for name, type_text in text.items()])

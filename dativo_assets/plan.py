@@ -1,0 +1,236 @@
+"""bind(job, project, registry) -> JobPlan: the only place where configuration and plugins meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    BaseReader,
+    BaseWriter,
+    ConfigurationError,
+    DativoError,
+    SourceConfig,
+    TargetConfig,
+    Upstream,
+)
+
+from dativo_assets.config import JobConfig, Project, Redactor, resolve
+from dativo_assets.contract import Contract, load_contract
+from dativo_assets.errors import to_dativo_error
+from dativo_assets.registry import PluginRef, Registry
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """A job with everything it names found. Secrets are not resolved in it: that happens when a run opens its plugins.
+
+    upstream: the jobs whose tables a derived job may read.
+    """
+
+    job: JobConfig
+    root: Path
+    reader: PluginRef
+    writer: PluginRef
+    contract: Contract | None
+    upstream: tuple[UpstreamTarget, ...] = ()
+    connections: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    redactor: Redactor = field(default_factory=Redactor, compare=False, repr=False)
+
+    def source_config(self, environment: Mapping[str, str]) -> SourceConfig:
+        """What the reader is given, secrets resolved.
+
+        Raises: ConfigurationError: for an unset variable.
+        """
+        source = self.job.source
+        return SourceConfig(
+            job=self.job.name,
+            reader=source.reader,
+            root=str(self.root),
+            files=self._resolved(source.files, environment),
+            tables=source.tables,
+            objects=source.objects,
+            query=_query(source.query, self.root),
+            connection=self._connection(source.connection, environment),
+            credentials=self._resolved(source.credentials, environment),
+            options=self._resolved(source.options, environment),
+            incremental=source.incremental.to_sdk() if source.incremental is not None else None,
+            upstream={target.name: target.snapshot(environment) for target in self.upstream},
+        )
+
+    def target_config(self, environment: Mapping[str, str]) -> TargetConfig:
+        """What the writer is given, secrets resolved."""
+        target = self.job.target
+        return TargetConfig(
+            job=self.job.name,
+            writer=target.writer,
+            root=str(self.root),
+            path=self._resolved(target.path, environment),
+            table=target.table,
+            catalog=target.catalog,
+            mode=target.mode,
+            keys=target.keys,
+            partition_by=target.partition_by,
+            connection=self._connection(target.connection, environment),
+            credentials=self._resolved(target.credentials, environment),
+            options=self._resolved(target.options, environment),
+        )
+
+    def open_reader(self, environment: Mapping[str, str]) -> BaseReader:
+        """A reader for one run.
+
+        Raises: ConfigurationError: for options that the plugin refuses, at their line. PluginError: when it can't load.
+        """
+        factory = self.reader.load().factory
+        reader = self._construct("source", self.reader, lambda: factory(self.source_config(environment)))
+        assert isinstance(reader, BaseReader)
+        return reader
+
+    def open_writer(self, environment: Mapping[str, str]) -> BaseWriter:
+        """A writer for one run; errors as `open_reader`, and for a mode or a policy that the writer can't do."""
+        factory = self.writer.load().factory
+        columns = () if self.contract is None else tuple(column.to_dict() for column in self.contract.columns)
+        asset = AssetDefinition(name=self.job.name, version=str(self.job.version), columns=columns)
+        writer = self._construct("target", self.writer, lambda: factory(asset, self.target_config(environment)))
+        assert isinstance(writer, BaseWriter)
+        mode = self.job.target.mode
+        if mode not in writer.modes:
+            raise self._refused(
+                f"writer {self.writer.reference} can't {mode}", ("target", "mode"), f"use {' or '.join(sorted(writer.modes))}"
+            )
+        if self.job.on_violation == "quarantine" and not writer.quarantines:
+            raise self._refused(
+                f"writer {self.writer.reference} can't quarantine rows", ("on_violation",), "use fail or warn"
+            )
+        return writer
+
+    def redacted(self, error: DativoError) -> DativoError:
+        """The same error with every secret this plan resolved masked in its texts."""
+        error.message = self.redactor.redact(error.message)
+        error.args = (error.message,)
+        if error.hint is not None:
+            error.hint = self.redactor.redact(error.hint)
+        for key, value in error.details.items():
+            if isinstance(value, str):
+                error.details[key] = self.redactor.redact(value)
+        return error
+
+    def _construct(self, side: str, ref: PluginRef, make: Any) -> object:
+        try:
+            found: object = make()
+        except pydantic.ValidationError as error:
+            raise self._options_error(side, ref, error) from error
+        except (Exception, SystemExit) as error:
+            raise to_dativo_error(error, job=self.job.name, stage="bind", plugin=ref.reference) from error
+        return found
+
+    def _options_error(self, side: str, ref: PluginRef, error: pydantic.ValidationError) -> ConfigurationError:
+        first = error.errors(include_url=False, include_input=False)[0]
+        path = tuple(str(part) for part in first["loc"])
+        known = sorted(getattr(ref.load().options, "model_fields", {}))
+        what = f"option `{'.'.join(path)}` of {ref.reference}" if path else f"options of {ref.reference}"
+        if first["type"] == "extra_forbidden":
+            return self._refused(f"{what} is not known", (side, "options", *path), f"options are: {', '.join(known)}")
+        return self._refused(f"{what}: {first['msg']}", (side, "options", *path), None)
+
+    def _refused(self, message: str, path: tuple[str, ...], hint: str | None) -> ConfigurationError:
+        error = ConfigurationError(message, hint=hint)
+        error.at(job=self.job.name, **self.job.location(*path).details())
+        return error
+
+    def _connection(self, connection: Any, environment: Mapping[str, str]) -> dict[str, Any]:
+        if isinstance(connection, str):
+            connection = self.connections[connection]
+        resolved = self._resolved(connection or {}, environment)
+        return dict(resolved)
+
+    def _resolved(self, value: Any, environment: Mapping[str, str]) -> Any:
+        return resolve(value, environment, self.redactor)
+
+
+@dataclass(frozen=True)
+class UpstreamTarget:
+    """The target of an upstream job."""
+
+    name: str
+    plan: JobPlan
+
+    def snapshot(self, environment: Mapping[str, str]) -> Upstream:
+        """Its committed files.
+
+        Raises: ConfigurationError: when nothing is committed yet, or its writer has no files to read.
+        """
+        writer = self.plan.open_writer(environment)
+        try:
+            table = writer.snapshot()
+        finally:
+            writer.close()
+        if table is None:
+            raise ConfigurationError(
+                f"upstream {self.name} holds no commit yet", hint=f"run it first: dativo run {self.name}"
+            )
+        return Upstream(
+            name=self.name, format=table.format, files=table.files, seq=table.seq, schema_text=dict(table.schema_text)
+        )
+
+
+def _query(query: str | None, root: Path) -> str | None:
+    if query is None or not query.endswith(".sql") or any(character.isspace() for character in query):
+        return query
+    path = root / query
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"query file {query} can't be read: {error.strerror}", hint="see source.query") from error
+
+
+def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> JobPlan:
+    """Find everything a job names, importing no plugin.
+
+    Raises: ConfigurationError: at the line of what is not there.
+    """
+    registry = registry or Registry(project.root)
+    upstream = tuple(
+        UpstreamTarget(name, bind(project.jobs[name], project, registry))
+        for name in _upstream_names(job)
+        if name in project.jobs
+    )
+    return JobPlan(
+        job=job,
+        root=project.root,
+        reader=_resolve(job, registry, "source", "reader"),
+        writer=_resolve(job, registry, "target", "writer"),
+        contract=load_contract(job, project.root),
+        upstream=upstream,
+        connections=_connections(job, project),
+    )
+
+
+def _upstream_names(job: JobConfig) -> tuple[str, ...]:
+    return job.depends_on if job.source.query is not None else ()
+
+
+def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> PluginRef:
+    reference = getattr(getattr(job, side), kind)
+    try:
+        return registry.resolve(kind, reference)  # type: ignore[arg-type]
+    except ConfigurationError as error:
+        raise error.at(job=job.name, **job.location(side, kind).details())
+
+
+def _connections(job: JobConfig, project: Project) -> Mapping[str, Any]:
+    known = project.config.connections
+    for side in ("source", "target"):
+        name = getattr(job, side).connection
+        if isinstance(name, str) and name not in known:
+            error = ConfigurationError(
+                f"unknown connection {name!r}",
+                hint=f"connections of dativo.yaml: {', '.join(sorted(known)) or 'none'}",
+            )
+            raise error.at(job=job.name, **job.location(side, "connection").details())
+    return known

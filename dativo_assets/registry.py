@@ -1,0 +1,220 @@
+"""From a plugin reference to a plugin: `name` (entry point), `path.py:Class`, `package.module:Class`.
+
+Resolving a reference is cheap and imports nothing of the plugin; `PluginRef.load` does, once a process. A plugin that
+fails to import harms only the jobs that name it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from dativo_plugin_sdk import BaseReader, BaseWriter, ConfigurationError, DativoError, PluginError, lift_reader, lift_writer
+from dativo_plugin_sdk.native import describe
+
+Kind = Literal["reader", "writer"]
+GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
+_LIBRARIES = (".so", ".dylib", ".dll")
+_EXTRAS = {"rust_csv": "native", "rust_parquet": "native", "sql": "duckdb"}
+_loading = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A loaded plugin. factory: makes a level-3 reader from (SourceConfig), or writer from (AssetDefinition, TargetConfig)."""
+
+    ref: PluginRef
+    target: Any
+    factory: Callable[..., Any]
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The name with its version, as it stands in commits and metadata."""
+        return f"{self.ref.reference} {self.version}"
+
+    @property
+    def options(self) -> Any:
+        """The plugin's Options model; None for a native plugin without a Python side."""
+        return getattr(self.target, "Options", None)
+
+    def options_schema(self) -> dict[str, Any]:
+        """JSON Schema of the options."""
+        if self.options is not None:
+            schema: dict[str, Any] = self.options.model_json_schema()
+            return schema
+        found = describe(self.target).get("options_schema")
+        return found if isinstance(found, dict) else {"type": "object"}
+
+
+@dataclass(frozen=True)
+class PluginRef:
+    """A reference that was found, not yet loaded. origin: the distribution or file it comes from."""
+
+    kind: Kind
+    reference: str
+    origin: str
+    entry_point: importlib.metadata.EntryPoint | None = field(default=None, compare=False, repr=False)
+    path: Path | None = None
+    attribute: str = ""
+
+    def load(self) -> Plugin:
+        """Import the plugin.
+
+        Raises: PluginError: when it can't be imported or is no such plugin, naming the plugin's file and line.
+        """
+        with _loading:
+            return _load(self)
+
+
+@cache
+def _load(ref: PluginRef) -> Plugin:
+    try:
+        target = _import(ref)
+        lift = lift_reader if ref.kind == "reader" else lift_writer
+        factory = lift(target, ref.reference)
+    except DativoError as error:
+        raise error.at(plugin=ref.reference)
+    version = str(getattr(target, "__version__", None) or describe(target).get("version") or "1.0.0")
+    return Plugin(ref, target, factory, version)
+
+
+def _import(ref: PluginRef) -> Any:
+    try:
+        if ref.entry_point is not None:
+            return ref.entry_point.load()
+        if ref.path is not None:
+            module: ModuleType = _import_file(ref.path)
+        else:
+            module = importlib.import_module(ref.origin)
+    except DativoError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _import_failure(ref, error) from error
+    found = module
+    for part in ref.attribute.split("."):
+        if not hasattr(found, part):
+            names = [name for name, value in vars(module).items() if isinstance(value, type) and _is_plugin(value)]
+            raise PluginError(
+                f"{ref.attribute} was not found in module {ref.origin}",
+                details={"plugin": ref.reference},
+                hint=f"it defines: {', '.join(names)}" if names else "it defines no plugin class",
+            )
+        found = getattr(found, part)
+    return found
+
+
+def _is_plugin(value: type) -> bool:
+    return issubclass(value, (BaseReader, BaseWriter)) and value.__module__ != "dativo_plugin_sdk"
+
+
+def _import_file(path: Path) -> ModuleType:
+    """The module of a file under a name of its own, so two projects' files of one name don't meet."""
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    name = f"_dativo_plugin_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} is no Python file", hint="name a .py file before the colon")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _import_failure(ref: PluginRef, error: BaseException) -> PluginError:
+    details: dict[str, Any] = {"plugin": ref.reference}
+    if isinstance(error, SyntaxError) and error.filename:
+        details.update(file=error.filename, line=error.lineno)
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
+        if own:
+            details.update(file=own[-1].filename, line=own[-1].lineno)
+    hint = "mend the plugin, then run the job again"
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        hint = f"install what the plugin needs: pip install {error.name.split('.')[0]}"
+    text = str(error) or type(error).__name__
+    return PluginError(f"plugin {ref.reference} failed to import: {type(error).__name__}: {text}", None, details, hint=hint)
+
+
+class Registry:
+    """The plugins that one project's jobs may name. root: what relative plugin paths are relative to."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def resolve(self, kind: Kind, reference: str) -> PluginRef:
+        """Find a reference without importing it.
+
+        Raises: ConfigurationError: when nothing of that name is there, with the nearest name or the extra that has it.
+        """
+        if ":" not in reference:
+            return self._entry_point(kind, reference)
+        where, _, attribute = reference.rpartition(":")
+        if not attribute or not all(part.isidentifier() for part in attribute.split(".")):
+            raise ConfigurationError(
+                f"plugin reference {reference!r} must be in format name, path.py:Class or package.module:Class"
+            )
+        if where.endswith(_LIBRARIES):
+            raise ConfigurationError(
+                f"plugin reference {reference!r} names a shared library, which this version can't load",
+                hint="ship it as a wheel with an entry point in dativo.readers or dativo.writers",
+            )
+        if where.endswith(".py"):
+            path = (self.root / where).resolve()
+            if not path.is_file():
+                raise ConfigurationError(
+                    f"plugin file {where} was not found",
+                    details={"plugin": reference},
+                    hint=f"paths are relative to the project's root, {self.root}",
+                )
+            return PluginRef(kind, reference, str(path), path=path, attribute=attribute)
+        if not all(part.isidentifier() for part in where.split(".")):
+            raise ConfigurationError(f"plugin reference {reference!r} names neither a .py file nor a module")
+        return PluginRef(kind, reference, where, attribute=attribute)
+
+    def _entry_point(self, kind: Kind, name: str) -> PluginRef:
+        found = _entry_points(kind)
+        if name in found:
+            return found[name]
+        if name in _EXTRAS:
+            raise ConfigurationError(
+                f"{kind} {name!r} is not installed", hint=f"pip install 'dativo-assets[{_EXTRAS[name]}]'"
+            )
+        near = difflib.get_close_matches(name, found, n=1)
+        known = f"did you mean `{near[0]}`?" if near else f"installed {kind}s: {', '.join(sorted(found))}"
+        raise ConfigurationError(f"unknown {kind} {name!r}", hint=f"{known} Or write path.py:Class")
+
+    def installed(self) -> Iterable[PluginRef]:
+        """Every entry point of both groups, by kind and name."""
+        for kind in GROUPS:
+            yield from (ref for _, ref in sorted(_entry_points(kind).items()))
+
+
+@cache
+def _entry_points(kind: Kind) -> dict[str, PluginRef]:
+    """By name. Of two distributions with one name, ours wins, then the first by distribution name."""
+    found: dict[str, PluginRef] = {}
+    points = importlib.metadata.entry_points(group=GROUPS[kind])
+    for point in sorted(points, key=lambda p: (p.dist is None or p.dist.name != "dativo-assets", p.dist.name if p.dist else "")):
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+        found.setdefault(point.name, PluginRef(kind, point.name, origin, entry_point=point, attribute=point.attr))
+    return found

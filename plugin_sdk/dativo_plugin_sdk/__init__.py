@@ -1,0 +1,106 @@
+"""What a plugin author imports. Everything public is in `__all__`; the rest of the package is private."""
+
+from __future__ import annotations
+
+from .adapt import lift_reader, lift_writer
+from .directory import DirectoryTable
+from .directory_writer import DirectoryWriter, FileSink
+from .errors import (
+    AuthenticationError,
+    CancelledError,
+    CommitConflictError,
+    ConfigurationError,
+    ConnectionError,
+    DativoError,
+    PluginError,
+    PluginVersionError,
+    RateLimitError,
+    SandboxError,
+    SchemaMismatchError,
+    TransientError,
+    ValidationError,
+    get_error_code,
+    is_retryable_error,
+    wrap_exception,
+)
+from .files import FileReader, InputFile, open_input
+from .models import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    ConnectionTestResult,
+    DiscoveryResult,
+    Incremental,
+    Options,
+    ReadPlan,
+    ReadRequest,
+    Snapshot,
+    SourceConfig,
+    Split,
+    TargetConfig,
+    Upstream,
+    WriteRequest,
+    WriteTask,
+)
+from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
+from .options import CsvOptions
+from .reader import BaseReader
+from .rows import to_batches
+from .version import API_VERSION, check_api_version
+from .writer import BaseWriter, SplitWriter
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "API_VERSION",
+    "AssetDefinition",
+    "AuthenticationError",
+    "BaseReader",
+    "BaseWriter",
+    "CancelledError",
+    "Commit",
+    "CommitConflictError",
+    "Committable",
+    "ConfigurationError",
+    "ConnectionError",
+    "ConnectionTestResult",
+    "CsvOptions",
+    "DativoError",
+    "DirectoryTable",
+    "DirectoryWriter",
+    "DiscoveryResult",
+    "FileReader",
+    "FileSink",
+    "Incremental",
+    "InputFile",
+    "NativeFileReader",
+    "NativeReader",
+    "NativeSink",
+    "NativeWriter",
+    "Options",
+    "PluginError",
+    "PluginVersionError",
+    "RateLimitError",
+    "ReadPlan",
+    "ReadRequest",
+    "SandboxError",
+    "SchemaMismatchError",
+    "Snapshot",
+    "SourceConfig",
+    "Split",
+    "SplitWriter",
+    "TargetConfig",
+    "TransientError",
+    "Upstream",
+    "ValidationError",
+    "WriteRequest",
+    "WriteTask",
+    "check_api_version",
+    "get_error_code",
+    "is_retryable_error",
+    "lift_reader",
+    "lift_writer",
+    "open_input",
+    "to_batches",
+    "wrap_exception",
+]

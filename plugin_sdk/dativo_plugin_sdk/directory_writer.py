@@ -1,0 +1,201 @@
+"""Writers of files into a local directory: delivery is here, a subclass only knows its file format."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+from urllib.parse import quote
+
+from .arrow import as_schema, pyarrow
+from .directory import DirectoryTable, fsync
+from .errors import ConfigurationError, PluginError, ValidationError
+from .models import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    ConnectionTestResult,
+    Snapshot,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
+)
+from .writer import BaseWriter, SplitWriter
+
+_MAX_OPEN_PARTITIONS = 64
+_URI = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+
+
+class FileSink(Protocol):
+    """One file being written. `finish` tells at least {"rows": int, "bytes": int}."""
+
+    def write(self, batch: Any) -> None: ...
+    def finish(self) -> dict[str, Any]: ...
+    def abort(self) -> None: ...
+
+
+class DirectoryWriter(BaseWriter):
+    """Level 3 over a local directory. A subclass gives `extension` and `open_file`."""
+
+    extension: ClassVar[str] = ""
+    quarantines: ClassVar[bool] = True
+    needs_path: ClassVar[bool] = True
+    writes_empty: ClassVar[bool] = True
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        super().__init__(asset_definition, target_config, output_base)
+        if not target_config.path:
+            raise ConfigurationError(f"writer {target_config.writer} needs target.path", hint="add path under target")
+        if _URI.match(target_config.path) and not target_config.path.startswith("file://"):
+            raise ConfigurationError(
+                f"writer {target_config.writer} writes local directories, not {target_config.path.split('://')[0]}://",
+                hint="use a local path",
+            )
+        self.table = DirectoryTable(Path(target_config.root) / target_config.path.removeprefix("file://"))
+        self._request: WriteRequest | None = None
+
+    def open_file(self, path: str, schema: Any) -> FileSink:
+        """Start one file at `path` for batches of `schema`."""
+        raise PluginError(f"writer {type(self).__name__} has no open_file()")
+
+    def check_connection(self) -> ConnectionTestResult:
+        folder = self.table.root
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            return ConnectionTestResult(False, f"{folder} is a file", "CONFIGURATION_ERROR")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            return ConnectionTestResult(False, f"no permission to write in {folder}", "AUTHENTICATION_ERROR")
+        return ConnectionTestResult(True, f"{self.table.root} can be written")
+
+    def last_commit(self) -> Commit | None:
+        return self.table.last_commit()
+
+    def history(self) -> Sequence[Commit]:
+        return tuple(self.table.commits())
+
+    def open(self, request: WriteRequest) -> None:
+        self._request = request
+        self.table.open(request.run_id)
+
+    def writer(self, task: WriteTask) -> SplitWriter:
+        assert self._request is not None, "open() comes first"
+        partition_by = self._request.partition_by if task.kind == "data" else ()
+        folder = self.table.staging if task.kind == "data" else self.table.quarantine_staging
+        return _DirectorySplitWriter(self, folder, task, partition_by)
+
+    def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        files = tuple(str(item.payload["file"]) for item in committables if item.kind == "data")
+        return self.table.commit(commit.model_copy(update={"files": files}))
+
+    def abort(self) -> None:
+        self.table.close()
+
+    def close(self) -> None:
+        self.table.close()
+
+    def snapshot(self) -> Snapshot | None:
+        last = self.table.last_commit()
+        if last is None:
+            return None
+        commits = list(self.table.commits())
+        return Snapshot(
+            seq=last.seq,
+            uri=self.table.root.as_uri(),
+            format=self.extension,
+            files=self.table.files(),
+            rows=sum(commit.rows_written for commit in commits),
+            bytes=sum(commit.bytes_written for commit in commits),
+            schema_text=last.schema_text,
+        )
+
+
+class _DirectorySplitWriter(SplitWriter):
+    """Files `part-<worker>-<n>.<extension>`, one a partition value where the target is partitioned."""
+
+    def __init__(self, owner: DirectoryWriter, folder: Path, task: WriteTask, partition_by: tuple[str, ...]) -> None:
+        self._owner = owner
+        self._folder = folder
+        self._task = task
+        self._partition_by = partition_by
+        self._open: dict[str, tuple[Path, FileSink]] = {}
+        self._done: list[Committable] = []
+        self._count = 0
+        if partition_by:
+            missing = [name for name in partition_by if name not in as_schema(task.schema).names]
+            if missing:
+                raise ValidationError(
+                    f"partition_by names {missing[0]!r}, which is not a column of the data",
+                    hint=f"columns are: {', '.join(as_schema(task.schema).names)}",
+                )
+
+    def write(self, batch: Any) -> None:
+        if not self._partition_by:
+            self._sink("").write(batch)
+            return
+        for folder, part in _partitions(batch, self._partition_by):
+            self._sink(folder).write(part)
+
+    def _sink(self, folder: str) -> FileSink:
+        found = self._open.get(folder)
+        if found is None:
+            if len(self._open) >= _MAX_OPEN_PARTITIONS:
+                self._close(next(iter(self._open)))
+            name = f"part-{self._task.index:04d}-{self._count:04d}.{self._owner.extension}"
+            self._count += 1
+            path = self._folder / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            found = self._open[folder] = (path, self._owner.open_file(str(path), self._task.schema))
+        return found[1]
+
+    def _close(self, folder: str) -> None:
+        path, sink = self._open.pop(folder)
+        info = sink.finish()
+        fsync(path)
+        self._done.append(
+            Committable(
+                kind=self._task.kind,
+                rows=int(info["rows"]),
+                bytes=path.stat().st_size,
+                payload={"file": str(path.relative_to(self._folder)), **info},
+            )
+        )
+
+    def finish(self) -> Sequence[Committable]:
+        for folder in list(self._open):
+            self._close(folder)
+        return self._done
+
+    def abort(self) -> None:
+        while self._open:
+            _, (_, sink) = self._open.popitem()
+            sink.abort()
+
+    def cancel(self) -> None:
+        for _, sink in list(self._open.values()):
+            cancel = getattr(sink, "cancel", None)
+            if cancel is not None:
+                cancel()
+
+
+def _partitions(batch: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """(folder, rows) for each combination of partition values in the batch; the columns stay in the files."""
+    pa = pyarrow()
+    batch = pa.record_batch(batch)
+    table = pa.table({name: batch.column(name).cast(pa.string()) for name in names})
+    table = table.append_column("_row", pa.array(range(batch.num_rows), type=pa.int64()))
+    groups = table.group_by(list(names)).aggregate([("_row", "list")]).to_pylist()
+    out = []
+    for group in groups:
+        parts = [f"{quote(name, safe='')}={_segment(group[name])}" for name in names]
+        out.append(("/".join(parts), batch.take(pa.array(group["_row_list"], type=pa.int64()))))
+    return out
+
+
+def _segment(value: str | None) -> str:
+    if value is None:
+        return "__HIVE_DEFAULT_PARTITION__"
+    text = quote(value, safe=" :+")
+    return text.replace(".", "%2E") if set(text) <= {"."} else text

@@ -1,0 +1,203 @@
+"""Readers of files: which files there are, which are new since the cursor, and how to open them."""
+
+from __future__ import annotations
+
+import bz2
+import glob
+import gzip
+import io
+import lzma
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any, ClassVar, Literal, cast
+
+from .errors import ConfigurationError, PluginError, ValidationError
+from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest
+from .reader import BaseReader
+
+Compression = Literal["auto", "none", "gzip", "zstd", "bz2", "xz", "zip"]
+_SUFFIXES: dict[str, Compression] = {
+    ".gz": "gzip",
+    ".gzip": "gzip",
+    ".zst": "zstd",
+    ".zstd": "zstd",
+    ".bz2": "bz2",
+    ".xz": "xz",
+    ".zip": "zip",
+}
+_GLOB = frozenset("*?[")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input file as it was when the run was planned. path: absolute. key: its name in the cursor."""
+
+    path: str
+    key: str
+    size_bytes: int
+    modified_ns: int
+
+    @property
+    def fingerprint(self) -> list[int]:
+        return [self.modified_ns, self.size_bytes]
+
+
+def compression_of(path: str, compression: Compression = "auto") -> Compression:
+    """The compression of a file: as given, or by its suffix."""
+    if compression != "auto":
+        return compression
+    return _SUFFIXES.get(Path(path).suffix.lower(), "none")
+
+
+def stem_suffix(path: str) -> str:
+    """The suffix that tells the format, without the one that tells the compression: `.csv` for `a.csv.gz`."""
+    name = Path(path)
+    return Path(name.stem).suffix.lower() if name.suffix.lower() in _SUFFIXES else name.suffix.lower()
+
+
+def open_input(path: str, compression: Compression = "auto") -> IO[bytes]:
+    """The file's decompressed bytes. A zip archive must hold exactly one file.
+
+    Raises: ValidationError: for an archive with none or several.
+    """
+    kind = compression_of(path, compression)
+    if kind == "gzip":
+        return cast(IO[bytes], gzip.open(path, "rb"))
+    if kind == "bz2":
+        return bz2.open(path, "rb")
+    if kind == "xz":
+        return lzma.open(path, "rb")
+    if kind == "zstd":
+        try:
+            import pyarrow
+        except ImportError as error:
+            raise PluginError(f"{path} is zstd, which needs pyarrow", hint="pip install pyarrow") from error
+        return cast(IO[bytes], pyarrow.CompressedInputStream(pyarrow.OSFile(path), "zstd"))
+    if kind == "zip":
+        return _open_zip(path)
+    return open(path, "rb")
+
+
+def _open_zip(path: str) -> IO[bytes]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValidationError(f"{path} is no zip archive: {error}", details={"file": path}) from error
+    members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
+    if len(members) != 1:
+        archive.close()
+        raise ValidationError(
+            f"{path} holds {len(members)} files; a zip input must hold exactly one",
+            details={"file": path},
+            hint="unpack it and name the files in source.files",
+        )
+    raw = archive.open(members[0])
+    archive.close()  # the member keeps the file open until it is closed itself
+    return cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, raw)))
+
+
+class FileReader(BaseReader):
+    """Level 3 over files. A subclass gives `suffixes` and `plan_files`, and `read`.
+
+    Incremental strategies `file` and `file_modified_time` read files that are new or changed since the cursor; `append`
+    by a cursor field skips files unchanged since the last commit and leaves the field to the pipeline.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """Which files of a directory count, without compression suffix: (".csv", ".tsv")."""
+
+    def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
+        """Divide these files into splits. The cursor is added by the caller."""
+        raise PluginError(f"reader {type(self).__name__} has no plan_files()")
+
+    def list_files(self) -> tuple[InputFile, ...]:
+        """Every file that the job names, in the order of its patterns, then by path; each file once.
+
+        Raises: ConfigurationError: for a name without wildcards that is not there, or when no file is named at all.
+        """
+        patterns = self.source_config.files
+        if not patterns:
+            raise ConfigurationError(
+                f"reader {self.source_config.reader} needs source.files", hint="files: [data/*.csv] under source"
+            )
+        found: dict[str, InputFile] = {}
+        for pattern in patterns:
+            for path in self._expand(pattern):
+                if path not in found:
+                    found[path] = self._stat(path)
+        return tuple(found.values())
+
+    def _expand(self, pattern: str) -> Sequence[str]:
+        root = Path(self.source_config.root)
+        full = str(root / pattern.removeprefix("file://"))
+        if os.path.isfile(full):
+            return [os.path.abspath(full)]
+        if os.path.isdir(full):
+            inside = sorted(glob.glob(os.path.join(glob.escape(full), "**", "*"), recursive=True))
+            return [os.path.abspath(path) for path in inside if os.path.isfile(path) and self._wanted(path)]
+        if not _GLOB & set(pattern):
+            raise ConfigurationError(
+                f"file {pattern} does not exist",
+                details={"file": full},
+                hint=f"paths are relative to the project's root, {root}",
+            )
+        return [os.path.abspath(path) for path in sorted(glob.glob(full, recursive=True)) if os.path.isfile(path)]
+
+    def _wanted(self, path: str) -> bool:
+        return not self.suffixes or stem_suffix(path) in self.suffixes
+
+    def _stat(self, path: str) -> InputFile:
+        info = os.stat(path)
+        key = os.path.relpath(path, self.source_config.root)
+        return InputFile(path, key, info.st_size, info.st_mtime_ns)
+
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        incremental = self.source_config.incremental
+        files = self.list_files()
+        if incremental is None or incremental.strategy == "full_refresh":
+            if not files:
+                raise ValidationError(
+                    f"no file matches {', '.join(self.source_config.files)}",
+                    hint=f"paths are relative to the project's root, {self.source_config.root}",
+                )
+            return self.plan_files(files, request)
+        if incremental.strategy not in ("append", "file", "file_modified_time", "updated_at"):
+            raise ConfigurationError(
+                f"reader {self.source_config.reader} can't do incremental strategy {incremental.strategy}",
+                hint="use file_modified_time, or append with cursor_field",
+            )
+        known: Mapping[str, Any] = (request.cursor or {}).get("files", {})
+        fresh = tuple(file for file in files if list(known.get(file.key, ())) != file.fingerprint)
+        if not fresh:
+            return ReadPlan(splits=(), unchanged=True)
+        seen = {**known, **{file.key: file.fingerprint for file in fresh}}
+        plan = self.plan_files(fresh, request)
+        return replace(plan, cursor={"strategy": incremental.strategy, "files": seen})
+
+    def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
+        known: Mapping[str, Any] = (cursor or {}).get("files", {})
+        fresh = [file for file in self.list_files() if list(known.get(file.key, ())) != file.fingerprint]
+        if not fresh:
+            return None
+        newest = max(fresh, key=lambda file: file.modified_ns)
+        return f"{len(fresh)}:{newest.key}:{newest.modified_ns}:{sum(file.size_bytes for file in fresh)}"
+
+    def check_connection(self) -> ConnectionTestResult:
+        files = self.list_files()
+        unreadable = [file.path for file in files if not os.access(file.path, os.R_OK)]
+        if unreadable:
+            return ConnectionTestResult(False, f"no permission to read {unreadable[0]}", "AUTHENTICATION_ERROR")
+        if not files:
+            return ConnectionTestResult(False, f"no file matches {', '.join(self.source_config.files)}", "NOT_FOUND")
+        return ConnectionTestResult(True, f"{len(files)} files, {sum(file.size_bytes for file in files):,} bytes")
+
+    def discover(self) -> DiscoveryResult:
+        return DiscoveryResult(
+            [
+                {"name": file.key, "type": stem_suffix(file.path).lstrip("."), "bytes": file.size_bytes}
+                for file in self.list_files()
+            ]
+        )

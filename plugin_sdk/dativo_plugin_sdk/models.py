@@ -1,0 +1,252 @@
+"""What crosses the plugin boundary as control: frozen, and JSON wherever it may leave the process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Mode = Literal["append", "overwrite", "merge"]
+Strategy = Literal["full_refresh", "append", "updated_at", "file", "file_modified_time", "snapshot"]
+Json = dict[str, Any]
+
+
+class Model(BaseModel):
+    """A frozen model that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True)
+
+
+class Options(Model):
+    """Base of a plugin's own options: declare fields with types, defaults and descriptions."""
+
+
+class Incremental(Model):
+    """How a run finds what is new.
+
+    cursor_field: the column that only grows. lookback_s: seconds (or units of a number) to read again before the cursor.
+    """
+
+    strategy: Strategy = "full_refresh"
+    cursor_field: str | None = None
+    lookback_s: float = 0
+    null_cursor: Literal["fail", "include", "quarantine"] = "fail"
+
+
+class Upstream(Model):
+    """An upstream table as a derived job sees it: committed files alone.
+
+    files: absolute paths or URIs. schema_text: {column: type name}, in order.
+    """
+
+    name: str
+    format: str
+    files: tuple[str, ...] = ()
+    seq: int = 0
+    schema_text: dict[str, str] = Field(default_factory=dict)
+
+
+class SourceConfig(Model):
+    """What a reader is constructed with. Values that may hold secrets stay out of the repr."""
+
+    job: str = ""
+    reader: str = ""
+    root: str = "."
+    files: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+    query: str | None = None
+    connection: dict[str, Any] = Field(default_factory=dict, repr=False)
+    credentials: dict[str, Any] = Field(default_factory=dict, repr=False)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    incremental: Incremental | None = None
+    upstream: dict[str, Upstream] = Field(default_factory=dict)
+
+
+class TargetConfig(Model):
+    """What a writer is constructed with. path: absolute, or a URI."""
+
+    job: str = ""
+    writer: str = ""
+    root: str = "."
+    path: str | None = None
+    table: str | None = None
+    catalog: str | None = None
+    mode: Mode = "append"
+    keys: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    connection: dict[str, Any] = Field(default_factory=dict, repr=False)
+    credentials: dict[str, Any] = Field(default_factory=dict, repr=False)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+
+
+class AssetDefinition(Model):
+    """The asset a writer writes: its name and, where a contract declares them, its columns."""
+
+    name: str
+    version: str = "1.0"
+    columns: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What the pipeline asks of `plan`.
+
+    columns: names wanted, None for all. schema: Arrow schema (`__arrow_c_schema__`) of the columns the contract declares,
+    to be emitted where every value fits. widen: {column: type name} found necessary by an earlier attempt; wins over both
+    the schema and inference. cursor: what the last commit holds. parallelism: threads granted.
+    memory_bytes: budget for what is in flight. batch_bytes: aim for one batch. limit: rows wanted, None for all.
+    """
+
+    columns: tuple[str, ...] | None = None
+    schema: Any = None
+    widen: Mapping[str, str] = field(default_factory=dict)
+    cursor: Mapping[str, Any] | None = None
+    parallelism: int = 1
+    memory_bytes: int = 64 << 20
+    batch_bytes: int = 4 << 20
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of the input that one worker reads on its own. payload: JSON, understood by the reader alone."""
+
+    id: str
+    payload: Json = field(default_factory=dict)
+    rows: int | None = None
+    bytes: int | None = None
+
+    def to_dict(self) -> Json:
+        return {"id": self.id, "payload": self.payload, "rows": self.rows, "bytes": self.bytes}
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Split:
+        return cls(str(value["id"]), dict(value.get("payload") or {}), value.get("rows"), value.get("bytes"))
+
+
+@dataclass(frozen=True)
+class ReadPlan:
+    """What a reader will read, its upper bound pinned before anything is read.
+
+    schema: Arrow schema (`__arrow_c_schema__`) of every split, None where it shows only while reading.
+    cursor: what to commit with the data; None leaves it to the pipeline. applied: which of "columns", "schema", "cursor",
+    "limit" the reader does itself. notes: what it chose by itself, for a person. unchanged: nothing is new since the cursor.
+    """
+
+    splits: tuple[Split, ...]
+    schema: Any = None
+    cursor: Json | None = None
+    applied: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    unchanged: bool = False
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows."""
+
+    job: str
+    run_id: str
+    base_seq: int
+    mode: Mode = "append"
+    stream: str = "default"
+    schema: Any = None
+    keys: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+    parallelism: int = 1
+    memory_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """One worker's share. kind: "data" for rows that land, "quarantine" for rejected ones. schema: of those rows."""
+
+    index: int
+    kind: Literal["data", "quarantine"] = "data"
+    schema: Any = None
+
+
+@dataclass(frozen=True)
+class Committable:
+    """What a SplitWriter leaves for the commit. payload: JSON, understood by the writer alone."""
+
+    kind: Literal["data", "quarantine"] = "data"
+    rows: int = 0
+    bytes: int = 0
+    payload: Json = field(default_factory=dict)
+
+
+class Commit(Model):
+    """The record that lands in one step with the data. It is the only state there is."""
+
+    format_version: int = 1
+    job: str
+    stream: str = "default"
+    seq: int
+    run_id: str
+    mode: Mode = "append"
+    cursor: dict[str, Any] | None = None
+    schema_hash: str = ""
+    schema_text: dict[str, str] = Field(default_factory=dict)
+    rows_read: int = 0
+    rows_written: int = 0
+    rows_rejected: int = 0
+    bytes_written: int = 0
+    files: tuple[str, ...] = ()
+    quarantine: tuple[str, ...] = ()
+    committed_at: str = ""
+    plugins: dict[str, str] = Field(default_factory=dict)
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A table as committed: what a reader of it may open. rows and bytes are totals over all visible commits."""
+
+    seq: int
+    uri: str
+    format: str
+    files: tuple[str, ...] = ()
+    rows: int | None = None
+    bytes: int | None = None
+    schema_text: Mapping[str, str] = field(default_factory=dict)
+
+
+class ConnectionTestResult:
+    """Whether a source or target answers. message: for a person."""
+
+    def __init__(
+        self, success: bool, message: str, error_code: str | None = None, details: Mapping[str, Any] | None = None
+    ) -> None:
+        self.success = success
+        self.message = message
+        self.error_code = error_code
+        self.details = dict(details) if details else None
+
+    def to_dict(self) -> Json:
+        out: Json = {"success": self.success, "message": self.message}
+        if self.error_code:
+            out["error_code"] = self.error_code
+        if self.details:
+            out["details"] = self.details
+        return out
+
+    def __repr__(self) -> str:
+        return f"ConnectionTestResult(success={self.success}, message={self.message!r})"
+
+
+class DiscoveryResult:
+    """What a source offers. objects: JSON objects with at least `name`; usually `type`, `columns`, `rows`, `bytes`."""
+
+    def __init__(self, objects: list[Json], metadata: Mapping[str, Any] | None = None) -> None:
+        self.objects = objects
+        self.metadata = dict(metadata or {})
+
+    def to_dict(self) -> Json:
+        return {"objects": self.objects, "metadata": self.metadata}
+
+    def __repr__(self) -> str:
+        return f"DiscoveryResult({len(self.objects)} objects)"

@@ -1,0 +1,182 @@
+"""Native classes as level-3 plugins: control crosses as JSON, data as Arrow C streams, errors as JSON text.
+
+A native reader has `describe()`, `check()`, `discover()`, `plan(request_json, schema)`, `read(split_json)`, `cancel()`;
+a native file format has `describe()` and a sink class's `write`, `finish`, `abort`. Both are made by the Rust SDK's
+export macro.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from .directory_writer import DirectoryWriter, FileSink
+from .errors import PluginError, wrap_exception
+from .files import FileReader, InputFile
+from .models import (
+    AssetDefinition,
+    ConnectionTestResult,
+    DiscoveryResult,
+    ReadPlan,
+    ReadRequest,
+    SourceConfig,
+    Split,
+    TargetConfig,
+)
+from .reader import BaseReader
+from .version import check_api_version
+
+
+@contextmanager
+def native_errors(plugin: str) -> Iterator[None]:
+    """Raise what a native call raised as an error of the tree."""
+    try:
+        yield
+    except Exception as error:
+        raise wrap_exception(error, PluginError, f"plugin {plugin}") from error
+
+
+def describe(plugin: Any) -> dict[str, Any]:
+    """What a native class says of itself; {} where it says nothing."""
+    try:
+        value = json.loads(plugin.describe())
+    except (AttributeError, TypeError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def is_native(plugin: Any, kind: str) -> bool:
+    """Whether a class is a native plugin of that kind ("reader", "file_format")."""
+    return isinstance(plugin, type) and describe(plugin).get("kind") == kind
+
+
+def request_json(request: ReadRequest) -> str:
+    """A ReadRequest as JSON; its schema crosses beside it, as Arrow."""
+    return json.dumps(
+        {
+            "columns": request.columns,
+            "widen": dict(request.widen),
+            "cursor": request.cursor,
+            "parallelism": request.parallelism,
+            "memory_bytes": request.memory_bytes,
+            "batch_bytes": request.batch_bytes,
+            "limit": request.limit,
+        }
+    )
+
+
+def plan_of(text: str, schema: Any) -> ReadPlan:
+    """A ReadPlan from what a native `plan` returned."""
+    value = json.loads(text)
+    return ReadPlan(
+        splits=tuple(Split.from_dict(split) for split in value["splits"]),
+        schema=schema,
+        cursor=value.get("cursor"),
+        applied=frozenset(value.get("applied") or ()),
+        notes=tuple(value.get("notes") or ()),
+    )
+
+
+class NativeReader(BaseReader):
+    """A native reader class as a level-3 reader."""
+
+    def __init__(self, source_config: SourceConfig, native: Any) -> None:
+        super().__init__(source_config.model_copy(update={"options": {}}))
+        self.source_config = source_config
+        about = describe(native)
+        self._name = str(about.get("name", native.__name__))
+        self.__version__ = str(about.get("version", "1.0.0"))  # type: ignore[misc]
+        check_api_version(self._name, about.get("api_version"))
+        with native_errors(self._name):
+            self._native = native(source_config.model_dump_json())
+
+    def check_connection(self) -> ConnectionTestResult:
+        with native_errors(self._name):
+            return ConnectionTestResult(**json.loads(self._native.check()))
+
+    def discover(self) -> DiscoveryResult:
+        with native_errors(self._name):
+            return DiscoveryResult(**json.loads(self._native.discover()))
+
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        with native_errors(self._name):
+            return plan_of(*self._native.plan(request_json(request), request.schema))
+
+    def read(self, split: Split) -> Any:
+        with native_errors(self._name):
+            return self._native.read(json.dumps(split.to_dict()))
+
+    def cancel(self) -> None:
+        super().cancel()
+        self._native.cancel()
+
+
+class NativeFileReader(FileReader):
+    """Files chosen by FileReader, read by a native class. A subclass gives `native` and an Options model."""
+
+    native: ClassVar[Callable[[str], Any]]
+
+    def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
+        config = self.source_config.model_copy(
+            update={
+                "files": tuple(file.path for file in files),
+                "options": self.options.model_dump(mode="json"),
+                "connection": {},
+                "credentials": {},
+            }
+        )
+        with native_errors(self.source_config.reader):
+            self._reader = type(self).native(config.model_dump_json())
+            return plan_of(*self._reader.plan(request_json(request), request.schema))
+
+    def read(self, split: Split) -> Any:
+        with native_errors(self.source_config.reader):
+            return self._reader.read(json.dumps(split.to_dict()))
+
+    def cancel(self) -> None:
+        super().cancel()
+        reader = getattr(self, "_reader", None)
+        if reader is not None:
+            reader.cancel()
+
+
+class NativeSink:
+    """A native sink as a FileSink."""
+
+    def __init__(self, plugin: str, make: Callable[[], Any]) -> None:
+        self._plugin = plugin
+        with native_errors(plugin):
+            self._sink = make()
+
+    def write(self, batch: Any) -> None:
+        with native_errors(self._plugin):
+            self._sink.write(batch)
+
+    def finish(self) -> dict[str, Any]:
+        with native_errors(self._plugin):
+            value: dict[str, Any] = json.loads(self._sink.finish())
+            return value
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+    def cancel(self) -> None:
+        self._sink.cancel()
+
+
+class NativeWriter(DirectoryWriter):
+    """A native file format as a level-3 writer of a local directory."""
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, native: Any) -> None:
+        super().__init__(asset_definition, target_config.model_copy(update={"options": {}}))
+        self.target_config = target_config
+        about = describe(native)
+        check_api_version(str(about.get("name", native.__name__)), about.get("api_version"))
+        self.extension = str(about.get("extension", "bin"))  # type: ignore[misc]
+        self._native = native
+
+    def open_file(self, path: str, schema: Any) -> FileSink:
+        options = json.dumps(dict(self.target_config.options))
+        return NativeSink(self.target_config.writer, lambda: self._native(path, schema, options))

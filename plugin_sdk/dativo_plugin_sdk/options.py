@@ -1,0 +1,39 @@
+"""Options that several plugins share, so that one can stand in for another."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from .files import Compression
+from .models import Options
+
+
+class CsvOptions(Options):
+    """How a CSV file is written down. The Python and the native CSV reader take the same options."""
+
+    delimiter: str | None = Field(None, description="one character; detected from `,` `;` tab `|` when absent")
+    quote_char: str | None = Field('"', description="one character; null: quotes are ordinary characters")
+    escape_char: str | None = Field(None, description="one character before a quote inside quotes; default: doubling")
+    header: bool = Field(True, description="whether the first row holds the column names")
+    column_names: tuple[str, ...] | None = Field(None, description="names to use instead of (or without) a header")
+    encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, windows-1252, ...; a BOM wins over it")
+    null_values: tuple[str, ...] = Field(("",), description="unquoted texts that mean null")
+    true_values: tuple[str, ...] = Field(("true",), description="texts that mean true, in any case")
+    false_values: tuple[str, ...] = Field(("false",), description="texts that mean false, in any case")
+    comment: str | None = Field(None, description="a line that starts with this character is left out")
+    skip_rows: int = Field(0, ge=0, description="lines to leave out before the header")
+    trim: bool = Field(False, description="drop spaces around unquoted values")
+    bad_lines: Literal["error", "skip"] = Field("error", description="what to do with rows of another length")
+    infer_types: bool = Field(True, description="false: every column without a contract type is a string")
+    infer_rows: int = Field(10_000, ge=1, description="rows sampled over the file to infer types")
+    compression: Compression = Field("auto", description="auto: by the file's suffix")
+    max_field_bytes: int = Field(256 << 20, ge=1, description="a longer field is an error (often a quote left open)")
+
+    @field_validator("delimiter", "quote_char", "escape_char", "comment")
+    @classmethod
+    def _one_character(cls, value: str | None) -> str | None:
+        if value is not None and (len(value) != 1 or value in "\r\n\0" or not value.isascii()):
+            raise ValueError("must be one ASCII character, and no line break")
+        return value

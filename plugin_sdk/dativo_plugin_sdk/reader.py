@@ -1,0 +1,93 @@
+"""What a reader plugin subclasses.
+
+Level 1: write `extract`. Level 2: add an `Options` model, `check_connection`, `discover`, `probe`.
+Level 3: override `plan` and `read` for parallel reads and pushdown.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from .errors import CancelledError, PluginError
+from .models import ConnectionTestResult, DiscoveryResult, Options, ReadPlan, ReadRequest, SourceConfig, Split
+from .version import API_VERSION
+
+_WHOLE = "all"
+
+
+class BaseReader:
+    """A source. One instance serves one run; `read` is called from several threads, a split each.
+
+    source_config: what the job says, connections resolved. options: validated by `Options`.
+    """
+
+    __version__: ClassVar[str] = "1.0.0"
+    api_version: ClassVar[int] = API_VERSION
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, source_config: SourceConfig) -> None:
+        self.source_config = source_config
+        options = getattr(source_config, "options", None)
+        self.options: Any = self.Options.model_validate(options or {})
+        self._request = ReadRequest()
+        self._stop = threading.Event()
+
+    def extract(self, state_manager: Any = None) -> Iterator[Any]:
+        """Level 1: yield batches (lists of dicts, record batches, tables, frames, anything with `__arrow_c_stream__`)."""
+        raise PluginError(
+            f"reader {type(self).__name__} has neither extract() nor plan() and read()",
+            hint="write extract() and yield lists of dicts",
+        )
+
+    def check_connection(self) -> ConnectionTestResult:
+        """Level 2: whether the source answers."""
+        return ConnectionTestResult(True, f"{type(self).__name__} has no connection test")
+
+    def discover(self) -> DiscoveryResult:
+        """Level 2: what the source offers."""
+        return DiscoveryResult([])
+
+    def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
+        """Level 2: a short text that changes whenever there is something new since `cursor`; None: nothing new.
+
+        Called by a sensor every few seconds, so it must be cheap. The default plans a read and looks at its splits.
+        """
+        plan = self.plan(ReadRequest(cursor=cursor))
+        if plan.unchanged or not plan.splits:
+            return None
+        return "|".join(split.id for split in plan.splits)
+
+    def get_total_records_estimate(self) -> int | None:
+        """Rows the source will give, where it knows without reading."""
+        return None
+
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        """Level 3: divide the input into splits and pin its upper bound, before anything is read."""
+        self._request = request
+        return ReadPlan(splits=(Split(_WHOLE, rows=self.get_total_records_estimate()),))
+
+    def read(self, split: Split) -> Any:
+        """Level 3: the batches of one split: one Arrow stream, or an iterator of what `extract` may yield.
+
+        All of one run's splits must give the plan's schema.
+        """
+        return self.extract()
+
+    def cancel(self) -> None:
+        """Called from another thread when the run stops: `read` should end soon; `cancelled` tells it to."""
+        self._stop.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to stop."""
+        return self._stop.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        """Raises: CancelledError: once the run was asked to stop."""
+        if self._stop.is_set():
+            raise CancelledError("the run was cancelled")
+
+    def close(self) -> None:
+        """Called once at the end of the run, whatever its outcome."""

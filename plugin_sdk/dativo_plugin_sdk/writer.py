@@ -1,0 +1,131 @@
+"""What a writer plugin subclasses.
+
+Level 1: write `write_batch` (rows in, files out under `output_base`) and, if needed, `commit_files`.
+Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `commit`, `abort`, `last_commit`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from .errors import PluginError
+from .models import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    ConnectionTestResult,
+    Options,
+    Snapshot,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
+)
+from .version import API_VERSION
+
+
+class SplitWriter(ABC):
+    """One worker's writer: used by one thread, for as many splits as that worker gets."""
+
+    @abstractmethod
+    def write(self, batch: Any) -> None:
+        """Take one record batch (`__arrow_c_array__`), in the schema of the WriteTask."""
+
+    @abstractmethod
+    def finish(self) -> Sequence[Committable]:
+        """Make what was written durable and describe it. Nothing is visible until the commit."""
+
+    def abort(self) -> None:
+        """Drop what was written. Must not raise for what is already gone."""
+
+    def cancel(self) -> None:
+        """Called from another thread when the run stops: a `write` under way should end soon."""
+
+
+class BaseWriter:
+    """A target. One instance serves one run.
+
+    asset_definition: name and columns of what is written. target_config: what the job says, connections resolved.
+    output_base: where a level-1 writer leaves its files (this run's staging folder); empty for other levels.
+    """
+
+    __version__: ClassVar[str] = "1.0.0"
+    api_version: ClassVar[int] = API_VERSION
+    Options: ClassVar[type[Options]] = Options
+    modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
+    """The modes this writer can do; a job that asks for another is refused when it is bound."""
+    quarantines: ClassVar[bool] = False
+    """Whether it takes WriteTask(kind="quarantine")."""
+    writes_empty: ClassVar[bool] = False
+    """Whether an empty batch leaves an empty file, so that a table without rows has its columns."""
+    needs_path: ClassVar[bool] = False
+    """Whether `target.path` is required."""
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        self.asset_definition = asset_definition
+        self.target_config = target_config
+        self.output_base = output_base
+        options = getattr(target_config, "options", None)
+        self.options: Any = self.Options.model_validate(options or {})
+
+    def check_connection(self) -> ConnectionTestResult:
+        """Whether the target answers and can be written."""
+        return ConnectionTestResult(True, f"{type(self).__name__} has no connection test")
+
+    def write_batch(self, records: list[dict[str, Any]], file_counter: int) -> list[dict[str, Any]]:
+        """Level 1: write rows to files under `output_base`; tell `[{path, size_bytes, record_count}]`."""
+        raise PluginError(
+            f"writer {type(self).__name__} has no write_batch(), write() or open()",
+            hint="write write_batch(records, file_counter) and return a list of {path, size_bytes, record_count}",
+        )
+
+    def commit_files(self, file_metadata: list[dict[str, Any]]) -> dict[str, Any]:
+        """Level 1: called once after the last batch, before the files become visible."""
+        return {"status": "success", "files_added": len(file_metadata)}
+
+    def write(self, batch: Any) -> list[dict[str, Any]] | None:
+        """Level 2: take one record batch; optionally tell files like `write_batch`."""
+        raise PluginError(f"writer {type(self).__name__} has no write()")
+
+    def last_commit(self) -> Commit | None:
+        """Level 3: the newest commit of the target, None where there is none.
+
+        Raises: ValidationError: when the record is there and can't be understood.
+        """
+        raise PluginError(f"writer {type(self).__name__} keeps no commits")
+
+    def history(self) -> Sequence[Commit]:
+        """The commits that can still be seen, oldest first."""
+        last = self.last_commit()
+        return () if last is None else (last,)
+
+    def open(self, request: WriteRequest) -> None:
+        """Level 3: prepare staging for one run; remove what dead runs left."""
+        raise PluginError(f"writer {type(self).__name__} has no open()")
+
+    def writer(self, task: WriteTask) -> SplitWriter:
+        """Level 3: a SplitWriter for one worker."""
+        raise PluginError(f"writer {type(self).__name__} has no writer()")
+
+    def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together.
+
+        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence.
+        """
+        raise PluginError(f"writer {type(self).__name__} has no commit()")
+
+    def abort(self) -> None:
+        """Level 3: remove this run's staging. Called after any failure; must not raise for what is already gone."""
+
+    def snapshot(self) -> Snapshot | None:
+        """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
+        return None
+
+    def cancel(self) -> None:
+        """Called from another thread when the run stops."""
+
+    def close(self) -> None:
+        """Called once at the end of the run, whatever its outcome."""
+
+
