@@ -1,0 +1,11 @@
+# What a person types; the work is in scripts/. Everything stays inside this folder: .venv, .cache, rust/target.
+.PHONY: setup demo ui test lint bench docs clean
+
+setup: ; @scripts/setup
+demo: setup ; @.venv/bin/python examples/flights/demo.py
+ui: setup ; @scripts/ui
+test: setup ; @scripts/test
+lint: setup ; @scripts/lint
+bench: setup ; @.venv/bin/python -m benchmarks
+docs: setup ; @.venv/bin/python scripts/gen_docs.py
+clean: ; @scripts/clean
