@@ -166,6 +166,8 @@ class Registry:
 
         Raises: ConfigurationError: when nothing of that name is there, with the nearest name or the extra that has it.
         """
+        if "\0" in reference:
+            raise ConfigurationError(f"plugin reference {reference!r} holds a NUL")
         if ":" not in reference:
             return self._entry_point(kind, reference)
         where, _, attribute = reference.rpartition(":")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from dativo_plugin_sdk.rows import Rows
 from dativo_assets.contract import Checker
 from dativo_assets.errors import to_dativo_error
 
+from .ahead import Ahead
 from .incremental import CursorFilter
 from .metrics import timed
 from .result import StageMetrics
@@ -39,6 +41,7 @@ class Shared:
     widen: dict[str, str]
     settle: Any
     """schema of the input -> Settled; called once."""
+    read_ahead: bool = False
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -104,9 +107,10 @@ class Worker:
         """
         self.split, self.row = split.id, 0
         try:
-            for batch in self._read(split):
-                for part in self._sliced(batch):
-                    self._one(part, split)
+            with closing(self._read(split)) as batches:
+                for batch in batches:
+                    for part in self._sliced(batch):
+                        self._one(part, split)
             self.splits_done += 1
             self.bytes_done += split.bytes or 0
         except (Exception, SystemExit) as error:
@@ -154,7 +158,7 @@ class Worker:
         found = to_dativo_error(error, job=self.shared.job, stage=self.stage, plugin=name, split=self.split or None)
         return found.at(row=self.row + 1 if self.stage != "write" else None)
 
-    def _read(self, split: Split) -> Iterator[pa.RecordBatch]:
+    def _read(self, split: Split) -> Generator[pa.RecordBatch, None, None]:
         shared, stage = self.shared, self.stages["read"]
         with shared.lock:
             rows = Rows(shared.declared, shared.widen, shared.input_schema)
@@ -162,9 +166,21 @@ class Worker:
         with timed(stage):
             items = iterate(shared.reader.read(split))
         batches = (batch for item in items for batch in rows.convert(item))
+        if shared.read_ahead:
+            batches = Ahead(batches, stage)
+            try:
+                yield from self._counted(batches, StageMetrics())
+            finally:
+                batches.close()
+        else:
+            yield from self._counted(batches, stage)
+
+    def _counted(self, batches: Iterator[pa.RecordBatch], clock: StageMetrics) -> Iterator[pa.RecordBatch]:
+        """Batches, counted; time goes to `clock`."""
+        stage = self.stages["read"]
         while True:
             self._enter("read")
-            with timed(stage):
+            with timed(clock):
                 batch = next(batches, None)
             if batch is None:
                 return

@@ -197,6 +197,7 @@ class _Run:
             declared=self._wanted_schema(),
             widen=widen,
             settle=lambda schema: self._settle(schema, read),
+            read_ahead=len(read.splits) < self.settings.workers,
             input_schema=None if read.schema is None else as_schema(read.schema),
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
