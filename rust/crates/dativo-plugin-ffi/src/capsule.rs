@@ -1,0 +1,112 @@
+//! The Arrow PyCapsule protocol, both ways. The only unsafe code of the wheels.
+
+use std::ffi::CStr;
+use std::ptr::NonNull;
+
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
+use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
+use arrow_array::{RecordBatch, RecordBatchReader, StructArray};
+use arrow_schema::{ArrowError, Schema};
+use dativo_plugin::{Error, Result};
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyTuple};
+
+const SCHEMA: &CStr = c"arrow_schema";
+const ARRAY: &CStr = c"arrow_array";
+const STREAM: &CStr = c"arrow_array_stream";
+
+/// A schema as a capsule.
+pub(crate) fn schema_to_capsule<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
+    let exported = FFI_ArrowSchema::try_from(schema).map_err(|error| crate::python::raise(error.into()))?;
+    PyCapsule::new_with_value(py, exported, SCHEMA)
+}
+
+/// A stream as a capsule; its consumer calls it without the GIL.
+pub(crate) fn stream_to_capsule(
+    py: Python<'_>,
+    stream: Box<dyn RecordBatchReader + Send>,
+) -> PyResult<Bound<'_, PyCapsule>> {
+    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(stream), STREAM)
+}
+
+/// The schema of an object with `__arrow_c_schema__`.
+pub(crate) fn schema_of(object: &Bound<'_, PyAny>) -> PyResult<Schema> {
+    let capsule = object.call_method0("__arrow_c_schema__")?;
+    let pointer = pointer::<FFI_ArrowSchema>(&capsule, SCHEMA)?;
+    // SAFETY: the capsule has the name that the protocol reserves for an ArrowSchema, it is alive, and the schema is
+    // only borrowed here: the capsule's destructor releases it.
+    let schema = unsafe { pointer.as_ref() };
+    Schema::try_from(schema).map_err(|error| crate::python::raise(error.into()))
+}
+
+/// An array on its way in: moved out of its capsule, not looked at yet.
+pub(crate) struct ImportedArray {
+    array: FFI_ArrowArray,
+    schema: FFI_ArrowSchema,
+}
+
+impl ImportedArray {
+    /// Takes the array of an object with `__arrow_c_array__`.
+    pub(crate) fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let pair = object.call_method0("__arrow_c_array__")?;
+        let pair = pair.cast::<PyTuple>()?;
+        let (schema, array) = (pair.get_item(0)?, pair.get_item(1)?);
+        let schema = pointer::<FFI_ArrowSchema>(&schema, SCHEMA)?;
+        let array = pointer::<FFI_ArrowArray>(&array, ARRAY)?;
+        // SAFETY: both capsules have the names that the protocol reserves for these structs and are alive; from_raw
+        // moves the content out and marks what stays behind as released, so that the destructors leave it alone.
+        unsafe {
+            Ok(Self {
+                array: FFI_ArrowArray::from_raw(array.as_ptr()),
+                schema: FFI_ArrowSchema::from_raw(schema.as_ptr()),
+            })
+        }
+    }
+
+    /// The array as a record batch, after looking at every offset, every null count and every string.
+    pub(crate) fn into_batch(self) -> Result<RecordBatch> {
+        // SAFETY: array and schema came together from one `__arrow_c_array__`, whose contract is that they describe
+        // each other and that the buffers live until release.
+        let mut data = unsafe { from_ffi(self.array, &self.schema) }?;
+        data.align_buffers();
+        data.validate_full()?;
+        if !matches!(data.data_type(), arrow_schema::DataType::Struct(_)) {
+            return Err(Error::plugin(format!("a record batch is a struct array, got {}", data.data_type())));
+        }
+        if data.null_count() > 0 {
+            return Err(Error::plugin("a record batch cannot have null rows"));
+        }
+        Ok(RecordBatch::from(StructArray::from(data)))
+    }
+}
+
+/// A stream on its way in.
+pub(crate) struct ImportedStream(RecordBatchStreamReader);
+
+// SAFETY: the C stream interface allows its callbacks from any thread as long as the calls do not overlap; the reader
+// is owned, so they cannot.
+unsafe impl Send for ImportedStream {}
+
+impl ImportedStream {
+    /// Takes the stream of an object with `__arrow_c_stream__`.
+    pub(crate) fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let capsule = object.call_method0("__arrow_c_stream__")?;
+        let pointer = pointer::<FFI_ArrowArrayStream>(&capsule, STREAM)?;
+        // SAFETY: the capsule has the name that the protocol reserves for an ArrowArrayStream and is alive; from_raw
+        // moves the content out and marks what stays behind as released.
+        let reader = unsafe { RecordBatchStreamReader::from_raw(pointer.as_ptr()) };
+        reader.map(Self).map_err(|error| crate::python::raise(error.into()))
+    }
+}
+
+impl Iterator for ImportedStream {
+    type Item = std::result::Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+fn pointer<T>(object: &Bound<'_, PyAny>, name: &CStr) -> PyResult<NonNull<T>> {
+    Ok(object.cast::<PyCapsule>()?.pointer_checked(Some(name))?.cast())
+}

@@ -1,0 +1,74 @@
+//! File formats: a sink writes one file at a path it is given. Where that path is and when it becomes visible is
+//! the business of the delivery, not of the format.
+
+use std::path::Path;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{CancelToken, Result};
+
+/// What a write may use.
+#[derive(Clone, Debug)]
+pub struct WriteContext {
+    /// Threads granted to this file.
+    pub parallelism: usize,
+    /// Budget for rows that are encoded or waiting to be.
+    pub memory_bytes: usize,
+    /// Raised when the run is asked to stop.
+    pub cancel: CancelToken,
+}
+
+impl Default for WriteContext {
+    fn default() -> Self {
+        Self { parallelism: 1, memory_bytes: 64 << 20, cancel: CancelToken::new() }
+    }
+}
+
+/// A finished file.
+#[derive(Clone, Debug, Serialize)]
+pub struct FileInfo {
+    /// Where it is.
+    pub path: String,
+    /// Rows in it.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// Row groups (or blocks) in it.
+    pub row_groups: u64,
+}
+
+/// One file being written.
+pub trait FileSink: Send {
+    /// Adds rows. The batch has the schema the file was created with.
+    fn write(&mut self, batch: &RecordBatch) -> Result<()>;
+
+    /// Bytes written so far, counting what is encoded and not yet on disk.
+    fn bytes_written(&self) -> u64;
+
+    /// Completes the file and makes it durable.
+    fn finish(self: Box<Self>) -> Result<FileInfo>;
+
+    /// Gives the file up and removes what there is of it.
+    fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// How files of one format are made: the type that an export macro names.
+pub trait FileFormat {
+    /// The plugin's name, as in its entry point.
+    const NAME: &'static str;
+    /// The plugin's version.
+    const VERSION: &'static str;
+    /// Of the files, without the dot.
+    const EXTENSION: &'static str;
+    /// The sink it makes.
+    type Sink: FileSink + 'static;
+
+    /// A JSON Schema of the options.
+    fn options_schema() -> Value;
+
+    /// Creates the file, which must not exist.
+    fn create(path: &Path, schema: SchemaRef, options: &Value, context: WriteContext) -> Result<Self::Sink>;
+}

@@ -1,0 +1,18 @@
+"""Delimited text read natively: the reader `rust_csv`."""
+
+from __future__ import annotations
+
+from dativo_plugin_sdk.native import NativeFileReader
+from dativo_plugin_sdk.options import CsvOptions
+
+from ._native import Reader
+
+__all__ = ["RustCsvReader"]
+
+
+class RustCsvReader(NativeFileReader):
+    """CSV files, plain or compressed, straight into Arrow columns."""
+
+    Options = CsvOptions
+    suffixes = (".csv", ".tsv", ".txt")
+    native = Reader

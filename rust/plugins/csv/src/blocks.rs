@@ -1,0 +1,155 @@
+//! A text as blocks of whole records: the tail of one block is carried into the next.
+
+use dativo_plugin::{Error, Result};
+
+use crate::dialect::Dialect;
+use crate::input::{Text, read_error};
+use crate::tokens::{Fault, Limits, Tokens, tokenize};
+
+/// A longer record is refused: Arrow's string offsets could not address its fields.
+const MAX_RECORD_BYTES: usize = i32::MAX as usize;
+
+/// A text being read.
+pub struct Blocks {
+    text: Text,
+    path: String,
+    buffer: Vec<u8>,
+    /// Bytes of `buffer` that hold text.
+    filled: usize,
+    /// Bytes of `buffer` that were handed out.
+    used: usize,
+    /// Where `buffer` starts in the text.
+    offset: u64,
+    block_bytes: usize,
+    ended: bool,
+    newline_added: bool,
+}
+
+impl Blocks {
+    /// Blocks of about `block_bytes` of `text`, which starts at `offset` of the file `path`.
+    pub fn new(text: Text, path: &str, offset: u64, block_bytes: usize) -> Self {
+        Self {
+            text,
+            path: path.to_owned(),
+            buffer: Vec::new(),
+            filled: 0,
+            used: 0,
+            offset,
+            block_bytes: block_bytes.max(1),
+            ended: false,
+            newline_added: false,
+        }
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where the last block starts in the file's text.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Makes the unread text at least `wanted` bytes long where there is as much, and returns it.
+    pub fn peek(&mut self, wanted: usize) -> Result<&[u8]> {
+        self.buffer.copy_within(self.used..self.filled, 0);
+        self.filled -= self.used;
+        self.offset += self.used as u64;
+        self.used = 0;
+        while self.filled < wanted && !self.ended {
+            if self.buffer.len() < wanted + 1 {
+                self.buffer.resize(wanted + 1, 0);
+            }
+            match self.text.read(&mut self.buffer[self.filled..wanted]) {
+                Ok(0) => self.ended = true,
+                Ok(got) => self.filled += got,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(read_error(error, &self.path)),
+            }
+        }
+        Ok(&self.buffer[..self.filled])
+    }
+
+    /// Whether the text ended and nothing is left of it.
+    pub fn is_empty(&mut self) -> Result<bool> {
+        Ok(self.peek(1)?.is_empty())
+    }
+
+    /// Leaves out `bytes` of the unread text.
+    pub fn skip(&mut self, bytes: usize) {
+        self.used += bytes;
+    }
+
+    /// Leaves out `lines` lines, whatever is in them.
+    pub fn skip_lines(&mut self, lines: u64, newline: u8) -> Result<()> {
+        for _ in 0..lines {
+            loop {
+                let block_bytes = self.block_bytes;
+                let unread = self.peek(block_bytes)?;
+                if unread.is_empty() {
+                    return Ok(());
+                }
+                if let Some(at) = memchr::memchr(newline, unread) {
+                    self.skip(at + 1);
+                    break;
+                }
+                let all = unread.len();
+                self.skip(all);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next block and its fields, `None` at the end. A fault's offset is in the block that [`Self::current`] gives.
+    pub fn next(&mut self, dialect: &Dialect, limits: &Limits, tokens: &mut Tokens) -> Result<Option<Taken>> {
+        let mut wanted = self.block_bytes;
+        loop {
+            if self.peek(wanted)?.is_empty() {
+                return Ok(None);
+            }
+            if self.ended && !self.newline_added && self.buffer[self.filled - 1] != dialect.newline {
+                self.buffer.truncate(self.filled);
+                self.buffer.push(dialect.newline);
+                self.filled += 1;
+            }
+            self.newline_added |= self.ended;
+            let bad_before = tokens.bad_rows;
+            match tokenize(dialect, &self.buffer[..self.filled], self.ended, limits, tokens) {
+                Ok(0) if self.ended => return Ok(None),
+                Ok(0) => {
+                    tokens.bad_rows = bad_before;
+                    wanted = self.filled.saturating_mul(2).max(wanted);
+                    if wanted > MAX_RECORD_BYTES {
+                        return Ok(Some(Taken::Fault(Fault::LongField { at: 0 })));
+                    }
+                }
+                Ok(bytes) => {
+                    self.used = bytes;
+                    return Ok(Some(Taken::Records(bytes)));
+                }
+                Err(fault) => return Ok(Some(Taken::Fault(fault))),
+            }
+        }
+    }
+
+    /// The bytes that the last call of `next` looked at.
+    pub fn current(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    /// An error of a kind at a byte of the last block.
+    pub fn error_at(&self, message: &str, at: usize) -> Error {
+        Error::validation(format!("{}: {message}", self.path))
+            .at("file", self.path.as_str())
+            .at("byte", self.offset + at as u64)
+    }
+}
+
+/// What a call of [`Blocks::next`] found.
+pub enum Taken {
+    /// Whole records in so many bytes.
+    Records(usize),
+    /// A place that can't be read.
+    Fault(Fault),
+}

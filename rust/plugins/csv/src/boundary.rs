@@ -1,0 +1,197 @@
+//! Where one large file can be cut: record starts that are proven, not guessed.
+//!
+//! As long as every opening quote follows a delimiter, a newline or a closing quote, being inside quotes is the parity
+//! of the quotes before. One parallel pass over the quotes alone counts them and checks exactly that, for both
+//! parities a piece may begin with; where it does not hold, the file is read as one split.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dativo_plugin::{CancelToken, Error, Result};
+
+use crate::dialect::Dialect;
+
+const READ_BYTES: usize = 1 << 20;
+
+/// What a pass over one piece found.
+#[derive(Clone, Copy, Debug, Default)]
+struct Piece {
+    quotes: u64,
+    /// Quotes that follow neither delimiter, newline nor quote: of the 1st, 3rd, ... in the piece, and of the others.
+    stray: [bool; 2],
+}
+
+/// Proven record starts near every multiple of `piece_bytes` in `start..end`, beginning with `start`, itself a record
+/// start. `None` where quotes stand in places that make the parity say nothing.
+pub fn record_starts(
+    path: &str,
+    dialect: &Dialect,
+    (start, end): (u64, u64),
+    piece_bytes: u64,
+    threads: usize,
+    cancel: &CancelToken,
+) -> Result<Option<Vec<u64>>> {
+    let count = (end - start).div_ceil(piece_bytes) as usize;
+    if count < 2 {
+        return Ok(Some(vec![start]));
+    }
+    let bounds = |index: usize| {
+        let from = start + index as u64 * piece_bytes;
+        (from, end.min(from + piece_bytes))
+    };
+    let mut inside = vec![false; count];
+    if let Some(quote) = dialect.quote {
+        let pieces = scan_all(path, dialect, quote, count, &bounds, start, threads, cancel)?;
+        let mut open = false;
+        for (index, piece) in pieces.iter().enumerate() {
+            inside[index] = open;
+            if piece.stray[usize::from(open)] {
+                return Ok(None);
+            }
+            open ^= piece.quotes % 2 == 1;
+        }
+        let any_quotes = pieces.iter().any(|piece| piece.quotes > 0);
+        if any_quotes && (dialect.escape.is_some() || dialect.comment.is_some()) {
+            return Ok(None);
+        }
+    }
+    let mut starts = vec![start];
+    for (index, open) in inside.iter().enumerate().skip(1) {
+        let (from, _) = bounds(index);
+        if starts.last().is_some_and(|last| *last >= from) {
+            continue;
+        }
+        match next_record(path, dialect, (from, end), *open, cancel)? {
+            Some(at) if at < end => starts.push(at),
+            _ => break,
+        }
+    }
+    Ok(Some(starts))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn scan_all(
+    path: &str,
+    dialect: &Dialect,
+    quote: u8,
+    count: usize,
+    bounds: &(impl Fn(usize) -> (u64, u64) + Sync),
+    start: u64,
+    threads: usize,
+    cancel: &CancelToken,
+) -> Result<Vec<Piece>> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<Vec<(usize, Piece)>> {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(done);
+            }
+            done.push((index, scan(path, dialect, quote, bounds(index), start, cancel)?));
+        }
+    };
+    let found = std::thread::scope(|scope| {
+        let workers: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(work)).collect();
+        let mut found = vec![work()];
+        found.extend(workers.into_iter().map(|worker| {
+            worker.join().unwrap_or_else(|_| Err(Error::plugin("a thread that looked for record ends panicked")))
+        }));
+        found
+    });
+    let mut pieces = vec![Piece::default(); count];
+    for part in found {
+        for (index, piece) in part? {
+            pieces[index] = piece;
+        }
+    }
+    Ok(pieces)
+}
+
+fn open_at(path: &str, at: u64) -> Result<File> {
+    let mut file = File::open(path).map_err(|error| Error::io(&error, path))?;
+    file.seek(SeekFrom::Start(at)).map_err(|error| Error::io(&error, path))?;
+    Ok(file)
+}
+
+/// Reads `from..to` piece by piece; `look` gets the bytes and may stop by returning false.
+fn each_buffer(
+    path: &str,
+    (from, to): (u64, u64),
+    cancel: &CancelToken,
+    mut look: impl FnMut(&[u8]) -> bool,
+) -> Result<()> {
+    let mut file = open_at(path, from)?;
+    let mut buffer = vec![0; READ_BYTES];
+    let mut left = to - from;
+    while left > 0 {
+        cancel.check()?;
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let got = file.read(&mut buffer[..wanted]).map_err(|error| Error::io(&error, path))?;
+        if got == 0 || !look(&buffer[..got]) {
+            break;
+        }
+        left -= got as u64;
+    }
+    Ok(())
+}
+
+fn scan(
+    path: &str,
+    dialect: &Dialect,
+    quote: u8,
+    (from, to): (u64, u64),
+    start: u64,
+    cancel: &CancelToken,
+) -> Result<Piece> {
+    let mut piece = Piece::default();
+    // A record starts at `start`, so what is before it counts as a newline.
+    let mut before = dialect.newline;
+    if from > start {
+        each_buffer(path, (from - 1, from), cancel, |byte| {
+            before = byte[0];
+            true
+        })?;
+    }
+    each_buffer(path, (from, to), cancel, |bytes| {
+        for at in memchr::memchr_iter(quote, bytes) {
+            let previous = if at == 0 { before } else { bytes[at - 1] };
+            if previous != dialect.delimiter && previous != dialect.newline && previous != quote {
+                piece.stray[(piece.quotes % 2) as usize] = true;
+            }
+            piece.quotes += 1;
+        }
+        before = bytes[bytes.len() - 1];
+        true
+    })?;
+    Ok(piece)
+}
+
+/// The first record start behind a newline outside quotes in `from..end`.
+fn next_record(
+    path: &str,
+    dialect: &Dialect,
+    (from, end): (u64, u64),
+    mut open: bool,
+    cancel: &CancelToken,
+) -> Result<Option<u64>> {
+    let quote = dialect.quote.unwrap_or(dialect.newline);
+    let mut base = from;
+    let mut found = None;
+    each_buffer(path, (from, end), cancel, |bytes| {
+        for at in memchr::memchr2_iter(quote, dialect.newline, bytes) {
+            if bytes[at] == dialect.newline {
+                if !open {
+                    found = Some(base + at as u64 + 1);
+                    return false;
+                }
+            } else {
+                open = !open;
+            }
+        }
+        base += bytes.len() as u64;
+        true
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,361 @@
+//! Fields to Arrow arrays, a column at a time, each value by the grammar of its column's type.
+
+use std::sync::Arc;
+
+use arrow_array::types::{
+    ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, GenericByteArray, LargeBinaryArray, LargeStringArray, NullArray,
+    OffsetSizeTrait, PrimitiveArray, StringArray,
+};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_schema::{DataType, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use crate::dialect::Dialect;
+use crate::options::CsvOptions;
+use crate::tokens::Field;
+use crate::values;
+
+/// Digits of an inferred integer; a declared one may have as many as fit its width.
+pub const INFERRED_DIGITS: usize = 18;
+const ALL_DIGITS: usize = 20;
+
+/// A column to read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Where it stands in the first file.
+    pub position: usize,
+    /// Its type's name.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Whether the contract or an earlier attempt asked for the type; else it was inferred.
+    pub declared: bool,
+}
+
+/// Whether columns of this type are parsed here; others are read as strings and left to the contract.
+pub fn is_parsed(data_type: &DataType) -> bool {
+    use DataType as T;
+    matches!(
+        data_type,
+        T::Null
+            | T::Boolean
+            | T::Int8
+            | T::Int16
+            | T::Int32
+            | T::Int64
+            | T::UInt8
+            | T::UInt16
+            | T::UInt32
+            | T::UInt64
+            | T::Float32
+            | T::Float64
+            | T::Decimal128(_, _)
+            | T::Date32
+            | T::Time32(_)
+            | T::Time64(_)
+            | T::Timestamp(_, _)
+            | T::Utf8
+            | T::LargeUtf8
+            | T::Binary
+            | T::LargeBinary
+    )
+}
+
+/// What texts mean beyond the grammar: nulls, truths, spaces.
+#[derive(Clone, Debug)]
+pub struct Words {
+    nulls: Vec<Vec<u8>>,
+    longest_null: usize,
+    truths: Vec<Vec<u8>>,
+    falsehoods: Vec<Vec<u8>>,
+    trim: bool,
+}
+
+impl Words {
+    /// The words of the options.
+    pub fn new(options: &CsvOptions) -> Self {
+        let bytes = |texts: &[String]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
+        let nulls = bytes(&options.null_values);
+        Self {
+            longest_null: nulls.iter().map(Vec::len).max().unwrap_or(0),
+            nulls,
+            truths: bytes(&options.true_values),
+            falsehoods: bytes(&options.false_values),
+            trim: options.trim,
+        }
+    }
+
+    /// Whether an unquoted text means null.
+    fn is_null(&self, text: &[u8]) -> bool {
+        text.len() <= self.longest_null && self.nulls.iter().any(|null| null == text)
+    }
+
+    /// The truth value a text stands for.
+    pub fn truth(&self, text: &[u8]) -> Option<bool> {
+        let one_of = |words: &[Vec<u8>]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
+        if one_of(&self.truths) {
+            return Some(true);
+        }
+        one_of(&self.falsehoods).then_some(false)
+    }
+
+    /// A field's text, `None` for null. `scratch` holds what has to be decoded.
+    pub fn text<'a>(
+        &self,
+        dialect: &Dialect,
+        block: &'a [u8],
+        field: Field,
+        scratch: &'a mut Vec<u8>,
+    ) -> Option<&'a [u8]> {
+        if field.needs_decoding() {
+            scratch.clear();
+            field.decode(dialect, block, scratch);
+            return Some(scratch);
+        }
+        let mut text = field.text(block);
+        if field.is_quoted() {
+            return Some(text);
+        }
+        if self.trim {
+            while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+                text = rest;
+            }
+        }
+        (!self.is_null(text)).then_some(text)
+    }
+}
+
+/// One column of a block: every `width`-th field.
+pub struct Cells<'a> {
+    /// The block.
+    pub block: &'a [u8],
+    /// The fields of all its rows.
+    pub fields: &'a [Field],
+    /// Fields in a row.
+    pub width: usize,
+    /// Which of them.
+    pub position: usize,
+    /// How the text is structured.
+    pub dialect: &'a Dialect,
+    /// What words mean.
+    pub words: &'a Words,
+}
+
+/// A value that does not fit its column's type, or that is no UTF-8.
+#[derive(Debug)]
+pub struct Misfit {
+    /// Its field.
+    pub field: Field,
+    /// Where in the field the text stops being UTF-8, for strings.
+    pub invalid_utf8_at: Option<usize>,
+}
+
+type Parsed<T> = Result<T, Misfit>;
+
+impl Cells<'_> {
+    fn column(&self) -> impl Iterator<Item = Field> {
+        self.fields.iter().skip(self.position).step_by(self.width.max(1)).copied()
+    }
+
+    fn rows(&self) -> usize {
+        self.fields.len() / self.width.max(1)
+    }
+
+    fn each(&self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> Parsed<()> {
+        let mut scratch = Vec::new();
+        for field in self.column() {
+            if !take(self.words.text(self.dialect, self.block, field, &mut scratch)) {
+                return Err(Misfit { field, invalid_utf8_at: None });
+            }
+        }
+        Ok(())
+    }
+
+    /// The column as an array of a type that [`is_parsed`].
+    pub fn parse(&self, data_type: &DataType, declared: bool) -> Parsed<ArrayRef> {
+        let digits = if declared { ALL_DIGITS } else { INFERRED_DIGITS };
+        Ok(match data_type {
+            DataType::Null => {
+                self.each(|text| text.is_none())?;
+                Arc::new(NullArray::new(self.rows()))
+            }
+            DataType::Boolean => Arc::new(self.booleans()?),
+            DataType::Int8 => self.integers::<Int8Type>(digits)?,
+            DataType::Int16 => self.integers::<Int16Type>(digits)?,
+            DataType::Int32 => self.integers::<Int32Type>(digits)?,
+            DataType::Int64 => self.primitives::<Int64Type>(|text| values::signed(text, digits))?,
+            DataType::UInt8 => self.integers::<UInt8Type>(digits)?,
+            DataType::UInt16 => self.integers::<UInt16Type>(digits)?,
+            DataType::UInt32 => self.integers::<UInt32Type>(digits)?,
+            DataType::UInt64 => self.primitives::<UInt64Type>(|text| match values::integer(text, digits)? {
+                (true, 1..) => None,
+                (_, value) => Some(value),
+            })?,
+            DataType::Float32 => self.primitives::<Float32Type>(|text| {
+                let wide = values::float(text, values::SINGLE_DIGITS)?;
+                let narrow = wide as f32;
+                (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
+            })?,
+            DataType::Float64 => self.primitives::<Float64Type>(|text| values::float(text, values::DOUBLE_DIGITS))?,
+            DataType::Decimal128(precision, scale) => {
+                let array = self.primitive::<Decimal128Type>(|text| values::decimal(text, *precision, *scale))?;
+                Arc::new(array.with_data_type(data_type.clone()))
+            }
+            DataType::Date32 => self.primitives::<Date32Type>(values::date)?,
+            DataType::Time32(TimeUnit::Second) => {
+                self.primitives::<Time32SecondType>(|text| time_in(text, 1).and_then(|value| value.try_into().ok()))?
+            }
+            DataType::Time32(_) => self.primitives::<Time32MillisecondType>(|text| {
+                time_in(text, 1000).and_then(|value| value.try_into().ok())
+            })?,
+            DataType::Time64(TimeUnit::Nanosecond) => {
+                self.primitives::<Time64NanosecondType>(|text| time_in(text, 1_000_000_000))?
+            }
+            DataType::Time64(_) => self.primitives::<Time64MicrosecondType>(|text| time_in(text, 1_000_000))?,
+            DataType::Timestamp(unit, zone) => {
+                let zone = zone.clone();
+                match unit {
+                    TimeUnit::Second => Arc::new(self.instants::<TimestampSecondType>(1, zone)?),
+                    TimeUnit::Millisecond => Arc::new(self.instants::<TimestampMillisecondType>(1000, zone)?),
+                    TimeUnit::Microsecond => Arc::new(self.instants::<TimestampMicrosecondType>(1_000_000, zone)?),
+                    TimeUnit::Nanosecond => Arc::new(self.instants::<TimestampNanosecondType>(1_000_000_000, zone)?),
+                }
+            }
+            DataType::Binary => {
+                let (offsets, bytes, nulls) = self.texts::<i32>()?;
+                Arc::new(BinaryArray::new(offsets, bytes, nulls))
+            }
+            DataType::LargeBinary => {
+                let (offsets, bytes, nulls) = self.texts::<i64>()?;
+                Arc::new(LargeBinaryArray::new(offsets, bytes, nulls))
+            }
+            DataType::LargeUtf8 => {
+                let (offsets, bytes, nulls) = self.texts::<i64>()?;
+                let array: Result<LargeStringArray, _> = GenericByteArray::try_new(offsets, bytes, nulls);
+                Arc::new(array.map_err(|_| self.invalid_utf8())?)
+            }
+            _ => {
+                let (offsets, bytes, nulls) = self.texts::<i32>()?;
+                let array: Result<StringArray, _> = GenericByteArray::try_new(offsets, bytes, nulls);
+                Arc::new(array.map_err(|_| self.invalid_utf8())?)
+            }
+        })
+    }
+
+    fn booleans(&self) -> Parsed<BooleanArray> {
+        let mut bits = BooleanBufferBuilder::new(self.rows());
+        let mut nulls = NullBufferBuilder::new(self.rows());
+        self.each(|text| {
+            let truth = match text {
+                None => {
+                    nulls.append_null();
+                    false
+                }
+                Some(text) => {
+                    nulls.append_non_null();
+                    match self.words.truth(text) {
+                        Some(truth) => truth,
+                        None => return false,
+                    }
+                }
+            };
+            bits.append(truth);
+            true
+        })?;
+        Ok(BooleanArray::new(bits.finish(), nulls.finish()))
+    }
+
+    fn primitive<T: ArrowPrimitiveType>(
+        &self,
+        parse: impl Fn(&[u8]) -> Option<T::Native>,
+    ) -> Parsed<PrimitiveArray<T>> {
+        let mut out: Vec<T::Native> = Vec::with_capacity(self.rows());
+        let mut nulls = NullBufferBuilder::new(self.rows());
+        self.each(|text| {
+            let value = match text {
+                None => {
+                    nulls.append_null();
+                    T::Native::default()
+                }
+                Some(text) => match parse(text) {
+                    Some(value) => {
+                        nulls.append_non_null();
+                        value
+                    }
+                    None => return false,
+                },
+            };
+            out.push(value);
+            true
+        })?;
+        Ok(PrimitiveArray::new(ScalarBuffer::from(out), nulls.finish()))
+    }
+
+    fn primitives<T: ArrowPrimitiveType>(&self, parse: impl Fn(&[u8]) -> Option<T::Native>) -> Parsed<ArrayRef> {
+        Ok(Arc::new(self.primitive::<T>(parse)?))
+    }
+
+    fn integers<T: ArrowPrimitiveType>(&self, digits: usize) -> Parsed<ArrayRef>
+    where
+        T::Native: TryFrom<i64>,
+    {
+        self.primitives::<T>(|text| T::Native::try_from(values::signed(text, digits)?).ok())
+    }
+
+    fn instants<T: arrow_array::types::ArrowTimestampType>(
+        &self,
+        per_second: i64,
+        zone: Option<Arc<str>>,
+    ) -> Parsed<PrimitiveArray<T>> {
+        let zoned = zone.is_some();
+        let array = self.primitive::<T>(|text| {
+            let instant = values::instant(text)?;
+            if instant.zoned == zoned { instant.in_units(per_second) } else { None }
+        })?;
+        Ok(array.with_timezone_opt(zone))
+    }
+
+    fn texts<O: OffsetSizeTrait>(&self) -> Parsed<(OffsetBuffer<O>, Buffer, Option<NullBuffer>)> {
+        let bytes = self.column().map(|field| field.text(self.block).len()).sum();
+        let mut out: Vec<u8> = Vec::with_capacity(bytes);
+        let mut offsets: Vec<O> = Vec::with_capacity(self.rows() + 1);
+        let mut nulls = NullBufferBuilder::new(self.rows());
+        offsets.push(O::default());
+        self.each(|text| {
+            match text {
+                None => nulls.append_null(),
+                Some(text) => {
+                    nulls.append_non_null();
+                    out.extend_from_slice(text);
+                }
+            }
+            match O::from_usize(out.len()) {
+                Some(offset) => offsets.push(offset),
+                None => return false,
+            }
+            true
+        })?;
+        Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(out), nulls.finish()))
+    }
+
+    /// The first field that is no UTF-8.
+    fn invalid_utf8(&self) -> Misfit {
+        let invalid = |field: Field| std::str::from_utf8(field.text(self.block)).err().map(|error| error.valid_up_to());
+        let found = self.column().find_map(|field| Some((field, invalid(field)?)));
+        let (field, at) = found.unwrap_or((self.fields[self.position], 0));
+        Misfit { field, invalid_utf8_at: Some(at) }
+    }
+}
+
+fn time_in(text: &[u8], per_second: i64) -> Option<i64> {
+    let (nanos, _) = values::time(text)?;
+    let nanos_per_unit = 1_000_000_000 / per_second;
+    (nanos % nanos_per_unit == 0).then_some(nanos / nanos_per_unit)
+}

@@ -1,0 +1,101 @@
+//! The beginning of a file: byte order mark, lines to skip, header.
+
+use std::fs::File;
+use std::io::Read;
+
+use dativo_plugin::{Error, Result};
+
+use crate::blocks::{Blocks, Taken};
+use crate::dialect::Dialect;
+use crate::input::{self, Text};
+use crate::options::CsvOptions;
+use crate::tokens::{Fault, Limits, Tokens};
+
+/// The beginning of a file.
+pub struct Head;
+
+/// A file that should have a header and has nothing.
+pub fn header_error(path: &str) -> Error {
+    Error::validation(format!("{path}: empty file, no header"))
+        .code("EMPTY_FILE")
+        .hint("leave it out of source.files, or give options.column_names")
+        .at("file", path)
+}
+
+impl Head {
+    /// The bytes of a plain file up to `end`, without its byte order mark; and the size of the mark.
+    pub fn open_plain(path: &str, end: u64) -> Result<(Text, u64)> {
+        let mut start = Vec::new();
+        let mut file = File::open(path).map_err(|error| Error::io(&error, path))?;
+        (&mut file).take(3).read_to_end(&mut start).map_err(|error| Error::io(&error, path))?;
+        let mark = if start == [0xEF, 0xBB, 0xBF] { 3 } else { 0 };
+        Ok((input::open_range(path, mark, end.max(mark))?, mark))
+    }
+
+    /// Takes the header off `blocks`; `None` where there is no record at all.
+    pub fn names(blocks: &mut Blocks, dialect: &Dialect, options: &CsvOptions) -> Result<Option<Vec<String>>> {
+        let mut tokens = Tokens::default();
+        let limits = Limits { width: None, max_field_bytes: options.max_field_bytes, skip_bad: false, max_rows: 1 };
+        loop {
+            match blocks.next(dialect, &limits, &mut tokens)? {
+                None => return Ok(None),
+                Some(Taken::Records(_)) if tokens.rows() == 0 => {}
+                Some(Taken::Records(_)) => break,
+                Some(Taken::Fault(Fault::OpenQuote { at })) => {
+                    return Err(blocks
+                        .error_at("a quote in the header is never closed", at)
+                        .code("OPEN_QUOTE")
+                        .hint("close it, or set options.quote_char: null where quotes are ordinary characters"));
+                }
+                Some(Taken::Fault(Fault::LongField { at } | Fault::Ragged { at, .. })) => {
+                    return Err(blocks
+                        .error_at("a name in the header is too long", at)
+                        .code("FIELD_TOO_LONG")
+                        .hint("is this a text file?"));
+                }
+            }
+        }
+        let mut names = Vec::with_capacity(tokens.row(0).len());
+        for field in tokens.row(0) {
+            let mut name = Vec::new();
+            if field.needs_decoding() {
+                field.decode(dialect, blocks.current(), &mut name);
+            } else {
+                name.extend_from_slice(field.text(blocks.current()));
+            }
+            let name = String::from_utf8(name).map_err(|error| {
+                blocks
+                    .error_at("the header is not valid UTF-8", field.start() + error.utf8_error().valid_up_to())
+                    .code("INVALID_ENCODING")
+                    .hint("set options.encoding to the file's encoding")
+            })?;
+            names.push(if options.trim { name.trim_matches([' ', '\t']).to_owned() } else { name });
+        }
+        Ok(Some(names))
+    }
+
+    /// Refuses names that Arrow columns cannot have.
+    pub fn check_names(path: &str, names: &[String]) -> Result<()> {
+        let positions = |wanted: &dyn Fn(usize, &String) -> bool| -> Vec<usize> {
+            names.iter().enumerate().filter(|(at, name)| wanted(*at, name)).map(|(at, _)| at + 1).collect()
+        };
+        let empty = positions(&|_, name| name.is_empty());
+        let double = positions(&|at, name| names[..at].contains(name));
+        if empty.is_empty() && double.is_empty() {
+            return Ok(());
+        }
+        let (what, columns): (String, Vec<usize>) = if empty.is_empty() {
+            let mut twice: Vec<&str> = double.iter().map(|at| names[at - 1].as_str()).collect();
+            twice.dedup();
+            (format!("the header has these names more than once: {}", twice.join(", ")), double)
+        } else {
+            let list: Vec<String> = empty.iter().map(ToString::to_string).collect();
+            (format!("the header has no name for column {}", list.join(", ")), empty)
+        };
+        Err(Error::validation(format!("{path}: {what}"))
+            .code("BAD_HEADER")
+            .hint("name the columns with options.column_names")
+            .at("file", path)
+            .at("columns", columns))
+    }
+}

@@ -1,0 +1,317 @@
+//! From a file to its text: the range that is wanted, decompressed, in UTF-8.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use dativo_plugin::{Error, Result};
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_16BE, UTF_16LE};
+
+use crate::options::{Compression, CsvOptions};
+
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// A stream of text.
+pub type Text = Box<dyn Read + Send>;
+
+/// How bytes become text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charset {
+    /// As they are.
+    Utf8,
+    /// Each byte is the character of that number, which the web's "latin1" is not.
+    Latin1,
+    /// As encoding_rs knows it.
+    Other(&'static Encoding),
+}
+
+impl Charset {
+    /// The charset of a name.
+    pub fn named(name: &str) -> Result<Self> {
+        let label = name.to_ascii_lowercase().replace('_', "-");
+        match label.as_str() {
+            "utf-8" | "utf8" | "utf-8-sig" | "ascii" | "us-ascii" => return Ok(Self::Utf8),
+            "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1" => return Ok(Self::Latin1),
+            "utf-16" | "utf16" | "utf-16-le" | "utf16-le" => return Ok(Self::Other(UTF_16LE)),
+            "utf-16-be" | "utf16-be" => return Ok(Self::Other(UTF_16BE)),
+            _ => {}
+        }
+        let web = label.strip_prefix("cp").filter(|rest| rest.starts_with("125")).map(|rest| format!("windows-{rest}"));
+        let found = Encoding::for_label(web.as_deref().unwrap_or(&label).as_bytes());
+        found.map(Self::Other).ok_or_else(|| {
+            Error::configuration(format!("options of rust_csv: there is no encoding named {name:?}"))
+                .hint("for example utf-8, utf-16, latin-1, windows-1252")
+        })
+    }
+}
+
+/// Whether the file's bytes are its text, so that offsets in one are offsets in the other.
+pub fn is_plain(path: &str, options: &CsvOptions) -> Result<bool> {
+    Ok(options.compression.of(path) == Compression::None && Charset::named(&options.encoding)? == Charset::Utf8)
+}
+
+/// Opens the text of a file from its start, a byte order mark left out. Returns the text and the bytes of the mark.
+pub fn open(path: &str, options: &CsvOptions) -> Result<(Text, u64)> {
+    let raw = decompressed(path, options.compression.of(path))?;
+    decoded(raw, Charset::named(&options.encoding)?).map_err(|error| read_error(error, path))
+}
+
+/// Opens the bytes `start..end` of a plain file.
+pub fn open_range(path: &str, start: u64, end: u64) -> Result<Text> {
+    let mut file = open_file(path)?;
+    file.seek(SeekFrom::Start(start)).map_err(|error| Error::io(&error, path))?;
+    Ok(Box::new(Exactly { inner: file, left: end - start }))
+}
+
+fn open_file(path: &str) -> Result<File> {
+    let file = File::open(path).map_err(|error| Error::io(&error, path))?;
+    let about = file.metadata().map_err(|error| Error::io(&error, path))?;
+    if about.is_dir() {
+        return Err(Error::io(&io::ErrorKind::IsADirectory.into(), path));
+    }
+    Ok(file)
+}
+
+/// The error that reading raised: our own as it is, damaged compression as a validation error, else what the system said.
+pub fn read_error(error: io::Error, path: &str) -> Error {
+    match error.downcast::<Error>() {
+        Ok(own) => own.at("file", path),
+        Err(error) => match error.kind() {
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+                Error::validation(format!("{path}: the compressed data is truncated or damaged: {error}"))
+                    .code("DAMAGED_FILE")
+                    .hint("copy the file again, or set options.compression")
+                    .at("file", path)
+            }
+            io::ErrorKind::Other => Error::validation(format!("{path}: {error}")).code("DAMAGED_FILE").at("file", path),
+            _ => Error::io(&error, path),
+        },
+    }
+}
+
+/// A part of a file that must be there in full.
+struct Exactly {
+    inner: File,
+    left: u64,
+}
+
+impl Read for Exactly {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(out.len());
+        let got = self.inner.read(&mut out[..wanted])?;
+        if got == 0 && wanted > 0 {
+            let error = Error::validation(format!("the file ends {} bytes before its planned end", self.left))
+                .code("FILE_CHANGED")
+                .hint("the file shrank while it was read: run again when its writer is done");
+            return Err(io::Error::other(error));
+        }
+        self.left -= got as u64;
+        Ok(got)
+    }
+}
+
+fn decompressed(path: &str, compression: Compression) -> Result<Text> {
+    let file = open_file(path)?;
+    let buffered = |file| BufReader::with_capacity(BUFFER_BYTES, file);
+    Ok(match compression {
+        Compression::Auto | Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(buffered(file))),
+        Compression::Zstd => {
+            let decoder = zstd::stream::read::Decoder::with_buffer(buffered(file));
+            Box::new(decoder.map_err(|error| Error::io(&error, path))?)
+        }
+        Compression::Bz2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered(file))),
+        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(buffered(file))),
+        Compression::Zip => zip_member(path, file)?,
+    })
+}
+
+fn zip_member(path: &str, mut file: File) -> Result<Text> {
+    let damaged = |text: String| Error::validation(format!("{path}: {text}")).code("DAMAGED_FILE").at("file", path);
+    let mut archive = zip::ZipArchive::new(&mut file).map_err(|error| damaged(format!("no zip archive: {error}")))?;
+    let mut members = Vec::new();
+    for index in 0..archive.len() {
+        let member = archive.by_index_raw(index).map_err(|error| damaged(error.to_string()))?;
+        let name = member.name().map_err(|error| damaged(error.to_string()))?;
+        if !member.is_dir() && !name.starts_with("__MACOSX/") {
+            members.push((
+                member.data_start(),
+                member.compressed_size(),
+                member.size(),
+                member.crc32(),
+                member.compression(),
+                member.encrypted(),
+            ));
+        }
+    }
+    let [(start, compressed, size, crc, method, encrypted)] = members[..] else {
+        return Err(damaged(format!("holds {} files; a zip input must hold exactly one", members.len()))
+            .hint("unpack it and name the files in source.files"));
+    };
+    let start = start.ok_or_else(|| damaged("the archive does not say where its file is".to_owned()))?;
+    if encrypted {
+        return Err(damaged("the file in the archive is encrypted".to_owned()).hint("unpack it"));
+    }
+    drop(archive);
+    file.seek(SeekFrom::Start(start)).map_err(|error| Error::io(&error, path))?;
+    let body = BufReader::with_capacity(BUFFER_BYTES, file.take(compressed));
+    let text: Text = match method {
+        zip::CompressionMethod::Stored => Box::new(body),
+        zip::CompressionMethod::Deflated => Box::new(flate2::bufread::DeflateDecoder::new(body)),
+        other => return Err(damaged(format!("compression method {other} is not supported")).hint("unpack it")),
+    };
+    Ok(Box::new(Checked { inner: flate2::CrcReader::new(text), size, crc }))
+}
+
+/// A zip member whose size and checksum are compared at its end.
+struct Checked {
+    inner: flate2::CrcReader<Text>,
+    size: u64,
+    crc: u32,
+}
+
+impl Read for Checked {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let got = self.inner.read(out)?;
+        if got == 0 && !out.is_empty() {
+            let crc = self.inner.crc();
+            if crc.sum() != self.crc || crc.amount() != self.size as u32 {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "size or checksum differ"));
+            }
+        }
+        Ok(got)
+    }
+}
+
+/// The text in UTF-8; a byte order mark wins over the charset and is left out.
+fn decoded(mut raw: Text, charset: Charset) -> io::Result<(Text, u64)> {
+    let mut start = [0; 3];
+    let mut have = 0;
+    while have < start.len() {
+        match raw.read(&mut start[have..])? {
+            0 => break,
+            got => have += got,
+        }
+    }
+    let (charset, mark) = match start {
+        [0xEF, 0xBB, 0xBF] => (Charset::Utf8, 3),
+        [0xFF, 0xFE, _] => (Charset::Other(UTF_16LE), 2),
+        [0xFE, 0xFF, _] => (Charset::Other(UTF_16BE), 2),
+        _ => (charset, 0),
+    };
+    let whole = io::Cursor::new(start[mark.min(have)..have].to_vec()).chain(raw);
+    let text: Text = match charset {
+        Charset::Utf8 => Box::new(whole),
+        Charset::Latin1 => Box::new(Latin1 { inner: whole, pending: None }),
+        Charset::Other(encoding) => Box::new(Transcoded {
+            inner: whole,
+            decoder: encoding.new_decoder_without_bom_handling(),
+            name: encoding.name(),
+            input: vec![0; BUFFER_BYTES],
+            filled: 0,
+            used: 0,
+            consumed: mark as u64,
+            ended: false,
+            finished: false,
+            spill: Vec::new(),
+        }),
+    };
+    Ok((text, mark as u64))
+}
+
+struct Latin1<R> {
+    inner: R,
+    /// The second byte of a character whose first one filled the reader's buffer.
+    pending: Option<u8>,
+}
+
+impl<R: Read> Read for Latin1<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        if let Some(byte) = self.pending.take() {
+            out[0] = byte;
+            return Ok(1);
+        }
+        let mut input = vec![0; (out.len() / 2).clamp(1, BUFFER_BYTES)];
+        let got = self.inner.read(&mut input)?;
+        let mut written = 0;
+        for &byte in &input[..got] {
+            if byte < 0x80 {
+                out[written] = byte;
+                written += 1;
+                continue;
+            }
+            out[written] = 0xC0 | (byte >> 6);
+            let second = 0x80 | (byte & 0x3F);
+            match out.get_mut(written + 1) {
+                Some(place) => *place = second,
+                None => self.pending = Some(second),
+            }
+            written = (written + 2).min(out.len());
+        }
+        Ok(written)
+    }
+}
+
+struct Transcoded<R> {
+    inner: R,
+    decoder: Decoder,
+    name: &'static str,
+    input: Vec<u8>,
+    filled: usize,
+    used: usize,
+    consumed: u64,
+    ended: bool,
+    finished: bool,
+    /// Text that did not fit a reader's buffer too small for one character.
+    spill: Vec<u8>,
+}
+
+impl<R: Read> Read for Transcoded<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        // The decoder wants room for a character or two: small reads are served from a spill.
+        if !self.spill.is_empty() || out.len() < 16 {
+            if self.spill.is_empty() && !out.is_empty() {
+                let mut room = vec![0; 64];
+                let got = self.decode(&mut room)?;
+                room.truncate(got);
+                self.spill = room;
+            }
+            let taken = self.spill.len().min(out.len());
+            out[..taken].copy_from_slice(&self.spill[..taken]);
+            self.spill.drain(..taken);
+            return Ok(taken);
+        }
+        self.decode(out)
+    }
+}
+
+impl<R: Read> Transcoded<R> {
+    fn decode(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while !self.finished {
+            if self.used == self.filled && !self.ended {
+                self.filled = self.inner.read(&mut self.input)?;
+                self.used = 0;
+                self.ended = self.filled == 0;
+            }
+            let input = &self.input[self.used..self.filled];
+            let (result, read, written) = self.decoder.decode_to_utf8_without_replacement(input, out, self.ended);
+            self.used += read;
+            self.consumed += read as u64;
+            if let DecoderResult::Malformed(length, beyond) = result {
+                let at = self.consumed - u64::from(length) - u64::from(beyond);
+                let error = Error::validation(format!("byte {at} is not valid {}", self.name))
+                    .code("INVALID_ENCODING")
+                    .hint("set options.encoding to the file's encoding")
+                    .at("byte", at);
+                return Err(io::Error::other(error));
+            }
+            self.finished = self.ended && result == DecoderResult::InputEmpty;
+            if written > 0 {
+                return Ok(written);
+            }
+        }
+        Ok(0)
+    }
+}

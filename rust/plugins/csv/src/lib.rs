@@ -1,0 +1,30 @@
+//! `rust_csv`: delimited text to Arrow record batches.
+//!
+//! A plan looks at the beginning of the input and at places spread over it, chooses dialect and types, and cuts large
+//! files at proven record ends. A split is read block by block: structure first, then a column at a time.
+#![forbid(unsafe_code)]
+
+mod blocks;
+mod boundary;
+mod columns;
+mod dialect;
+mod head;
+mod infer;
+mod input;
+mod options;
+mod plan;
+mod reader;
+mod stream;
+mod tokens;
+mod values;
+
+pub use options::{BadLines, Compression, CsvOptions};
+pub use reader::{CsvReader, CsvReaderPlugin};
+
+#[cfg(feature = "python")]
+mod python {
+    dativo_plugin_ffi::export_python! {
+        module _native;
+        reader Reader = crate::CsvReaderPlugin;
+    }
+}

@@ -1,0 +1,313 @@
+//! The plan of a read: dialect, columns and types from a sample over the whole input, then splits.
+
+use std::collections::HashSet;
+
+use arrow_schema::DataType;
+use dativo_plugin::{Error, ReadContext, ReadPlan, ReadRequest, Result, Split, parse_type, type_name};
+
+use crate::blocks::{Blocks, Taken};
+use crate::boundary::record_starts;
+use crate::columns::{Column, Words, is_parsed};
+use crate::dialect::Dialect;
+use crate::head::{Head, header_error};
+use crate::infer::Candidates;
+use crate::input;
+use crate::options::CsvOptions;
+use crate::stream::{Part, Payload, schema_of};
+use crate::tokens::{Limits, Tokens};
+
+/// Files of which a sample is taken, at most.
+const SAMPLED_FILES: usize = 16;
+/// Places in one file at which a sample is taken, at most.
+const SAMPLED_PLACES: usize = 16;
+const DETECTION_BYTES: usize = 64 << 10;
+const SAMPLE_BLOCK_BYTES: usize = 256 << 10;
+const MIN_SPLIT_BYTES: u64 = 4 << 20;
+const MAX_SPLIT_BYTES: u64 = 128 << 20;
+const SPLITS_PER_THREAD: u64 = 4;
+
+/// A file as it is when the read is planned.
+struct Planned {
+    path: String,
+    size: u64,
+    plain: bool,
+    /// Proven record starts; the first one is 0, the file's beginning.
+    starts: Vec<u64>,
+}
+
+/// Plans a read of `files`.
+pub fn plan(
+    files: &[String],
+    options: &CsvOptions,
+    request: &ReadRequest,
+    context: &ReadContext,
+    split_bytes: Option<u64>,
+) -> Result<ReadPlan> {
+    let Some(first) = files.first() else {
+        return Err(Error::configuration("rust_csv has no files to read").hint("name them in source.files"));
+    };
+    let mut planned = files.iter().map(|path| look_at(path, options)).collect::<Result<Vec<_>>>()?;
+    let mut notes = Vec::new();
+
+    let (dialect, names) = structure(&planned, options, request)?;
+    let empty_files = names.is_some() && (options.column_names.is_some() || request.schema.is_some());
+    let names = names.ok_or_else(|| header_error(first))?;
+    notes.push(describe(&dialect, &names, options));
+
+    let total: u64 = planned.iter().map(|file| file.size).sum();
+    let share = total / (SPLITS_PER_THREAD * context.parallelism.max(1) as u64);
+    let split_bytes = split_bytes.unwrap_or_else(|| share.clamp(MIN_SPLIT_BYTES, MAX_SPLIT_BYTES));
+    // A limited read stops soon: looking for places to cut would cost more than it gains.
+    if request.limit.is_none() {
+        for file in planned.iter_mut().filter(|file| file.plain && file.size >= split_bytes.saturating_mul(2)) {
+            cut(file, &dialect, options, &names, split_bytes, context, &mut notes)?;
+        }
+    }
+
+    let candidates = sample(&planned, &dialect, options, &names, context)?;
+    let columns = choose(&names, &candidates, options, request, &mut notes)?;
+    let schema = schema_of(&columns)?;
+    let splits = divide(planned, split_bytes, |parts| Payload {
+        dialect,
+        names: names.clone(),
+        columns: columns.clone(),
+        empty_files,
+        parts,
+    })?;
+    let mut applied = vec!["columns".to_owned()];
+    if request.schema.is_some() {
+        applied.push("schema".to_owned());
+    }
+    Ok(ReadPlan { splits, schema: Some(schema), cursor: None, applied, notes })
+}
+
+fn look_at(path: &str, options: &CsvOptions) -> Result<Planned> {
+    let about = std::fs::metadata(path).map_err(|error| Error::io(&error, path))?;
+    if about.is_dir() {
+        return Err(Error::io(&std::io::ErrorKind::IsADirectory.into(), path));
+    }
+    let mut plain = input::is_plain(path, options)?;
+    if plain && about.len() >= 2 {
+        // A byte order mark wins over the encoding of the options.
+        let mut mark = [0; 2];
+        let mut file = std::fs::File::open(path).map_err(|error| Error::io(&error, path))?;
+        std::io::Read::read_exact(&mut file, &mut mark).map_err(|error| Error::io(&error, path))?;
+        plain = mark != [0xFF, 0xFE] && mark != [0xFE, 0xFF];
+    }
+    Ok(Planned { path: path.to_owned(), size: about.len(), plain, starts: vec![0] })
+}
+
+fn open(file: &Planned, options: &CsvOptions, newline: Option<u8>) -> Result<Blocks> {
+    let (text, mark) =
+        if file.plain { Head::open_plain(&file.path, file.size)? } else { input::open(&file.path, options)? };
+    let mut blocks = Blocks::new(text, &file.path, mark, SAMPLE_BLOCK_BYTES);
+    if let Some(newline) = newline {
+        blocks.skip_lines(options.skip_rows, newline)?;
+    }
+    Ok(blocks)
+}
+
+/// The dialect and the column names, both of the first file that has anything in it; no names where none has.
+fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> Result<(Dialect, Option<Vec<String>>)> {
+    let mut dialect = Dialect::detect(options, b"");
+    for file in files.iter().filter(|file| file.size > 0) {
+        let mut blocks = open(file, options, None)?;
+        if blocks.is_empty()? {
+            continue;
+        }
+        let newline = Dialect::detect(options, blocks.peek(DETECTION_BYTES)?).newline;
+        blocks.skip_lines(options.skip_rows, newline)?;
+        dialect = Dialect { newline, ..Dialect::detect(options, blocks.peek(DETECTION_BYTES)?) };
+        let first = Head::names(&mut blocks, &dialect, options)?;
+        let Some(first) = first else { continue };
+        let width = first.len();
+        let names = match &options.column_names {
+            Some(given) if given.len() != width => {
+                return Err(Error::configuration(format!(
+                    "options.column_names has {} names, but {} has {width} columns",
+                    given.len(),
+                    file.path
+                ))
+                .at("file", file.path.as_str()));
+            }
+            Some(given) => given.clone(),
+            None if options.header => first,
+            None => (1..=width).map(|number| format!("column_{number}")).collect(),
+        };
+        Head::check_names(&file.path, &names)?;
+        return Ok((dialect, Some(names)));
+    }
+    let declared = request.schema.as_ref().map(|schema| schema.fields().iter().map(|f| f.name().clone()).collect());
+    Ok((dialect, options.column_names.clone().or(declared)))
+}
+
+fn describe(dialect: &Dialect, names: &[String], options: &CsvOptions) -> String {
+    let delimiter = match dialect.delimiter {
+        b'\t' => "tab".to_owned(),
+        other => format!("{:?}", char::from(other)),
+    };
+    let how = if options.delimiter.is_some() { "given" } else { "detected" };
+    format!("{} columns, delimiter {delimiter} ({how})", names.len())
+}
+
+fn cut(
+    file: &mut Planned,
+    dialect: &Dialect,
+    options: &CsvOptions,
+    names: &[String],
+    split_bytes: u64,
+    context: &ReadContext,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let mut blocks = open(file, options, Some(dialect.newline))?;
+    if options.header {
+        match Head::names(&mut blocks, dialect, options)? {
+            // Another order of columns: only a split that reads the header can know it.
+            Some(header) if options.column_names.is_none() && header != names => return Ok(()),
+            None => return Ok(()),
+            Some(_) => {}
+        }
+    }
+    blocks.peek(1)?;
+    let start = blocks.offset().min(file.size);
+    match record_starts(&file.path, dialect, (start, file.size), split_bytes, context.parallelism, &context.cancel)? {
+        Some(starts) => file.starts.extend(starts.into_iter().skip(1)),
+        None => notes.push(format!("{} is read as one split: its quotes don't tell where records end", file.path)),
+    }
+    Ok(())
+}
+
+/// What the columns could be, from rows at places spread over the whole input.
+fn sample(
+    files: &[Planned],
+    dialect: &Dialect,
+    options: &CsvOptions,
+    names: &[String],
+    context: &ReadContext,
+) -> Result<Vec<Candidates>> {
+    let mut candidates = vec![Candidates::default(); names.len()];
+    if !options.infer_types {
+        return Ok(candidates);
+    }
+    let words = Words::new(options);
+    let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.size > 0).collect();
+    let places: usize = chosen.iter().map(|file| file.starts.len().min(SAMPLED_PLACES)).sum();
+    let rows_each = (options.infer_rows / places.max(1)).max(1);
+    let mut tokens = Tokens::default();
+    let mut scratch = Vec::new();
+    for file in chosen {
+        for &start in spread(&file.starts, SAMPLED_PLACES) {
+            context.cancel.check()?;
+            let mut positions: Vec<usize> = (0..names.len()).collect();
+            let mut blocks = if start == 0 {
+                let mut blocks = open(file, options, Some(dialect.newline))?;
+                if options.header {
+                    let header = Head::names(&mut blocks, dialect, options)?.unwrap_or_default();
+                    if options.column_names.is_none() {
+                        let place = |name: &String| header.iter().position(|other| other == name);
+                        positions = names.iter().map(|name| place(name).unwrap_or(usize::MAX)).collect();
+                    }
+                }
+                blocks
+            } else {
+                let text = input::open_range(&file.path, start, file.size)?;
+                Blocks::new(text, &file.path, start, SAMPLE_BLOCK_BYTES)
+            };
+            let mut left = rows_each;
+            while left > 0 {
+                let limits =
+                    Limits { width: None, max_field_bytes: options.max_field_bytes, skip_bad: true, max_rows: left };
+                // What can't be taken apart is reported when it is read, with its place.
+                let Some(Taken::Records(_)) = blocks.next(dialect, &limits, &mut tokens)? else { break };
+                for row in 0..tokens.rows() {
+                    let fields = tokens.row(row);
+                    for (candidate, position) in candidates.iter_mut().zip(&positions) {
+                        let Some(field) = fields.get(*position) else { continue };
+                        if let Some(text) = words.text(dialect, blocks.current(), *field, &mut scratch) {
+                            candidate.add(text, &words);
+                        }
+                    }
+                }
+                left = left.saturating_sub(tokens.rows());
+            }
+        }
+    }
+    Ok(candidates)
+}
+
+/// At most `count` items, evenly spread, the first one included.
+fn spread<T>(items: &[T], count: usize) -> impl Iterator<Item = &T> {
+    let step = items.len().div_ceil(count).max(1);
+    items.iter().step_by(step)
+}
+
+fn choose(
+    names: &[String],
+    candidates: &[Candidates],
+    options: &CsvOptions,
+    request: &ReadRequest,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Column>> {
+    let wanted = request.columns.as_deref().unwrap_or(names);
+    let mut columns = Vec::with_capacity(wanted.len());
+    let mut seen = HashSet::new();
+    for name in wanted {
+        let Some(position) = names.iter().position(|other| other == name) else {
+            return Err(Error::validation(format!("there is no column {name:?}"))
+                .hint(format!("the columns are: {}", names.join(", ")))
+                .at("column", name.as_str()));
+        };
+        if !seen.insert(name) {
+            continue;
+        }
+        let widened = request.widen.get(name).map(|name| parse_type(name)).transpose()?;
+        let asked = request.schema.as_ref().and_then(|schema| schema.field_with_name(name).ok());
+        let (data_type, declared) = match (widened, asked) {
+            (Some(widened), _) => (widened, true),
+            (None, Some(field)) => (field.data_type().clone(), true),
+            (None, None) if options.infer_types => (candidates[position].data_type(), false),
+            (None, None) => (DataType::Utf8, false),
+        };
+        let data_type = if is_parsed(&data_type) {
+            data_type
+        } else {
+            notes.push(format!("column {name} is read as string: {data_type} is left to the contract"));
+            DataType::Utf8
+        };
+        let type_name = type_name(&data_type).unwrap_or_else(|| "string".to_owned());
+        columns.push(Column { name: name.clone(), position, type_name, declared });
+    }
+    Ok(columns)
+}
+
+/// Splits of about `split_bytes`: parts of large files, or several small ones together.
+fn divide(files: Vec<Planned>, split_bytes: u64, payload: impl Fn(Vec<Part>) -> Payload) -> Result<Vec<Split>> {
+    let mut splits = Vec::new();
+    let mut parts = Vec::new();
+    let mut bytes = 0;
+    let mut close = |parts: &mut Vec<Part>, bytes: &mut u64| -> Result<()> {
+        if parts.is_empty() {
+            return Ok(());
+        }
+        let payload = serde_json::to_value(payload(std::mem::take(parts)))
+            .map_err(|error| Error::plugin(format!("a split as JSON: {error}")))?;
+        let id = format!("{:05}", splits.len());
+        splits.push(Split { id, payload, rows: None, bytes: Some(std::mem::take(bytes)) });
+        Ok(())
+    };
+    for file in files {
+        for (index, &start) in file.starts.iter().enumerate() {
+            let end = file.starts.get(index + 1).copied().unwrap_or(file.size);
+            if bytes > 0 && bytes + (end - start) > split_bytes.saturating_mul(3) / 2 {
+                close(&mut parts, &mut bytes)?;
+            }
+            parts.push(Part { path: file.path.clone(), start, end: file.plain.then_some(end) });
+            bytes += end - start;
+            if bytes >= split_bytes {
+                close(&mut parts, &mut bytes)?;
+            }
+        }
+    }
+    close(&mut parts, &mut bytes)?;
+    Ok(splits)
+}

@@ -1,0 +1,345 @@
+//! One split as a stream of record batches.
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{Field as ArrowField, Schema, SchemaRef};
+use dativo_plugin::{BatchStream, Error, ReadContext, Result, parse_type};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::blocks::{Blocks, Taken};
+use crate::columns::{Cells, Column, Misfit, Words};
+use crate::dialect::Dialect;
+use crate::head::{Head, header_error};
+use crate::input;
+use crate::options::{BadLines, CsvOptions};
+use crate::tokens::{Fault, Limits, Tokens};
+use crate::values;
+
+/// A part of a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// The file.
+    pub path: String,
+    /// The first byte, a record start; 0: the file's beginning, header and all.
+    pub start: u64,
+    /// The byte after the last one; `None`: to the end, of a file whose bytes are not its text.
+    pub end: Option<u64>,
+}
+
+/// What a split carries: everything that reading it takes besides the reader's options.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Payload {
+    /// How the text is structured.
+    pub dialect: Dialect,
+    /// The names of all columns in the files, in the order of the first one.
+    pub names: Vec<String>,
+    /// The columns to read.
+    pub columns: Vec<Column>,
+    /// Whether a file without a header stands for no rows.
+    pub empty_files: bool,
+    /// What to read, in order.
+    pub parts: Vec<Part>,
+}
+
+/// The Arrow schema of columns.
+pub fn schema_of(columns: &[Column]) -> Result<SchemaRef> {
+    let fields = columns
+        .iter()
+        .map(|column| Ok(ArrowField::new(&column.name, parse_type(&column.type_name)?, true)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(Schema::new(fields)))
+}
+
+/// A file part being read.
+struct Open {
+    part: Part,
+    blocks: Blocks,
+    /// Where each column to read stands in this file.
+    positions: Vec<usize>,
+}
+
+/// The record batches of one split.
+pub struct CsvStream {
+    options: Arc<CsvOptions>,
+    words: Words,
+    payload: Payload,
+    schema: SchemaRef,
+    context: ReadContext,
+    block_bytes: usize,
+    next_part: usize,
+    open: Option<Open>,
+    tokens: Tokens,
+    failed: bool,
+}
+
+impl CsvStream {
+    /// The stream of a payload.
+    pub fn new(options: Arc<CsvOptions>, payload: Payload, context: ReadContext, block_bytes: usize) -> Result<Self> {
+        Ok(Self {
+            words: Words::new(&options),
+            schema: schema_of(&payload.columns)?,
+            options,
+            payload,
+            context,
+            block_bytes,
+            next_part: 0,
+            open: None,
+            tokens: Tokens::default(),
+            failed: false,
+        })
+    }
+
+    fn open_part(&self, part: &Part) -> Result<Option<Open>> {
+        let path = part.path.as_str();
+        let in_order = || self.payload.columns.iter().map(|column| column.position).collect();
+        if let (1.., Some(end)) = (part.start, part.end) {
+            let text = input::open_range(path, part.start, end)?;
+            let blocks = Blocks::new(text, path, part.start, self.block_bytes);
+            return Ok(Some(Open { part: part.clone(), blocks, positions: in_order() }));
+        }
+        let (text, mark) = match part.end {
+            Some(end) => Head::open_plain(path, end)?,
+            None => input::open(path, &self.options)?,
+        };
+        let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
+        blocks.skip_lines(self.options.skip_rows, self.payload.dialect.newline)?;
+        let mut positions = in_order();
+        if self.options.header {
+            let Some(names) = Head::names(&mut blocks, &self.payload.dialect, &self.options)? else {
+                if self.payload.empty_files {
+                    return Ok(None);
+                }
+                return Err(header_error(path));
+            };
+            if self.options.column_names.is_none() && names != self.payload.names {
+                positions = self.positions_in(path, &names)?;
+            }
+        }
+        Ok(Some(Open { part: part.clone(), blocks, positions }))
+    }
+
+    /// Where the columns stand in a file with another order of columns.
+    fn positions_in(&self, path: &str, names: &[String]) -> Result<Vec<usize>> {
+        let absent = |of: &[String], among: &[String]| -> Vec<String> {
+            of.iter().filter(|name| !among.contains(name)).cloned().collect()
+        };
+        let missing = absent(&self.payload.names, names);
+        let extra = absent(names, &self.payload.names);
+        if !missing.is_empty() || !extra.is_empty() || names.len() != self.payload.names.len() {
+            let mut what = Vec::new();
+            if !missing.is_empty() {
+                what.push(format!("lacks the columns {}", missing.join(", ")));
+            }
+            if !extra.is_empty() {
+                what.push(format!("has the extra columns {}", extra.join(", ")));
+            }
+            return Err(Error::validation(format!("{path}: the header {} of the first file", what.join(" and ")))
+                .code("HEADER_MISMATCH")
+                .hint("read files of different columns in jobs of their own")
+                .at("file", path)
+                .at("missing", missing)
+                .at("extra", extra));
+        }
+        let position = |column: &Column| names.iter().position(|name| *name == column.name).unwrap_or(column.position);
+        Ok(self.payload.columns.iter().map(position).collect())
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        loop {
+            self.context.cancel.check()?;
+            let Some(open) = self.open.as_mut() else {
+                let Some(part) = self.payload.parts.get(self.next_part).cloned() else {
+                    return Ok(None);
+                };
+                self.next_part += 1;
+                self.open = self.open_part(&part)?;
+                continue;
+            };
+            let limits = Limits {
+                width: Some(self.payload.names.len()),
+                max_field_bytes: self.options.max_field_bytes,
+                skip_bad: self.options.bad_lines == BadLines::Skip,
+                max_rows: usize::MAX,
+            };
+            match open.blocks.next(&self.payload.dialect, &limits, &mut self.tokens)? {
+                None => self.open = None,
+                Some(Taken::Fault(fault)) => return Err(self.explain(fault)),
+                Some(Taken::Records(_)) if self.tokens.fields.is_empty() => {}
+                Some(Taken::Records(_)) => return self.batch().map(Some),
+            }
+        }
+    }
+
+    fn batch(&self) -> Result<RecordBatch> {
+        let Some(open) = &self.open else { return Err(Error::plugin("no file is open")) };
+        let width = self.payload.names.len();
+        let mut arrays = Vec::with_capacity(self.payload.columns.len());
+        for (index, column) in self.payload.columns.iter().enumerate() {
+            let cells = Cells {
+                block: open.blocks.current(),
+                fields: &self.tokens.fields,
+                width,
+                position: open.positions[index],
+                dialect: &self.payload.dialect,
+                words: &self.words,
+            };
+            let parsed = cells.parse(self.schema.field(index).data_type(), column.declared);
+            arrays.push(parsed.map_err(|misfit| self.misfit(open, column, &misfit))?);
+        }
+        let rows = RecordBatchOptions::new().with_row_count(Some(self.tokens.fields.len() / width.max(1)));
+        Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &rows)?)
+    }
+
+    fn misfit(&self, open: &Open, column: &Column, misfit: &Misfit) -> Error {
+        let block = open.blocks.current();
+        let at = misfit.field.start();
+        let place = self.locate(open, at);
+        if let Some(offset) = misfit.invalid_utf8_at {
+            let byte = open.blocks.offset() + (at + offset) as u64;
+            let message = format!("byte {byte}, in column {} of {}, is not valid UTF-8", column.name, place.text);
+            return place
+                .on(open.blocks.error_at(&message, at + offset))
+                .code("INVALID_ENCODING")
+                .hint("set options.encoding to the file's encoding")
+                .at("column", column.name.as_str());
+        }
+        let mut scratch = Vec::new();
+        let text = self.words.text(&self.payload.dialect, block, misfit.field, &mut scratch).unwrap_or_default();
+        let widens_to_double =
+            !column.declared && column.type_name == "int64" && values::float(text, values::DOUBLE_DIGITS).is_some();
+        let widen_to = if widens_to_double { "double" } else { "string" };
+        let mut shown: String = String::from_utf8_lossy(text).chars().take(64).collect();
+        if text.len() > 64 {
+            shown.push_str("...");
+        }
+        let message = format!(
+            "{}: {shown:?} in column {} of {} is no {}",
+            open.blocks.path(),
+            column.name,
+            place.text,
+            column.type_name
+        );
+        place
+            .on(Error::schema_mismatch(message, &column.name, widen_to).at("file", open.blocks.path()))
+            .at("byte", open.blocks.offset() + at as u64)
+            .at("type", column.type_name.as_str())
+    }
+
+    fn explain(&self, fault: Fault) -> Error {
+        let Some(open) = &self.open else { return Error::plugin("no file is open") };
+        let columns = self.payload.names.len();
+        match fault {
+            Fault::Ragged { at, found } => {
+                let place = self.locate(open, at);
+                let message = format!("{} has {found} fields instead of {columns}", place.text);
+                place
+                    .on(open.blocks.error_at(&message, at))
+                    .code("RAGGED_ROW")
+                    .hint("correct the row, or leave such rows out with options.bad_lines: skip")
+                    .at("columns", found)
+                    .at("expected_columns", columns)
+            }
+            Fault::OpenQuote { at } => {
+                let place = self.locate(open, at);
+                let message = format!("the quote that opens in {} is never closed", place.text);
+                place
+                    .on(open.blocks.error_at(&message, at))
+                    .code("OPEN_QUOTE")
+                    .hint("close it, or set options.quote_char: null where quotes are ordinary characters")
+            }
+            Fault::LongField { at } => {
+                let place = self.locate(open, at);
+                let limit = self.options.max_field_bytes;
+                let message = format!("a field in {} is longer than {limit} bytes", place.text);
+                place
+                    .on(open.blocks.error_at(&message, at))
+                    .code("FIELD_TOO_LONG")
+                    .hint("often a quote left open; if not, raise options.max_field_bytes")
+            }
+        }
+    }
+
+    /// Row and line of a place in the current block, by reading the file again from its beginning up to there.
+    fn locate(&self, open: &Open, at: usize) -> Place {
+        self.count(open, open.blocks.offset() + at as u64).unwrap_or_else(|_| Place::unknown())
+    }
+
+    fn count(&self, open: &Open, target: u64) -> Result<Place> {
+        let path = open.part.path.as_str();
+        let (text, mark) = match open.part.end {
+            Some(_) => Head::open_plain(path, std::fs::metadata(path).map_or(target, |about| about.len()))?,
+            None => input::open(path, &self.options)?,
+        };
+        let newline = self.payload.dialect.newline;
+        let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
+        let mut tokens = Tokens::default();
+        let limits = Limits { width: None, max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
+        blocks.skip_lines(self.options.skip_rows, newline)?;
+        blocks.peek(1)?;
+        let (mut rows, mut lines) = (0, self.options.skip_rows);
+        loop {
+            self.context.cancel.check()?;
+            let taken = blocks.next(&self.payload.dialect, &limits, &mut tokens)?;
+            let consumed = match taken {
+                Some(Taken::Records(bytes)) => bytes,
+                _ => blocks.current().len(),
+            };
+            let into = usize::try_from(target.saturating_sub(blocks.offset())).unwrap_or(usize::MAX);
+            let last = into < consumed || consumed == 0 || !matches!(taken, Some(Taken::Records(_)));
+            let seen = &blocks.current()[..into.min(consumed)];
+            lines += memchr::memchr_iter(newline, seen).count() as u64;
+            let starts_by = |row: &usize| tokens.row(*row).first().is_some_and(|field| field.start() <= into + 1);
+            rows += (0..tokens.rows()).take_while(starts_by).count() as u64;
+            if last {
+                // A record that could not be taken apart is not among the rows counted.
+                rows += u64::from(!matches!(taken, Some(Taken::Records(_))));
+                break;
+            }
+        }
+        let row = rows.saturating_sub(u64::from(self.options.header)).max(1);
+        Ok(Place { row: Some(row), line: Some(lines + 1), text: format!("row {row} (line {})", lines + 1) })
+    }
+}
+
+/// Where something is, for a person.
+struct Place {
+    row: Option<u64>,
+    line: Option<u64>,
+    text: String,
+}
+
+impl Place {
+    fn unknown() -> Self {
+        Self { row: None, line: None, text: "a row".to_owned() }
+    }
+
+    fn on(&self, mut error: Error) -> Error {
+        for (key, value) in [("row", self.row), ("line", self.line)] {
+            if let Some(value) = value {
+                error = error.at(key, value);
+            }
+        }
+        error
+    }
+}
+
+impl BatchStream for CsvStream {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        if self.failed {
+            return None;
+        }
+        let step = self.next_batch();
+        self.failed = step.is_err();
+        step.transpose()
+    }
+
+    fn metrics(&self) -> Map<String, Value> {
+        Map::from_iter([("bad_rows".to_owned(), self.tokens.bad_rows.into())])
+    }
+}

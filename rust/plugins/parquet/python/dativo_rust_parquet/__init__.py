@@ -1,0 +1,40 @@
+"""Parquet files written natively: the writer `rust_parquet`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from dativo_plugin_sdk import DirectoryWriter, Options
+from dativo_plugin_sdk.native import NativeSink
+from pydantic import Field
+
+from ._native import Sink
+
+__all__ = ["RustParquetOptions", "RustParquetWriter"]
+
+
+class RustParquetOptions(Options):
+    """How the Parquet files are made."""
+
+    compression: Literal["zstd", "snappy", "lz4_raw", "gzip", "none"] = Field("zstd", description="codec of the pages")
+    compression_level: int | None = Field(None, ge=0, le=22, description="zstd: 1 to 22; gzip: 0 to 9")
+    row_group_rows: int = Field(122_880, ge=1, description="rows in a row group, at most")
+    row_group_bytes: int = Field(32 << 20, ge=1, description="encoded bytes in a row group, about at most")
+    page_bytes: int = Field(1 << 20, ge=1, description="bytes in a page before compression, about at most")
+    page_rows: int = Field(20_000, ge=1, description="rows in a page, at most")
+    dictionary_bytes: int = Field(1 << 20, ge=0, description="a column whose dictionary grows larger does without")
+    statistics: Literal["none", "chunk", "page"] = Field("page", description="page: with a page index")
+    bloom_filter: bool = Field(False, description="a bloom filter for every column")
+    compatibility: Literal["modern", "legacy"] = Field("modern", description="legacy: pages that old readers know")
+    metadata: dict[str, str] = Field(default_factory=dict, description="key-value pairs for the footer")
+
+
+class RustParquetWriter(DirectoryWriter):
+    """Parquet files in a local directory, committed by one rename."""
+
+    Options = RustParquetOptions
+    extension: ClassVar[str] = "parquet"
+
+    def open_file(self, path: str, schema: Any) -> NativeSink:
+        options = self.options.model_dump_json()
+        return NativeSink(self.target_config.writer, lambda: Sink(path, schema, options))

@@ -1,0 +1,16 @@
+//! `rust_parquet`: Arrow record batches to Parquet files.
+#![forbid(unsafe_code)]
+
+mod file;
+mod options;
+
+pub use file::{ParquetFormat, ParquetSink};
+pub use options::{Compatibility, Compression, ParquetOptions, Statistics};
+
+#[cfg(feature = "python")]
+mod python {
+    dativo_plugin_ffi::export_python! {
+        module _native;
+        file_format Sink = crate::ParquetFormat;
+    }
+}
