@@ -1,0 +1,39 @@
+"""What holds for every test. Fixtures live beside the tests that use them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+# In CI a skipped test is a test that did not run, so it fails, unless its reason starts with one of these.
+ALLOWED_SKIPS = ("no cargo",) if shutil.which("cargo") is None else ()
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+# A time limit for an example would fail on a busy machine; in CI the same examples each time.
+settings.register_profile("dativo", deadline=None, derandomize=IN_CI)
+settings.load_profile("dativo")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return _refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report):  # type: ignore[no-untyped-def]
+    """Turn a skip into a failure in CI. An expected failure (xfail) is no skip."""
+    if not (IN_CI and report.skipped) or hasattr(report, "wasxfail"):
+        return report
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if not reason.removeprefix("Skipped: ").startswith(ALLOWED_SKIPS):
+        report.outcome = "failed"
+        report.longrepr = f"skipped where nothing may be: {reason}"
+    return report
