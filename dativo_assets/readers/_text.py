@@ -1,0 +1,295 @@
+"""The text of a delimited file: decompressed, decoded to UTF-8, cut into records, and records into fields."""
+
+from __future__ import annotations
+
+import codecs
+import lzma
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dativo_plugin_sdk import AuthenticationError, ConfigurationError, ValidationError, open_input
+from dativo_plugin_sdk.files import Compression
+from typing_extensions import Self
+
+_CHUNK_BYTES = 1 << 18
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
+
+
+@contextmanager
+def file_errors(path: str) -> Iterator[None]:
+    """Whatever opening, reading or decompressing a file raises, as an error of the tree that names the file."""
+    try:
+        yield
+    except PermissionError as error:
+        raise AuthenticationError(f"no permission to read {path}", details={"file": path}) from error
+    except _BROKEN as error:
+        raise _corrupt(path, error) from error
+    except OSError as error:
+        if error.errno is None:  # bz2, gzip and zstd tell of broken data this way
+            raise _corrupt(path, error) from error
+        raise ValidationError(f"can't read {path}: {error.strerror}", details={"file": path}) from error
+
+
+def _corrupt(path: str, error: Exception) -> ValidationError:
+    return ValidationError(
+        f"{path} is truncated or corrupt: {error}",
+        details={"file": path},
+        hint="get the file again, or set options.compression if its suffix misleads",
+    )
+
+
+class TextInput:
+    """A file as UTF-8 bytes without BOM, every byte checked; a binary stream of `read` and `readline`.
+
+    line: lines given by `readline` so far. quotes: how many of the quote character `read` gave, 0 without one.
+    last: the last byte that `read` gave.
+
+    Raises: ValidationError: at the first byte that is not of the encoding, with its offset in the decompressed file.
+    """
+
+    def __init__(
+        self, path: str, encoding: str = "utf-8", compression: Compression = "auto", quote: str | None = None
+    ) -> None:
+        self.path = path
+        self.line = 0
+        self.quotes = 0
+        self.last = b""
+        self.closed = False
+        self._quote = quote.encode() if quote else b""
+        self._offset = 0
+        with file_errors(path):
+            self._file = open_input(path, compression)
+            head = self._file.read(_CHUNK_BYTES)
+        for bom, named in _BOMS:
+            if head.startswith(bom):
+                encoding, self._offset, head = named, len(bom), head[len(bom) :]
+                break
+        try:
+            self._encoding = codecs.lookup(encoding).name
+            self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+        except LookupError as error:
+            self.close()
+            raise ConfigurationError(
+                f"unknown encoding {encoding!r}", hint="utf-8, utf-16, latin-1, windows-1252, ..."
+            ) from error
+        self._ended = not head
+        self._buffer = self._decode(head)
+
+    def _decode(self, raw: bytes) -> bytes:
+        held = len(self._decoder.getstate()[0])
+        try:
+            text = self._decoder.decode(raw, final=not raw)
+        except UnicodeDecodeError as error:
+            at = self._offset - held + error.start
+            raise ValidationError(
+                f"{self.path} is not {self._encoding}: {error.reason} at byte {at}",
+                details={"file": self.path, "byte": at},
+                hint="set options.encoding (latin-1, windows-1252, utf-16, ...)",
+            ) from error
+        self._offset += len(raw)
+        return text.encode()
+
+    def _more(self) -> bytes:
+        """The next piece; b"" at the end alone."""
+        while not self._ended:
+            with file_errors(self.path):
+                raw = self._file.read(_CHUNK_BYTES)
+            self._ended = not raw
+            piece = self._decode(raw)
+            if piece:
+                return piece
+        return b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Exactly `size` bytes, fewer at the end alone; all that is left for -1."""
+        pieces, have = [self._buffer], len(self._buffer)
+        while size < 0 or have < size:
+            piece = self._more()
+            if not piece:
+                break
+            pieces.append(piece)
+            have += len(piece)
+        whole = b"".join(pieces)
+        size = have if size < 0 else size
+        self._buffer = whole[size:]
+        whole = whole[:size]
+        if self._quote:
+            self.quotes += whole.count(self._quote)
+        self.last = whole[-1:] or self.last
+        return whole
+
+    def readline(self) -> bytes:
+        r"""The next line with its end (\n, \r\n or \r); b"" at the end of the file."""
+        pieces: list[bytes] = []
+        buffer = self._buffer
+        while True:
+            end = _line_end(buffer)
+            if end and not (end == len(buffer) and buffer.endswith(b"\r")):
+                break
+            piece = self._more()
+            if not piece:
+                end = end or len(buffer)
+                break
+            if end:  # a \r at the edge: the \n that may follow belongs to it
+                buffer += piece
+            else:
+                pieces.append(buffer)
+                buffer = piece
+        pieces.append(buffer[:end])
+        self._buffer = buffer[end:]
+        line = b"".join(pieces)
+        self.line += bool(line)
+        return line
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.closed = True
+        self._file.close()
+
+
+def _line_end(buffer: bytes) -> int:
+    newline = buffer.find(b"\n")
+    carriage = buffer.find(b"\r", 0, len(buffer) if newline < 0 else newline)
+    if carriage < 0:
+        return newline + 1
+    return carriage + 2 if newline == carriage + 1 else carriage + 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record without its line end. line: where it starts, from 1."""
+
+    line: int
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How records and fields are told apart. Quotes count at the start of a field alone, escapes inside quotes alone."""
+
+    delimiter: str
+    quote: str | None = '"'
+    escape: str | None = None
+    comment: str | None = None
+    max_field_bytes: int = 256 << 20
+
+    def records(self, source: TextInput) -> Iterator[Record]:
+        """The records that are neither blank nor a comment.
+
+        Raises: ValidationError: for a quote that is never closed, naming the line where it opened.
+        """
+        comment = (self.comment or "").encode()
+        while line := source.readline():
+            if line in (b"\n", b"\r\n", b"\r") or (comment and line.startswith(comment)):
+                continue
+            start = opened = source.line
+            pieces, size = [line], len(line)
+            at = self._open_at(line, False)
+            while at is not None:
+                line = source.readline()
+                size += len(line)
+                if not line or size > self.max_field_bytes:
+                    raise _unclosed(source.path, opened, size)
+                pieces.append(line)
+                at = self._open_at(line, True)
+                if at is not None and at >= 0:
+                    opened = source.line
+            yield Record(start, _without_end(b"".join(pieces)))
+
+    def _open_at(self, line: bytes, is_open: bool) -> int | None:
+        """Where the quote that is open at the end of the line opened; -1: in an earlier line; None: none is open."""
+        quote, delimiter = (self.quote or "").encode(), self.delimiter.encode()
+        if not quote or (quote not in line and not is_open):
+            return None
+        position, at = 0, -1
+        while True:
+            if not is_open:
+                at = 0 if position == 0 and line.startswith(quote) else line.find(delimiter + quote, position)
+                if at < 0:
+                    return None
+                at += position > 0 or not line.startswith(quote)
+                position = at + 1
+            closed = _inside(self.quote or "", self.escape).match(line, position)
+            assert closed is not None
+            if not line.startswith(quote, closed.end()):
+                return at
+            position, is_open = closed.end() + 1, False
+
+    def fields(self, record: Record) -> list[tuple[str, bool]]:
+        """(text, whether it was quoted) of each field."""
+        if not self.quote or self.quote.encode() not in record.text:
+            return [(text, False) for text in record.text.decode().split(self.delimiter)]
+        out = []
+        for match in _field(self.delimiter, self.quote, self.escape).finditer(record.text.decode()):
+            quoted, rest, plain, end = match.groups()
+            out.append((plain, False) if quoted is None else (self._unescape(quoted) + rest, True))
+            if not end:
+                break
+        return out
+
+    def _unescape(self, text: str) -> str:
+        if self.escape and self.escape != self.quote:
+            pair = f"{re.escape(self.escape)}(.)|{re.escape(str(self.quote))}{{2}}"
+            return re.sub(pair, lambda match: match[1] or match[0][0], text, flags=re.DOTALL)
+        return text.replace(f"{self.quote}{self.quote}", str(self.quote))
+
+
+def _unclosed(path: str, line: int, size_bytes: int) -> ValidationError:
+    return ValidationError(
+        f"{path}:{line}: a quote opens here and is not closed within {size_bytes:,} bytes",
+        details={"file": path, "line": line},
+        hint="close it, set options.quote_char to null if quotes are ordinary characters here, "
+        "or raise options.max_field_bytes",
+    )
+
+
+def _without_end(line: bytes) -> bytes:
+    if line.endswith(b"\r\n"):
+        return line[:-2]
+    return line[:-1] if line.endswith((b"\n", b"\r")) else line
+
+
+def _content(quote: str, escape: str | None) -> str:
+    """A pattern of what may stand between two quotes."""
+    q = re.escape(quote)
+    if escape is None or escape == quote:
+        return f"[^{q}]*(?:{q}{q}[^{q}]*)*"
+    e = re.escape(escape)
+    return f"[^{q}{e}]*(?:(?:{e}.|{q}{q})[^{q}{e}]*)*"
+
+
+@lru_cache(maxsize=16)
+def _inside(quote: str, escape: str | None) -> re.Pattern[bytes]:
+    return re.compile(_content(quote, escape).encode(), re.DOTALL)
+
+
+@lru_cache(maxsize=16)
+def _field(delimiter: str, quote: str, escape: str | None) -> re.Pattern[str]:
+    d, q = re.escape(delimiter), re.escape(quote)
+    return re.compile(f"(?:{q}({_content(quote, escape)}){q}([^{d}]*)|([^{d}]*))({d}|\\Z)", re.DOTALL)

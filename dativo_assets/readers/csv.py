@@ -1,0 +1,289 @@
+"""CSV files in bounded memory: pyarrow's tokenizer where it is exactly right, and exact errors where a file is not."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+from dativo_plugin_sdk import (
+    CsvOptions,
+    FileReader,
+    InputFile,
+    ReadPlan,
+    ReadRequest,
+    SchemaMismatchError,
+    Split,
+    TransientError,
+    ValidationError,
+)
+from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
+
+from ._cells import Cells
+from ._grammar import Grammar, Misfit, parseable
+from ._text import Dialect, TextInput, file_errors
+
+_SAMPLED_FILES = 64
+_DELIMITERS = ",;\t|"
+_DETECTED_ROWS = 20
+_SHOWN_CHARACTERS = 40
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What one file calls its columns, and how it is delimited; names is None for a file without a row."""
+
+    names: tuple[str, ...] | None
+    delimiter: str
+
+
+class CsvReader(FileReader):
+    """Reads CSV. Types come from the contract where every value fits, else from a sample; nothing is changed in silence.
+
+    A later value outside its column's type raises SchemaMismatchError, upon which the run starts over with a wider type.
+    """
+
+    suffixes = (".csv", ".tsv", ".txt", ".psv")
+    Options = CsvOptions
+
+    def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
+        declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+        names, delimiter, first = self._columns(files, tuple(declared))
+        wanted = names if request.columns is None else request.columns
+        unknown = [name for name in wanted if name not in names]
+        if unknown:
+            raise ValidationError(
+                f"{first} has no column {unknown[0]!r}",
+                details={"file": first, "column": unknown[0]},
+                hint=f"columns are: {', '.join(names)}",
+            )
+        schema, inferred = self._types(files, names, wanted, delimiter, declared, request.widen)
+        payload: dict[str, Any] = {
+            "names": names,
+            "delimiter": delimiter,
+            "schema": schema_text(schema),
+            "inferred": inferred,
+            "limit": request.limit,
+            "batch_bytes": request.batch_bytes,
+            "first": first,
+        }
+        splits = tuple(
+            Split(file.key, {**payload, "file": file.path, "fingerprint": file.fingerprint}, bytes=file.size_bytes)
+            for file in files
+        )
+        applied = {"columns", "schema"} | ({"limit"} if len(splits) == 1 else set())
+        notes = [f"delimiter {delimiter!r}"] if self.options.delimiter is None else []
+        if inferred and self.options.infer_types:
+            notes.append("types inferred: " + ", ".join(f"{name} {payload['schema'][name]}" for name in inferred))
+        return ReadPlan(splits=splits, schema=schema, applied=frozenset(applied), notes=tuple(notes))
+
+    def read(self, split: Split) -> Iterator[pa.RecordBatch]:
+        path, left = split.payload["file"], split.payload["limit"]
+        schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
+        inferred, grammar = frozenset(split.payload["inferred"]), self._grammar()
+        row = 1
+        texts_of = self._cells(path, split.payload, schema.names)
+        for texts in texts_of:
+            self.raise_if_cancelled()
+            texts = texts if left is None else texts.slice(0, left)
+            arrays = [
+                self._parse(grammar, texts.column(name), schema.field(name), name in inferred, path, row)
+                for name in schema.names
+            ]
+            yield pa.record_batch(arrays, schema=schema)
+            row += texts.num_rows
+            left = None if left is None else left - texts.num_rows
+            if left == 0:
+                return
+        if texts_of.skipped:
+            _log.warning("%s: left out %d rows of another length", path, texts_of.skipped)
+        with file_errors(path):
+            info = os.stat(path)
+        if [info.st_mtime_ns, info.st_size] != split.payload["fingerprint"]:
+            raise TransientError(
+                f"{path} changed while it was read", details={"file": path}, hint="run again once it is complete"
+            )
+
+    # -- columns ---------------------------------------------------------------------------------------------------
+
+    def _columns(self, files: Sequence[InputFile], declared: tuple[str, ...]) -> tuple[tuple[str, ...], str, str]:
+        """Column names, delimiter, and the file that says so: the first that has a row."""
+        header = _Header(None, self.options.delimiter or ",")
+        for file in files:
+            header = self._header(file.path)
+            if header.names is not None:
+                break
+        if header.names is None:
+            names = self.options.column_names or declared
+            if not names:
+                raise ValidationError(
+                    f"{files[0].path} is empty: it has neither a header nor a row",
+                    details={"file": files[0].path},
+                    hint="set options.column_names, declare a contract, or leave the file out of source.files",
+                )
+            return tuple(names), header.delimiter, files[0].path
+        names = header.names
+        if self.options.column_names is not None:
+            names = self.options.column_names
+            if len(names) != len(header.names):
+                raise ValidationError(
+                    f"{file.path} has {len(header.names)} columns, options.column_names {len(names)}",
+                    details={"file": file.path, "expected": len(names), "found": len(header.names)},
+                    hint="give one name for each column",
+                )
+        elif not self.options.header:
+            same = len(declared) == len(names)
+            names = declared if same else tuple(f"column_{index}" for index in range(1, len(names) + 1))
+        _check_names(names, file.path)
+        return names, header.delimiter, file.path
+
+    def _header(self, path: str) -> _Header:
+        delimiter = self.options.delimiter or self._detect(path)
+        with self._open(path) as source:
+            record = next(self._dialect(delimiter).records(source), None)
+            if record is None:
+                return _Header(None, delimiter)
+            if b"\0" in record.text:
+                raise ValidationError(
+                    f"{path}:{record.line}: the first row holds NUL bytes",
+                    details={"file": path, "line": record.line},
+                    hint="set options.encoding to utf-16 (or the file's own), if it is a text file at all",
+                )
+            return _Header(self._strip(self._dialect(delimiter).fields(record)), delimiter)
+
+    def _detect(self, path: str) -> str:
+        """The delimiter by which the first records all have the same number of fields, and the most of them."""
+        best, most = ",", 1
+        for delimiter in _DELIMITERS:
+            dialect = self._dialect(delimiter)
+            with self._open(path) as source, suppress(ValidationError):
+                counts = {len(dialect.fields(record)) for record in islice(dialect.records(source), _DETECTED_ROWS)}
+                if len(counts) == 1 and max(counts) > most:
+                    best, most = delimiter, max(counts)
+        return best
+
+    def _strip(self, fields: list[tuple[str, bool]]) -> tuple[str, ...]:
+        return tuple(text.strip(" ") if self.options.trim and not quoted else text for text, quoted in fields)
+
+    def _types(
+        self,
+        files: Sequence[InputFile],
+        names: tuple[str, ...],
+        wanted: Sequence[str],
+        delimiter: str,
+        declared: Mapping[str, pa.DataType],
+        widen: Mapping[str, str],
+    ) -> tuple[pa.Schema, list[str]]:
+        """The schema to emit, and which of its columns were inferred."""
+        types = {
+            name: declared[name] if parseable(declared[name]) else pa.string() for name in wanted if name in declared
+        }
+        types.update({name: parse_type(text) for name, text in widen.items() if name in wanted})
+        inferred = [name for name in wanted if name not in declared and name not in widen]
+        if inferred and self.options.infer_types:
+            step = max(1, len(files) // _SAMPLED_FILES)
+            sampled = files[::step]
+            rows = max(1, -(-self.options.infer_rows // len(sampled)))
+            payload = {"names": names, "delimiter": delimiter, "batch_bytes": 1 << 20, "first": files[0].path}
+            columns: dict[str, list[pa.Array]] = {name: [] for name in inferred}
+            for file in sampled:
+                left = rows
+                for texts in self._cells(file.path, payload, inferred):
+                    for name in inferred:
+                        columns[name].append(texts.column(name).slice(0, left))
+                    left -= texts.num_rows
+                    if left <= 0:
+                        break
+            grammar = self._grammar()
+            for name, arrays in columns.items():
+                types[name] = grammar.infer(pa.concat_arrays(arrays)) if arrays else pa.string()
+        return pa.schema([(name, types.get(name, pa.string())) for name in wanted]), inferred
+
+    # -- cells -----------------------------------------------------------------------------------------------------
+
+    def _cells(self, path: str, payload: Mapping[str, Any], wanted: Sequence[str]) -> Cells:
+        """The wanted columns of one file as text."""
+        names, dialect = tuple(payload["names"]), self._dialect(payload["delimiter"])
+        with self._open(path) as source:
+            header = next(dialect.records(source), None) if self.options.header else None
+        if header is not None and self.options.column_names is None:
+            found = self._strip(dialect.fields(header))
+            if found != names:
+                _check_names(found, path)
+                _check_same(found, names, path, payload["first"])
+                names = found
+        return Cells(
+            lambda: self._open_data(path, dialect), dialect, self.options, names, wanted, payload["batch_bytes"]
+        )
+
+    def _open_data(self, path: str, dialect: Dialect) -> TextInput:
+        source = self._open(path)
+        if self.options.header:
+            next(dialect.records(source), None)
+        return source
+
+    def _open(self, path: str) -> TextInput:
+        options = self.options
+        source = TextInput(path, options.encoding, options.compression, options.quote_char)
+        for _ in range(options.skip_rows):
+            source.readline()
+        return source
+
+    def _parse(
+        self, grammar: Grammar, texts: pa.Array, field: pa.Field, inferred: bool, path: str, row: int
+    ) -> pa.Array:
+        try:
+            return grammar.parse(texts, field.type)
+        except Misfit as misfit:
+            float_too = inferred and pa.types.is_integer(field.type) and grammar.fits(texts, pa.float64())
+            value = texts[misfit.index].as_py()
+            shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "..."
+            raise SchemaMismatchError(
+                f"{path}: row {row + misfit.index}: {shown!r} in column {field.name!r} is no {field.type}",
+                details={"file": path, "row": row + misfit.index},
+                column=field.name,
+                widen_to="double" if float_too else "string",
+            ) from None
+
+    def _grammar(self) -> Grammar:
+        return Grammar(self.options.true_values, self.options.false_values)
+
+    def _dialect(self, delimiter: str) -> Dialect:
+        options = self.options
+        return Dialect(delimiter, options.quote_char, options.escape_char, options.comment, options.max_field_bytes)
+
+
+def _check_names(names: Sequence[str], path: str) -> None:
+    for index, name in enumerate(names):
+        if not name:
+            raise ValidationError(
+                f"{path}: column {index + 1} has no name",
+                details={"file": path, "position": index + 1},
+                hint="name it in the file, or give all names in options.column_names",
+            )
+        if name in names[:index]:
+            raise ValidationError(
+                f"{path}: columns {names.index(name) + 1} and {index + 1} are both named {name!r}",
+                details={"file": path, "column": name},
+                hint="rename one in the file, or give all names in options.column_names",
+            )
+
+
+def _check_same(found: Sequence[str], names: Sequence[str], path: str, first: str) -> None:
+    lacks = [name for name in names if name not in found]
+    adds = [name for name in found if name not in names]
+    if lacks or adds:
+        parts = [f"lacks {', '.join(map(repr, lacks))}"] * bool(lacks) + [f"adds {', '.join(map(repr, adds))}"] * bool(
+            adds
+        )
+        raise ValidationError(
+            f"{path} has other columns than {first}: it {' and '.join(parts)}",
+            details={"file": path, "missing": lacks, "extra": adds},
+            hint="read files of different columns in different jobs",
+        )
