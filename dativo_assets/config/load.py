@@ -1,0 +1,266 @@
+"""A folder of YAML files as a project: one broken file harms itself alone.
+
+project = load_project(find_project())
+project.jobs: {name: JobConfig}      project.broken: (BrokenJob(path, name, error), ...)
+load_job("flights", project)         load_job("elsewhere/job.yaml", project)
+project.connection(job.source)       the mapping of a source's or target's connection, still with ${NAME} in it
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from dativo_assets.errors import ConfigurationError, ConfigurationErrors
+
+from .defaults import check_defaults, with_defaults
+from .graph import find_faults
+from .models import JobConfig, ProjectConfig, Source, Target
+from .origin import Layer, Origin
+from .problems import invalid, nearest, problem
+from .yaml import Document, load_file
+
+PROJECT_FILE = "dativo.yaml"
+PROJECT_VARIABLE = "DATIVO_PROJECT"
+
+
+@dataclass(frozen=True)
+class BrokenJob:
+    """A job file that can't be used. name: the job's where it could be read, else the file's stem."""
+
+    path: Path
+    name: str
+    error: ConfigurationError
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a folder holds. root: absolute. jobs: by name, in the order of their files."""
+
+    root: Path
+    config: ProjectConfig
+    jobs: Mapping[str, JobConfig] = field(default_factory=dict)
+    broken: tuple[BrokenJob, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.config.name or self.root.name or "dativo"
+
+    def connection(self, section: Source | Target) -> dict[str, Any]:
+        """The keys of a source's or target's connection, by name or written in place; {} where it has none.
+
+        Raises: ConfigurationError: when dativo.yaml has no connection of that name.
+        """
+        given = section.connection
+        if not isinstance(given, str):
+            return dict(given or {})
+        if given not in self.config.connections:
+            raise ConfigurationError(f"no connection named `{given}`", hint=_connection_hint(given, self.config))
+        return dict(self.config.connections[given])
+
+
+def find_project(start: Path | str | None = None, explicit: Path | str | None = None) -> Path:
+    """The project's folder.
+
+    It is `explicit`, else DATIVO_PROJECT, else the nearest folder upwards of `start` (the current folder) that holds a
+    dativo.yaml, else the start itself.
+
+    start: a folder, or a file such as a job's. explicit: a folder, or its dativo.yaml.
+
+    Raises: ConfigurationError: when `explicit` or DATIVO_PROJECT names no folder.
+    """
+    for given, what in ((explicit, "the project"), (os.environ.get(PROJECT_VARIABLE), PROJECT_VARIABLE)):
+        if not given:
+            continue
+        path = Path(given).expanduser().resolve()
+        folder = path.parent if path.is_file() else path
+        if not folder.is_dir():
+            raise ConfigurationError(
+                f"{what} names no folder: {given}", hint=f"name a folder that holds a {PROJECT_FILE}"
+            )
+        return folder
+    begin = Path(start or ".").expanduser().resolve()
+    begin = begin if begin.is_dir() else begin.parent
+    return next((folder for folder in (begin, *begin.parents) if (folder / PROJECT_FILE).is_file()), begin)
+
+
+def load_project(root: Path | str) -> Project:
+    """Every job of a project, the broken ones with their errors.
+
+    Raises: ConfigurationError: when dativo.yaml itself is wrong.
+    """
+    folder = Path(root).expanduser().resolve()
+    config = load_config(folder)
+    loaded: list[JobConfig] = []
+    broken: list[BrokenJob] = []
+    for path in _job_files(folder, config):
+        try:
+            loaded.append(read_job(path, folder, config))
+        except ConfigurationError as error:
+            broken.append(BrokenJob(path, str(error.details.get("job") or path.stem), error))
+    jobs: dict[str, JobConfig] = {}
+    faults = find_faults(loaded, {item.name for item in broken})
+    for index, job in enumerate(loaded):
+        if errors := faults.get(index):
+            assert job.path is not None
+            broken.append(BrokenJob(job.path, job.name, ConfigurationErrors.of(errors)))
+        else:
+            jobs[job.name] = job
+    return Project(folder, config, jobs, tuple(sorted(broken, key=lambda item: item.path)))
+
+
+def load_config(root: Path) -> ProjectConfig:
+    """The project's dativo.yaml; the defaults of a project that has none.
+
+    Raises: ConfigurationError: when it is wrong.
+    """
+    path = root / PROJECT_FILE
+    if not path.is_file():
+        config = ProjectConfig.model_validate({})
+        config.with_origin(Origin(None, root, PROJECT_FILE))
+        return config
+    document = load_file(path, shown=PROJECT_FILE)
+    origin = Origin(path, root, PROJECT_FILE, (Layer(document),))
+    value = {} if document.value is None else document.value
+    if not isinstance(value, dict):
+        raise problem(f"{PROJECT_FILE} must be a mapping", origin, hint="write keys, as in `jobs: jobs/**/*.yaml`")
+    try:
+        config = ProjectConfig.model_validate(value)
+    except ValidationError as error:
+        raise invalid(error, ProjectConfig, origin) from None
+    config.with_origin(origin)
+    check_defaults(config.defaults, origin)
+    return config
+
+
+def read_job(path: Path, root: Path, config: ProjectConfig) -> JobConfig:
+    """The job in a file, with the project's defaults under it. What other jobs say about it is not looked at.
+
+    Raises: ConfigurationError: one, or a ConfigurationErrors with each mistake; details["job"] is the job's name.
+    """
+    shown = _shown(path, root)
+    document = load_file(path, shown=shown)
+    name = path.stem
+    if isinstance(document.value, dict) and isinstance(document.value.get("name"), str):
+        name = document.value["name"]
+    try:
+        return _validated(document, path, root, config, name)
+    except ConfigurationError as error:
+        error.at(job=name)
+        raise
+
+
+def _validated(document: Document, path: Path, root: Path, config: ProjectConfig, name: str) -> JobConfig:
+    own = document.value
+    origin = Origin(path, root, document.file, (Layer(document),))
+    if own is None:
+        raise problem(f"{document.file} is empty", origin, hint="a job needs at least `source` and `target`")
+    if not isinstance(own, dict):
+        raise problem("a job must be a mapping", origin, key=False, hint="write keys, as in `source: {reader: csv}`")
+    below = tuple(Layer(layer.document, ("defaults",)) for layer in config.origin.layers)
+    origin = Origin(path, root, document.file, (Layer(document), *below))
+    value = with_defaults(own, config.defaults, name)
+    try:
+        job = JobConfig.model_validate(value)
+    except ValidationError as error:
+        if not _numbers_as_text(error, value, origin):
+            raise invalid(error, JobConfig, origin) from None
+        try:
+            job = JobConfig.model_validate(value)
+        except ValidationError as second:
+            raise invalid(second, JobConfig, origin) from None
+    job.with_origin(origin)
+    _check_connections(job, config)
+    return job
+
+
+def _numbers_as_text(error: ValidationError, value: dict[str, Any], origin: Origin) -> bool:
+    """Puts back the characters of a number that stands where only text makes sense (`version: 1.10`)."""
+    changed = False
+    for item in error.errors(include_url=False, include_context=False):
+        if item["type"] != "string_type" or type(item["input"]) not in (int, float):
+            continue
+        *parents, last = item["loc"]
+        holder: Any = value
+        for step in parents:
+            holder = holder[step]
+        raw = origin.raw(*item["loc"])
+        if raw is not None:
+            holder[last] = raw
+            changed = True
+    return changed
+
+
+def _check_connections(job: JobConfig, config: ProjectConfig) -> None:
+    for section, given in (("source", job.source.connection), ("target", job.target.connection)):
+        if isinstance(given, str) and given not in config.connections:
+            raise problem(
+                f"no connection named `{given}`",
+                job.origin,
+                section,
+                "connection",
+                hint=_connection_hint(given, config),
+                key=False,
+            )
+
+
+def _connection_hint(name: str, config: ProjectConfig) -> str:
+    guess = nearest(name, config.connections)
+    return f"did you mean `{guess}`?" if guess else f"declare it under `connections` in {PROJECT_FILE}"
+
+
+def load_job(path_or_name: Path | str, project: Project) -> JobConfig:
+    """A job by its name or by its YAML file, which need not be one of the project's.
+
+    Raises: ConfigurationError: when it is broken, or there is none.
+    """
+    text = str(path_or_name)
+    if isinstance(path_or_name, str) and text in project.jobs:
+        return project.jobs[text]
+    path = _existing(Path(text).expanduser(), project.root)
+    if path is None:
+        for item in project.broken:
+            if item.name == text:
+                raise item.error
+        if text.endswith((".yaml", ".yml")) or os.sep in text:
+            raise ConfigurationError(
+                f"no job file {text}", hint="paths are relative to the current folder or the project's"
+            )
+        guess = nearest(text, [*project.jobs, *(item.name for item in project.broken)])
+        hint = f"did you mean `{guess}`?" if guess else f"the project at {project.root} has {len(project.jobs)} jobs"
+        raise ConfigurationError(f"no job named `{text}`", hint=hint)
+    for job in project.jobs.values():
+        if job.path == path:
+            return job
+    for item in project.broken:
+        if item.path == path:
+            raise item.error
+    return read_job(path, project.root, project.config)
+
+
+def _existing(path: Path, root: Path) -> Path | None:
+    for found in (path.resolve(), (root / path).resolve()):
+        if found.is_file():
+            return found
+    return None
+
+
+def _job_files(root: Path, config: ProjectConfig) -> list[Path]:
+    found: dict[str, None] = {}
+    for pattern in config.jobs:
+        for name in glob.iglob(pattern, root_dir=root, recursive=True):
+            found[os.path.normpath(name)] = None
+    return [root / name for name in sorted(found) if os.path.isfile(root / name)]
+
+
+def _shown(path: Path, root: Path) -> str:
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        return str(path)

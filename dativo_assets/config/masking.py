@@ -1,0 +1,30 @@
+"""What looks like a secret in a line that is about to be shown."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "***"
+_WORDS = r"pass(?:word|wd|phrase)?|pwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization"
+_NAME = re.compile(rf"(?:^|[_\-.])(?:{_WORDS})s?(?:$|[_\-.])|(?:{_WORDS})s?$", re.IGNORECASE)
+_PAIR = re.compile(
+    rf"""(?P<key>["']?[\w.\-]*(?:{_WORDS})[\w.\-]*["']?\s*:\s*)(?P<value>"[^"]*"|'[^']*'|[^,}}\]\s#][^,}}\]#]*)""",
+    re.IGNORECASE,
+)
+_URL = re.compile(r"(?P<head>[A-Za-z][\w+.\-]*://[^\s:/@]*:)(?P<value>[^\s@/]+)(?=@)")
+_REFERENCE = re.compile(r"""\s*["']?\$\{[^}]*\}["']?\s*""")
+
+
+def is_secret_name(key: str) -> bool:
+    """Whether a key by this name usually holds a secret: `password`, `api_key`, `client_secret`."""
+    return _NAME.search(key) is not None
+
+
+def mask_line(line: str) -> str:
+    """A line of YAML with the values of secret keys and passwords inside URLs masked; `${NAME}` stays."""
+
+    def hide(match: re.Match[str]) -> str:
+        value = match["value"]
+        return match[0] if _REFERENCE.fullmatch(value) else match[0][: match.start("value") - match.start()] + MASK
+
+    return _URL.sub(hide, _PAIR.sub(hide, line))

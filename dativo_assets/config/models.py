@@ -1,0 +1,310 @@
+"""A job and a project as a person writes them: frozen models whose keys are the keys of the YAML.
+
+A model is made from YAML keys (`Source.model_validate({"reader": "csv", "files": "a.csv"})`); where the Python name
+differs, the YAML key is its alias: `job.columns` is `schema`, `job.timeout_s` is `timeout` in seconds. Secrets stay
+`${NAME}` in here.
+
+    job.name, .description, .group, .depends_on, .upstream, .external_upstream
+    job.owners, .tags, .metadata, .version, .enabled
+    job.source: Source(reader, files, tables, objects, query, connection, credentials, options, incremental)
+    job.target: Target(writer, path, table, catalog, mode, keys, partition_by, connection, credentials, options)
+    job.contract (path) or job.columns (inline `schema`); job.on_violation, .evolve, .freshness
+    job.target.mode and .keys are those in force, defaults filled in; job.incremental: the SDK's Incremental
+    job.trigger, .partitions, .retry, .timeout_s
+    job.path, .root: where it was read from; job.location("target", "options", "compression") -> Location
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from dativo_plugin_sdk.models import Incremental as SdkIncremental
+from dativo_plugin_sdk.models import Mode, Strategy
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+
+from .fields import (
+    Connection,
+    Duration,
+    Flag,
+    Frozen,
+    GroupName,
+    JobName,
+    Owner,
+    Path,
+    Problem,
+    Regex,
+    ScalarList,
+    ScalarValue,
+    TagKey,
+    TagValue,
+    Text,
+    Texts,
+    TypeName,
+    Whole,
+)
+from .origin import Located
+from .timing import Freshness, Partitions, Retry, Trigger
+from .types import DURATION_HINT, seconds
+
+EXTERNAL_PREFIX = "external:"
+
+
+class Incremental(Frozen):
+    """How a run finds what is new since the last commit."""
+
+    strategy: Strategy = Field(
+        description="full_refresh reads everything; append and updated_at read past the last value of cursor_field; "
+        "file and file_modified_time read new or changed files; snapshot reads again when the upstream has a new version."
+    )
+    cursor_field: Text | None = Field(None, description="The column whose values only grow.")
+    lookback_s: float = Field(
+        0,
+        alias="lookback",
+        description="How far before the last cursor to read again: a duration (1d, 3h), or a number in the "
+        "cursor's own units.",
+        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "number"}]},
+    )
+    null_cursor: Literal["fail", "include", "quarantine"] = Field(
+        "fail", description="What happens to rows whose cursor_field is null."
+    )
+
+    @field_validator("lookback_s", mode="before")
+    @classmethod
+    def _lookback(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise Problem("must be a duration or a number", DURATION_HINT)
+        found = seconds(value) if isinstance(value, str) else float(value)
+        if found is None or not found >= 0:
+            raise Problem(f"`{value}` is no duration", DURATION_HINT)
+        return found
+
+    @model_validator(mode="after")
+    def _needs_a_cursor(self) -> Incremental:
+        if self.strategy in ("append", "updated_at") and self.cursor_field is None:
+            raise Problem(
+                f"the strategy {self.strategy} needs `cursor_field`", "name the column whose values only grow"
+            )
+        return self
+
+    def to_sdk(self) -> SdkIncremental:
+        """The same for a reader."""
+        return SdkIncremental(
+            strategy=self.strategy,
+            cursor_field=self.cursor_field,
+            lookback_s=self.lookback_s,
+            null_cursor=self.null_cursor,
+        )
+
+
+class Source(Frozen):
+    """Where rows come from."""
+
+    reader: Path = Field(
+        description="The reader: an installed plugin's name, path.py:Class, lib.so:symbol, or package.module:Class."
+    )
+    files: Texts = Field((), description="Paths, globs or URIs, relative to the project's folder: one or a list.")
+    tables: Texts = Field((), description="Tables of a database: one or a list.")
+    objects: Texts = Field((), description="Objects of an API, such as customers: one or a list.")
+    query: Path | None = Field(None, description="SQL text, or the path of a file that ends in .sql.")
+    connection: Connection = Field(
+        None, repr=False, description="The name of a connection in dativo.yaml, or its keys written out here."
+    )
+    credentials: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description='What the reader logs in with; write secrets as "${NAME}".'
+    )
+    options: dict[str, Any] = Field(default_factory=dict, repr=False, description="The reader's own options.")
+    incremental: Incremental | None = Field(None, description="How a run finds what is new; without it, all is read.")
+
+
+def _without_default(schema: dict[str, Any]) -> None:
+    schema.pop("default", None)
+
+
+class Target(Frozen):
+    """Where rows land."""
+
+    writer: Path = Field(
+        description="The writer: an installed plugin's name, path.py:Class, lib.so:symbol, or package.module:Class."
+    )
+    path: Path | None = Field(
+        None,
+        description="A folder, file or URI, relative to the project's folder; {name} and {group} stand for the job's.",
+    )
+    table: Path | None = Field(
+        None, description="The table in a database or catalog; {name} and {group} work here too."
+    )
+    catalog: Path | None = Field(None, description="The catalog that holds the table.")
+    mode: Mode = Field(
+        "append",
+        description="append adds rows, overwrite replaces the table, merge replaces rows with equal keys. Default: "
+        "overwrite for a job that reads everything each time, else append (merge for updated_at with keys), so that "
+        "running a job twice never doubles a table.",
+        json_schema_extra=_without_default,
+    )
+    keys: Texts = Field(
+        (), description="The columns that identify a row, for merge; default: the schema's primary key."
+    )
+    partition_by: Texts = Field((), description="The columns that the table is divided by.")
+    connection: Connection = Field(
+        None, repr=False, description="The name of a connection in dativo.yaml, or its keys written out here."
+    )
+    credentials: dict[str, Any] = Field(
+        default_factory=dict, repr=False, description='What the writer logs in with; write secrets as "${NAME}".'
+    )
+    options: dict[str, Any] = Field(default_factory=dict, repr=False, description="The writer's own options.")
+
+
+class Column(Frozen):
+    """A column of an inline schema, with the rules its values keep."""
+
+    name: Path = Field(description="The column's name.")
+    type: TypeName = Field(
+        "string", description="Its type: string, int64, decimal(10, 2), timestamp[us, UTC], list<string>, ..."
+    )
+    required: Flag = Field(False, description="No value may be null.")
+    unique: Flag = Field(False, description="No two rows hold the same value.")
+    primary_key: Flag = Field(
+        False, description="The column is part of what identifies a row: required, and unique together."
+    )
+    min: ScalarValue = Field(None, description="The least value allowed; dates and timestamps as ISO text.")
+    max: ScalarValue = Field(None, description="The greatest value allowed.")
+    exclusive_min: ScalarValue = Field(None, description="Every value is greater than this.")
+    exclusive_max: ScalarValue = Field(None, description="Every value is less than this.")
+    pattern: Regex | None = Field(
+        None, description="A regular expression that every value contains; anchor it with ^ and $."
+    )
+    accepted_values: ScalarList | None = Field(None, description="The only values allowed.")
+    min_length: Whole | None = Field(None, ge=0, description="The least number of characters of a text.")
+    max_length: Whole | None = Field(None, ge=0, description="The greatest number of characters of a text.")
+    description: Text | None = Field(None, description="What the column holds.")
+    classification: Text | None = Field(
+        None, description="How sensitive it is, such as pii; marks the column in the catalog."
+    )
+    tags: dict[str, Text] = Field(default_factory=dict, description="Labels of the column in the catalog.")
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> Column:
+        for low, high in (("min", "max"), ("min_length", "max_length")):
+            least, most = getattr(self, low), getattr(self, high)
+            numbers = isinstance(least, (int, float)) and isinstance(most, (int, float))
+            if numbers and least > most:
+                raise Problem(f"`{low}` {least} is greater than `{high}` {most}", None, low)
+        return self
+
+
+class JobConfig(Located):
+    """A job is an asset: a source, a target, and what the rows between them must be."""
+
+    name: JobName = Field(description="The job's and the asset's name. Default: the file's name without .yaml.")
+    description: Text | None = Field(None, description="What the asset is, for people; the first line is plain text.")
+    group: GroupName = Field("default", description="The group that the asset is shown in.")
+    depends_on: Texts = Field(
+        (),
+        description="Jobs that this one reads or waits for. An asset of another code location is external:its/key, or just "
+        "its key when that holds a slash.",
+    )
+    source: Source = Field(description="Where rows come from.")
+    target: Target = Field(description="Where rows land.")
+    contract: Path | None = Field(None, description="The path of an Open Data Contract Standard file.")
+    columns: tuple[Column, ...] | None = Field(None, alias="schema", description="The columns, written out here.")
+    on_violation: Literal["fail", "warn", "quarantine"] = Field(
+        "fail",
+        description="Rows that break a rule: nothing lands, they land and are counted, or they land beside the table.",
+    )
+    evolve: Literal["none", "add_columns", "widen"] = Field(
+        "none", description="How the table's schema may follow the source's."
+    )
+    trigger: Trigger | None = Field(None, description="What starts a run by itself.")
+    partitions: Partitions | None = Field(None, description="How the asset is divided.")
+    retry: Retry = Field(
+        default_factory=lambda: Retry.model_validate({}), description="What happens after a transient failure."
+    )
+    timeout_s: Duration = Field(
+        3600.0, alias="timeout", gt=0, description="The longest wait for one call of a plugin, such as 30m."
+    )
+    freshness: Freshness | None = Field(
+        None, description="How old the asset may grow: 24h, {fail_after, warn_after} or {cron, within}."
+    )
+    owners: tuple[Owner, ...] = Field((), description="team:NAME or e-mail addresses.")
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, description="Labels of the asset.")
+    metadata: dict[str, ScalarValue] = Field(
+        default_factory=dict, description="Anything else worth showing with the asset."
+    )
+    version: Text = Field("1.0", description="The version of the job's definition.")
+    enabled: Flag = Field(True, description="false keeps the asset and switches its trigger off.")
+
+    @field_validator("columns", mode="after")
+    @classmethod
+    def _columns_once(cls, columns: tuple[Column, ...] | None) -> tuple[Column, ...] | None:
+        seen: dict[str, int] = {}
+        for index, column in enumerate(columns or ()):
+            if column.name in seen:
+                raise Problem(f"the column `{column.name}` is declared twice", "keep one of the two", index, "name")
+            seen[column.name] = index
+        return columns
+
+    @model_validator(mode="after")
+    def _consistent(self) -> JobConfig:
+        if self.contract is not None and self.columns is not None:
+            raise Problem("a job takes `contract` or `schema`, not both", "keep one of the two", "schema")
+        keys = self.target.keys or tuple(column.name for column in self.columns or () if column.primary_key)
+        mode = self.target.mode if "mode" in self.target.model_fields_set else self._default_mode(keys)
+        if mode == "merge" and not keys:
+            raise Problem(
+                "mode merge needs `keys`", "name the columns that identify a row: keys: [id]", "target", "mode"
+            )
+        if self.name in self.depends_on:
+            raise Problem("the job depends on itself", "remove it from depends_on", "depends_on")
+        if (mode, keys) != (self.target.mode, self.target.keys):
+            # What is in force stands where everybody looks; the model is not yet in anybody's hands.
+            object.__setattr__(self, "target", self.target.model_copy(update={"mode": mode, "keys": keys}))
+        return self
+
+    def _default_mode(self, keys: tuple[str, ...]) -> Mode:
+        strategy = self.source.incremental.strategy if self.source.incremental else "full_refresh"
+        if strategy in ("full_refresh", "snapshot"):
+            return "overwrite"
+        return "merge" if strategy == "updated_at" and keys else "append"
+
+    @property
+    def incremental(self) -> SdkIncremental | None:
+        """How a run finds what is new, as the SDK says it; None for a job that reads everything."""
+        return self.source.incremental.to_sdk() if self.source.incremental else None
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The jobs of this project in depends_on."""
+        return tuple(name for name in self.depends_on if not is_external(name))
+
+    @property
+    def external_upstream(self) -> tuple[str, ...]:
+        """The keys (`shop/orders`) of assets of other code locations in depends_on."""
+        return tuple(name.removeprefix(EXTERNAL_PREFIX) for name in self.depends_on if is_external(name))
+
+
+def is_external(name: str) -> bool:
+    """Whether an entry of depends_on names an asset of another code location."""
+    return name.startswith(EXTERNAL_PREFIX) or "/" in name
+
+
+def _globs(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class ProjectConfig(Located):
+    """dativo.yaml, at the project's root."""
+
+    name: JobName | None = Field(None, description="The project's name. Default: its folder's.")
+    description: Text | None = Field(None, description="What the project is, for people.")
+    jobs: Annotated[tuple[Path, ...], BeforeValidator(_globs), WithJsonSchema({"type": ["string", "array"]})] = Field(
+        ("jobs/**/*.yaml", "jobs/**/*.yml"), description="Globs of the job files, relative to this file."
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Keys of a job that hold for every job; a job's own keys win. {name} and {group} in strings under "
+        "target stand for the job's.",
+    )
+    connections: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
+    )

@@ -1,0 +1,125 @@
+"""When a job runs, over which part, how often it is tried, and how old its asset may grow."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from .fields import Cron, Day, Duration, Frozen, Problem, Text, Texts, TimeZone, Whole, exactly_one
+
+
+class FilesTrigger(Frozen):
+    """New or changed files start a run."""
+
+    poll_s: Duration = Field(30.0, alias="poll", description="How often to look.")
+
+
+class ProbeTrigger(Frozen):
+    """A change that the reader's own probe sees starts a run."""
+
+    poll_s: Duration = Field(60.0, alias="poll", description="How often to ask.")
+
+
+class Trigger(Frozen):
+    """What starts a run by itself: exactly one of files, cron, on, probe."""
+
+    files: FilesTrigger | None = Field(None, description="New or changed source files.")
+    cron: Cron | None = Field(None, description='A schedule of five fields: "0 * * * *".')
+    timezone: TimeZone = Field("UTC", description="The time zone of cron.")
+    on: Literal["upstream"] | None = Field(None, description="A new version of anything in depends_on.")
+    probe: ProbeTrigger | None = Field(None, description="The reader's probe.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Trigger:
+        exactly_one(self, "a trigger", "files", "cron", "on", "probe")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """files, cron, on or probe."""
+        return next(key for key in ("files", "cron", "on", "probe") if getattr(self, key) is not None)
+
+
+class TimePartitions(Frozen):
+    """Partitions by time."""
+
+    start: Day = Field(description="The first partition: 2013-01-01.")
+    end: Day | None = Field(None, description="The end, itself left out; without it, up to now.")
+    column: Text | None = Field(None, description="The column whose value places a row in a partition.")
+    timezone: TimeZone = Field("UTC", description="The time zone in which a partition begins.")
+
+
+class StaticPartitions(Frozen):
+    """Partitions with fixed names."""
+
+    values: Annotated[Texts, Field(min_length=1)] = Field(description="The partitions' names.")
+    column: Text | None = Field(None, description="The column whose value names the partition of a row.")
+
+
+class Partitions(Frozen):
+    """How the asset is divided: exactly one of hourly, daily, weekly, monthly, static."""
+
+    hourly: TimePartitions | None = Field(None, description="One partition an hour.")
+    daily: TimePartitions | None = Field(None, description="One partition a day.")
+    weekly: TimePartitions | None = Field(None, description="One partition a week.")
+    monthly: TimePartitions | None = Field(None, description="One partition a month.")
+    static: StaticPartitions | None = Field(
+        None, description="Partitions with fixed names: a list, or {values, column}."
+    )
+
+    @field_validator("static", mode="before")
+    @classmethod
+    def _static(cls, value: Any) -> Any:
+        return {"values": value} if isinstance(value, (list, tuple)) else value
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Partitions:
+        exactly_one(self, "partitions", "hourly", "daily", "weekly", "monthly", "static")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """hourly, daily, weekly, monthly or static."""
+        return next(key for key in type(self).model_fields if getattr(self, key) is not None)
+
+    @property
+    def column(self) -> str | None:
+        """The column that places a row, where one is named."""
+        found: str | None = getattr(self, self.kind).column
+        return found
+
+
+class Retry(Frozen):
+    """What happens after a transient failure."""
+
+    max_attempts: Whole = Field(3, ge=1, le=100, description="Attempts in all, the first included.")
+    backoff: Literal["exponential", "linear", "none"] = Field("exponential", description="How the delay grows.")
+    delay_s: Duration = Field(1.0, alias="delay", description="The wait before the second attempt.")
+    max_delay_s: Duration = Field(60.0, alias="max_delay", description="The longest wait between two attempts.")
+
+
+class Freshness(Frozen):
+    """How old the asset may grow: `24h`, or {fail_after, warn_after}, or {cron, within}."""
+
+    fail_after_s: Duration | None = Field(None, alias="fail_after", ge=60, description="Older than this is a failure.")
+    warn_after_s: Duration | None = Field(None, alias="warn_after", ge=60, description="Older than this is a warning.")
+    cron: Cron | None = Field(None, description="When a new version is due.")
+    within_s: Duration | None = Field(None, alias="within", ge=60, description="How late after cron it may come.")
+    timezone: TimeZone = Field("UTC", description="The time zone of cron.")
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Freshness:
+        if (self.cron is None) != (self.within_s is None):
+            raise Problem("`cron` and `within` go together", 'as in {cron: "0 6 * * *", within: 2h}')
+        if (self.fail_after_s is None) == (self.cron is None):
+            raise Problem("freshness takes `fail_after` or `cron` and `within`", "the short form is `freshness: 24h`")
+        if self.warn_after_s is not None and self.warn_after_s >= (self.fail_after_s or 0):
+            raise Problem("`warn_after` must be shorter than `fail_after`", None, "warn_after")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        short = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        return {"fail_after": value} if short else value
