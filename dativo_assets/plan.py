@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pydantic
-
 from dativo_plugin_sdk import (
     AssetDefinition,
     BaseReader,
@@ -52,14 +52,14 @@ class JobPlan:
             job=self.job.name,
             reader=source.reader,
             root=str(self.root),
-            files=self._resolved(source.files, environment),
+            files=self._resolved(source.files, environment, "source", "files"),
             tables=source.tables,
             objects=source.objects,
             query=_query(source.query, self.root),
-            connection=self._connection(source.connection, environment),
-            credentials=self._resolved(source.credentials, environment),
-            options=self._resolved(source.options, environment),
-            incremental=source.incremental.to_sdk() if source.incremental is not None else None,
+            connection=self._connection("source", environment),
+            credentials=self._resolved(source.credentials, environment, "source", "credentials"),
+            options=self._resolved(source.options, environment, "source", "options"),
+            incremental=self.job.incremental,
             upstream={target.name: target.snapshot(environment) for target in self.upstream},
         )
 
@@ -70,15 +70,15 @@ class JobPlan:
             job=self.job.name,
             writer=target.writer,
             root=str(self.root),
-            path=self._resolved(target.path, environment),
+            path=self._resolved(target.path, environment, "target", "path"),
             table=target.table,
             catalog=target.catalog,
-            mode=target.mode,
+            mode=self.job.target.mode,
             keys=target.keys,
             partition_by=target.partition_by,
-            connection=self._connection(target.connection, environment),
-            credentials=self._resolved(target.credentials, environment),
-            options=self._resolved(target.options, environment),
+            connection=self._connection("target", environment),
+            credentials=self._resolved(target.credentials, environment, "target", "credentials"),
+            options=self._resolved(target.options, environment, "target", "options"),
         )
 
     def open_reader(self, environment: Mapping[str, str]) -> BaseReader:
@@ -101,7 +101,9 @@ class JobPlan:
         mode = self.job.target.mode
         if mode not in writer.modes:
             raise self._refused(
-                f"writer {self.writer.reference} can't {mode}", ("target", "mode"), f"use {' or '.join(sorted(writer.modes))}"
+                f"writer {self.writer.reference} can't {mode}",
+                ("target", "mode"),
+                f"use {' or '.join(sorted(writer.modes))}",
             )
         if self.job.on_violation == "quarantine" and not writer.quarantines:
             raise self._refused(
@@ -143,14 +145,14 @@ class JobPlan:
         error.at(job=self.job.name, **self.job.location(*path).details())
         return error
 
-    def _connection(self, connection: Any, environment: Mapping[str, str]) -> dict[str, Any]:
-        if isinstance(connection, str):
-            connection = self.connections[connection]
-        resolved = self._resolved(connection or {}, environment)
-        return dict(resolved)
+    def _connection(self, side: str, environment: Mapping[str, str]) -> dict[str, Any]:
+        given = getattr(self.job, side).connection
+        if isinstance(given, str):
+            given = self.connections[given]
+        return dict(self._resolved(given or {}, environment, side, "connection"))
 
-    def _resolved(self, value: Any, environment: Mapping[str, str]) -> Any:
-        return resolve(value, environment, self.redactor)
+    def _resolved(self, value: Any, environment: Mapping[str, str], *path: str) -> Any:
+        return resolve(value, environment, self.redactor, locate=partial(self.job.location, *path))
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,9 @@ def _query(query: str | None, root: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"query file {query} can't be read: {error.strerror}", hint="see source.query") from error
+        raise ConfigurationError(
+            f"query file {query} can't be read: {error.strerror}", hint="see source.query"
+        ) from error
 
 
 def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> JobPlan:
@@ -212,7 +216,7 @@ def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> 
 
 
 def _upstream_names(job: JobConfig) -> tuple[str, ...]:
-    return job.depends_on if job.source.query is not None else ()
+    return job.upstream if job.source.query is not None else ()
 
 
 def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> PluginRef:

@@ -21,7 +21,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
-from dativo_plugin_sdk import BaseReader, BaseWriter, ConfigurationError, DativoError, PluginError, lift_reader, lift_writer
+from dativo_plugin_sdk import (
+    BaseReader,
+    BaseWriter,
+    ConfigurationError,
+    DativoError,
+    PluginError,
+    lift_reader,
+    lift_writer,
+)
 from dativo_plugin_sdk.native import describe
 
 Kind = Literal["reader", "writer"]
@@ -152,7 +160,9 @@ def _import_failure(ref: PluginRef, error: BaseException) -> PluginError:
     if isinstance(error, ModuleNotFoundError) and error.name:
         hint = f"install what the plugin needs: pip install {error.name.split('.')[0]}"
     text = str(error) or type(error).__name__
-    return PluginError(f"plugin {ref.reference} failed to import: {type(error).__name__}: {text}", None, details, hint=hint)
+    return PluginError(
+        f"plugin {ref.reference} failed to import: {type(error).__name__}: {text}", None, details, hint=hint
+    )
 
 
 class Registry:
@@ -216,7 +226,9 @@ def _entry_points(kind: Kind) -> dict[str, PluginRef]:
     """By name. Of two distributions with one name, ours wins, then the first by distribution name."""
     found: dict[str, PluginRef] = {}
     points = importlib.metadata.entry_points(group=GROUPS[kind])
-    for point in sorted(points, key=lambda p: (p.dist is None or p.dist.name != "dativo-assets", p.dist.name if p.dist else "")):
+    for point in sorted(
+        points, key=lambda p: (p.dist is None or p.dist.name != "dativo-assets", p.dist.name if p.dist else "")
+    ):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
         found.setdefault(point.name, PluginRef(kind, point.name, origin, entry_point=point, attribute=point.attr))
     return found

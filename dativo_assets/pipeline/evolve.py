@@ -19,7 +19,9 @@ def schema_changes(old: Mapping[str, str], new: Mapping[str, str], evolve: str) 
             changes.append((f"column {name!r} ({type_text}) is new", evolve != "none", "add_columns"))
         elif old[name] != type_text:
             wider = unify(parse_type(old[name]), parse_type(type_text)).equals(parse_type(type_text))
-            changes.append((f"column {name!r} was {old[name]} and is {type_text}", evolve == "widen" and wider, "widen"))
+            changes.append(
+                (f"column {name!r} was {old[name]} and is {type_text}", evolve == "widen" and wider, "widen")
+            )
     for name in old:
         if name not in new:
             changes.append((f"column {name!r} ({old[name]}) is gone", evolve != "none", "add_columns"))

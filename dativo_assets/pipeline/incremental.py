@@ -186,4 +186,3 @@ def _row_keys(batch: pa.RecordBatch, names: Sequence[str]) -> list[bytes]:
         hashlib.blake2b(repr(row).encode("utf-8", "surrogatepass"), digest_size=16).digest()
         for row in zip(*columns, strict=True)
     ]
-

@@ -33,7 +33,9 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         fields = getattr(record, "fields", {})
-        return json.dumps({"time": time, "level": record.levelname, "event": record.getMessage(), **fields}, default=str)
+        return json.dumps(
+            {"time": time, "level": record.levelname, "event": record.getMessage(), **fields}, default=str
+        )
 
 
 class ConsoleFormatter(logging.Formatter):

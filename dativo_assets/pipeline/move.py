@@ -52,7 +52,7 @@ class Shared:
             if self.settled is None:
                 self.settled = self.settle(schema)
                 self.input_schema = schema
-            elif self.input_schema is not schema and not schema.equals(self.input_schema):
+            elif not _same_columns(self.input_schema, schema):
                 raise _mismatch(self.input_schema, schema)
             return self.settled
 
@@ -66,7 +66,17 @@ def _mismatch(known: Any, found: Any) -> SchemaMismatchError:
             wider = unify(left, right) if left is not None and right is not None else left or right
             text = f"column {field_.name!r} is {left or 'absent'} in one split and {right or 'absent'} in another"
             return SchemaMismatchError(text, column=field_.name, widen_to=type_name(wider))
-    return SchemaMismatchError("two splits have their columns in different order", column=found.names[0])
+    raise AssertionError("the schemas are equal")
+
+
+def _same_columns(known: Any, found: Any) -> bool:
+    """Whether both have the same columns, in whatever order."""
+    if known is found or found.equals(known):
+        return True
+    types = {field.name: field.type for field in known}
+    return len(found) == len(known) and all(
+        field.name in types and types[field.name].equals(field.type) for field in found
+    )
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,9 @@ class Worker:
 
     def _one(self, batch: pa.RecordBatch, split: Split) -> None:
         settled = self.shared.settled_for(batch.schema)
+        assert self.shared.input_schema is not None
+        if batch.schema.names != self.shared.input_schema.names:
+            batch = batch.select(self.shared.input_schema.names)
         first_row = self.row
         self.row += batch.num_rows
         if settled.cursor is not None:

@@ -26,6 +26,7 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
+from dativo_assets.config import Retry
 from dativo_assets.contract import Checker
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
@@ -66,7 +67,7 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
             if not found.retryable or attempt == attempts or settings.cancel.cancelled:
                 break
-            delay = _delay(retry.delay_s(attempt), found)
+            delay = _delay(retry, attempt, found)
             logger.warning("attempt failed", job=plan.job.name, attempt=attempt, retry_in_s=delay, error=str(found))
             settings.cancel.wait(delay)
     result.seconds = time.perf_counter() - start
@@ -75,10 +76,12 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     return result
 
 
-def _delay(delay_s: float, error: DativoError) -> float:
+def _delay(retry: Retry, attempt: int, error: DativoError) -> float:
+    """Seconds to wait after a failed attempt: grown, bounded, jittered, and never less than the source asked for."""
+    factor = {"exponential": 2.0 ** (attempt - 1), "linear": float(attempt), "none": 1.0}[retry.backoff]
+    delay = min(retry.delay_s * factor, retry.max_delay_s) * (0.5 + random.random() / 2)
     asked = error.details.get("retry_after_s") if isinstance(error, RateLimitError) else None
-    jittered = delay_s * (0.5 + random.random() / 2)  # noqa: S311 - spreads retries, no secret
-    return max(jittered, float(asked)) if asked is not None else jittered
+    return delay if asked is None else max(delay, float(asked))
 
 
 def _summary(result: RunResult) -> dict[str, Any]:
@@ -149,15 +152,13 @@ class _Run:
                     )
                 )
             except (Exception, SystemExit) as error:
-                found = to_dativo_error(
-                    error, job=self.plan.job.name, stage="plan", plugin=self.plan.reader.reference
-                )
+                found = to_dativo_error(error, job=self.plan.job.name, stage="plan", plugin=self.plan.reader.reference)
                 raise found from error
         self.notes.extend(read.notes)
         return read
 
     def _incremental_overwrite(self) -> bool:
-        incremental = self.plan.job.source.incremental
+        incremental = self.plan.job.incremental
         return not self.settings.full_refresh and incremental is not None and incremental.strategy != "full_refresh"
 
     def _batch_bytes(self) -> int:
@@ -236,7 +237,7 @@ class _Run:
         return Settled(output, self.checker, self.cursor)
 
     def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
-        incremental = self.plan.job.source.incremental
+        incremental = self.plan.job.incremental
         if incremental is None or incremental.cursor_field is None or "cursor" in read.applied:
             return None
         if incremental.strategy not in ("append", "updated_at"):
@@ -248,7 +249,7 @@ class _Run:
             )
         base = None if self.settings.full_refresh else self.base
         table: Snapshot | None = self.writer.snapshot() if base is not None else None
-        return CursorFilter(incremental.to_sdk(), base, table, output.field(name))
+        return CursorFilter(incremental, base, table, output.field(name))
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""
@@ -279,7 +280,7 @@ class _Run:
         split_bytes = sum(split.bytes or 0 for split in read.splits)
         result.bytes_read = split_bytes or arrow_bytes
         result.bytes_written = sum(item.bytes for item in committables if item.kind == "data")
-        incremental = job.source.incremental
+        incremental = job.incremental
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
@@ -372,7 +373,6 @@ class _Run:
 
 def _schema_of(text: dict[str, str]) -> Any:
     import pyarrow as pa
-
     from dativo_plugin_sdk.arrow import parse_type
 
     return pa.schema([(name, parse_type(type_text)) for name, type_text in text.items()])

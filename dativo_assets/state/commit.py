@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from dativo_plugin_sdk import BaseWriter, Commit, Committable, CommitConflictError, DativoError, is_retryable_error
+from dativo_plugin_sdk import BaseWriter, Commit, CommitConflictError, Committable, DativoError, is_retryable_error
 
 _ATTEMPTS = 3
 

@@ -56,7 +56,9 @@ def _no_plugin(plugin: Any, name: str, base: str) -> PluginError:
 class StagedWriter(DirectoryWriter):
     """A level-1 or level-2 writer: the files it leaves under `output_base` land with the one-rename commit."""
 
-    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, plugin: type[BaseWriter]) -> None:
+    def __init__(
+        self, asset_definition: AssetDefinition, target_config: TargetConfig, plugin: type[BaseWriter]
+    ) -> None:
         self.Options = plugin.Options  # type: ignore[misc]
         super().__init__(asset_definition, target_config)
         self._plugin_class = plugin

@@ -251,9 +251,12 @@ def is_row_list(obj: Any) -> bool:
 
 def iterate(obj: Any) -> Iterator[Any]:
     """The items of what a reader returned: one Arrow object or row list is one item; other iterables give theirs."""
-    if is_arrow(obj) or hasattr(obj, "to_dict") or isinstance(obj, dict):
-        yield obj
-    elif isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], dict):
+    if (
+        is_arrow(obj)
+        or hasattr(obj, "to_dict")
+        or isinstance(obj, dict)
+        or (isinstance(obj, (list, tuple)) and obj and isinstance(obj[0], dict))
+    ):
         yield obj
     elif isinstance(obj, Iterable) and not isinstance(obj, (str, bytes)):
         yield from obj

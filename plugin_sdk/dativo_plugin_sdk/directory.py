@@ -362,5 +362,3 @@ def _alive(run: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-

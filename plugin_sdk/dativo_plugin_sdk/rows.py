@@ -169,9 +169,7 @@ class Rows:
         raise self._late(name, inferred.type)
 
 
-def to_batches(
-    items: Any, declared: Any = None, widen: Mapping[str, str] | None = None
-) -> Iterator[pa.RecordBatch]:
+def to_batches(items: Any, declared: Any = None, widen: Mapping[str, str] | None = None) -> Iterator[pa.RecordBatch]:
     """Record batches of one schema from what a reader's `extract` or `read` gave.
 
     declared: the contract's schema, for columns whose values are all null at first. widen: see `ReadRequest`.

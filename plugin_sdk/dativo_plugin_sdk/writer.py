@@ -127,5 +127,3 @@ class BaseWriter:
 
     def close(self) -> None:
         """Called once at the end of the run, whatever its outcome."""
-
-

@@ -8,11 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from dativo_plugin_sdk import PluginError, SchemaMismatchError, to_batches
 from dativo_plugin_sdk.arrow import parse_type, type_name, unify
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def restarted(items: Any) -> pa.Table:
@@ -122,7 +121,13 @@ def test_no_row_and_no_value_is_lost(batches: list[list[dict[str, Any]]]) -> Non
 @pytest.mark.parametrize(
     "name",
     ["string", "int8", "uint64", "float32", "decimal(10, 2)", "bool", "date", "time[us]", "timestamp[ns]"]
-    + ["timestamp[us, Europe/Berlin]", "binary", "list<string>", "map<string, int64>", "struct<a: int64, b: list<date>>"],
+    + [
+        "timestamp[us, Europe/Berlin]",
+        "binary",
+        "list<string>",
+        "map<string, int64>",
+        "struct<a: int64, b: list<date>>",
+    ],
 )
 def test_type_names_round_trip(name: str) -> None:
     assert type_name(parse_type(name)) == name
