@@ -112,7 +112,7 @@ impl Error {
         let (kind, code, retryable, hint) = match error.kind() {
             ErrorKind::NotFound => (Kind::ConnectionError, "FILE_NOT_FOUND", false, "check the path"),
             ErrorKind::PermissionDenied => {
-                (Kind::ConnectionError, "PERMISSION_DENIED", false, "grant the running user access to it")
+                (Kind::AuthenticationError, "PERMISSION_DENIED", false, "grant the running user access to it")
             }
             ErrorKind::IsADirectory => (Kind::ConfigurationError, "IS_A_DIRECTORY", false, "name files, or a glob"),
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {

@@ -2,7 +2,7 @@
 
 use dativo_plugin::{Error, Result};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, is_newline};
 use crate::input::{Text, read_error};
 use crate::tokens::{Fault, Limits, Tokens, tokenize};
 
@@ -71,18 +71,13 @@ impl Blocks {
         Ok(&self.buffer[..self.filled])
     }
 
-    /// Whether the text ended and nothing is left of it.
-    pub fn is_empty(&mut self) -> Result<bool> {
-        Ok(self.peek(1)?.is_empty())
-    }
-
     /// Leaves out `bytes` of the unread text.
     pub fn skip(&mut self, bytes: usize) {
         self.used += bytes;
     }
 
     /// Leaves out `lines` lines, whatever is in them.
-    pub fn skip_lines(&mut self, lines: u64, newline: u8) -> Result<()> {
+    pub fn skip_lines(&mut self, lines: u64) -> Result<()> {
         for _ in 0..lines {
             loop {
                 let block_bytes = self.block_bytes;
@@ -90,8 +85,12 @@ impl Blocks {
                 if unread.is_empty() {
                     return Ok(());
                 }
-                if let Some(at) = memchr::memchr(newline, unread) {
+                if let Some(at) = memchr::memchr2(b'\n', b'\r', unread) {
+                    let carriage = unread[at] == b'\r';
                     self.skip(at + 1);
+                    if carriage && self.peek(1)?.first() == Some(&b'\n') {
+                        self.skip(1);
+                    }
                     break;
                 }
                 let all = unread.len();
@@ -108,9 +107,9 @@ impl Blocks {
             if self.peek(wanted)?.is_empty() {
                 return Ok(None);
             }
-            if self.ended && !self.newline_added && self.buffer[self.filled - 1] != dialect.newline {
+            if self.ended && !self.newline_added && !is_newline(self.buffer[self.filled - 1]) {
                 self.buffer.truncate(self.filled);
-                self.buffer.push(dialect.newline);
+                self.buffer.push(b'\n');
                 self.filled += 1;
             }
             self.newline_added |= self.ended;

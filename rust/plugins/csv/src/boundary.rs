@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dativo_plugin::{CancelToken, Error, Result};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, is_newline};
 
 const READ_BYTES: usize = 1 << 20;
 
@@ -147,7 +147,7 @@ fn scan(
 ) -> Result<Piece> {
     let mut piece = Piece::default();
     // A record starts at `start`, so what is before it counts as a newline.
-    let mut before = dialect.newline;
+    let mut before = b'\n';
     if from > start {
         each_buffer(path, (from - 1, from), cancel, |byte| {
             before = byte[0];
@@ -157,7 +157,7 @@ fn scan(
     each_buffer(path, (from, to), cancel, |bytes| {
         for at in memchr::memchr_iter(quote, bytes) {
             let previous = if at == 0 { before } else { bytes[at - 1] };
-            if previous != dialect.delimiter && previous != dialect.newline && previous != quote {
+            if previous != dialect.delimiter && !is_newline(previous) && previous != quote {
                 piece.stray[(piece.quotes % 2) as usize] = true;
             }
             piece.quotes += 1;
@@ -176,12 +176,12 @@ fn next_record(
     mut open: bool,
     cancel: &CancelToken,
 ) -> Result<Option<u64>> {
-    let quote = dialect.quote.unwrap_or(dialect.newline);
+    let quote = dialect.quote.unwrap_or(b'\n');
     let mut base = from;
     let mut found = None;
     each_buffer(path, (from, end), cancel, |bytes| {
-        for at in memchr::memchr2_iter(quote, dialect.newline, bytes) {
-            if bytes[at] == dialect.newline {
+        for at in memchr::memchr3_iter(quote, b'\n', b'\r', bytes) {
+            if is_newline(bytes[at]) {
                 if !open {
                     found = Some(base + at as u64 + 1);
                     return false;

@@ -124,7 +124,7 @@ impl Words {
             return Some(text);
         }
         if self.trim {
-            while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+            while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
                 text = rest;
             }
         }
@@ -317,7 +317,8 @@ impl Cells<'_> {
         let zoned = zone.is_some();
         let array = self.primitive::<T>(|text| {
             let instant = values::instant(text)?;
-            if instant.zoned == zoned { instant.in_units(per_second) } else { None }
+            let fits = instant.zoned == zoned && instant.digits <= digits_of(per_second);
+            if fits { instant.in_units(per_second) } else { None }
         })?;
         Ok(array.with_timezone_opt(zone))
     }
@@ -355,7 +356,11 @@ impl Cells<'_> {
 }
 
 fn time_in(text: &[u8], per_second: i64) -> Option<i64> {
-    let (nanos, _) = values::time(text)?;
-    let nanos_per_unit = 1_000_000_000 / per_second;
-    (nanos % nanos_per_unit == 0).then_some(nanos / nanos_per_unit)
+    let (nanos, digits) = values::time(text)?;
+    (digits <= digits_of(per_second)).then_some(nanos / (1_000_000_000 / per_second))
+}
+
+/// Digits of a fraction of a second that a unit keeps.
+fn digits_of(per_second: i64) -> usize {
+    per_second.ilog10() as usize
 }

@@ -20,24 +20,23 @@ pub struct Dialect {
     pub escape: Option<u8>,
     /// At the start of a line that is no record.
     pub comment: Option<u8>,
-    /// After records: a line feed (a carriage return before it belongs to it), or a lone carriage return.
-    pub newline: u8,
+}
+
+/// Whether a byte ends a record outside quotes. The two of a CRLF end two, the second one blank, and blank lines are no
+/// records: so a block may be cut between them.
+pub fn is_newline(byte: u8) -> bool {
+    byte == b'\n' || byte == b'\r'
 }
 
 impl Dialect {
     /// The dialect of the options; what they leave open is detected in `sample`, the beginning of the text.
     pub fn detect(options: &CsvOptions, sample: &[u8]) -> Self {
         let byte = |character: Option<char>| character.map(|character| character as u8);
-        let newline = match memchr::memchr2(b'\n', b'\r', sample) {
-            Some(at) if sample[at] == b'\r' && sample.get(at + 1) != Some(&b'\n') && !sample.contains(&b'\n') => b'\r',
-            _ => b'\n',
-        };
         let mut dialect = Self {
             delimiter: b',',
             quote: byte(options.quote_char),
             escape: byte(options.escape_char),
             comment: byte(options.comment),
-            newline,
         };
         dialect.delimiter = byte(options.delimiter).unwrap_or_else(|| dialect.best_delimiter(sample));
         dialect

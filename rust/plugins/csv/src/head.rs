@@ -69,7 +69,8 @@ impl Head {
                     .code("INVALID_ENCODING")
                     .hint("set options.encoding to the file's encoding")
             })?;
-            names.push(if options.trim { name.trim_matches([' ', '\t']).to_owned() } else { name });
+            let trims = options.trim && !field.is_quoted();
+            names.push(if trims { name.trim_matches(' ').to_owned() } else { name });
         }
         Ok(Some(names))
     }

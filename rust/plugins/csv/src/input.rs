@@ -184,7 +184,7 @@ impl Read for Checked {
 
 /// The text in UTF-8; a byte order mark wins over the charset and is left out.
 fn decoded(mut raw: Text, charset: Charset) -> io::Result<(Text, u64)> {
-    let mut start = [0; 3];
+    let mut start = [0; 4];
     let mut have = 0;
     while have < start.len() {
         match raw.read(&mut start[have..])? {
@@ -193,9 +193,13 @@ fn decoded(mut raw: Text, charset: Charset) -> io::Result<(Text, u64)> {
         }
     }
     let (charset, mark) = match start {
-        [0xEF, 0xBB, 0xBF] => (Charset::Utf8, 3),
-        [0xFF, 0xFE, _] => (Charset::Other(UTF_16LE), 2),
-        [0xFE, 0xFF, _] => (Charset::Other(UTF_16BE), 2),
+        [0xFF, 0xFE, 0, 0] if have == 4 => {
+            let error = Error::configuration("UTF-32 is not supported").hint("convert the file to UTF-8");
+            return Err(io::Error::other(error));
+        }
+        [0xEF, 0xBB, 0xBF, _] => (Charset::Utf8, 3),
+        [0xFF, 0xFE, ..] => (Charset::Other(UTF_16LE), 2),
+        [0xFE, 0xFF, ..] => (Charset::Other(UTF_16BE), 2),
         _ => (charset, 0),
     };
     let whole = io::Cursor::new(start[mark.min(have)..have].to_vec()).chain(raw);

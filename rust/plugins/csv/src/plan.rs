@@ -50,7 +50,6 @@ pub fn plan(
     let mut notes = Vec::new();
 
     let (dialect, names) = structure(&planned, options, request)?;
-    let empty_files = names.is_some() && (options.column_names.is_some() || request.schema.is_some());
     let names = names.ok_or_else(|| header_error(first))?;
     notes.push(describe(&dialect, &names, options));
 
@@ -71,7 +70,6 @@ pub fn plan(
         dialect,
         names: names.clone(),
         columns: columns.clone(),
-        empty_files,
         parts,
     })?;
     let mut applied = vec!["columns".to_owned()];
@@ -97,27 +95,22 @@ fn look_at(path: &str, options: &CsvOptions) -> Result<Planned> {
     Ok(Planned { path: path.to_owned(), size: about.len(), plain, starts: vec![0] })
 }
 
-fn open(file: &Planned, options: &CsvOptions, newline: Option<u8>) -> Result<Blocks> {
+fn open(file: &Planned, options: &CsvOptions) -> Result<Blocks> {
     let (text, mark) =
         if file.plain { Head::open_plain(&file.path, file.size)? } else { input::open(&file.path, options)? };
     let mut blocks = Blocks::new(text, &file.path, mark, SAMPLE_BLOCK_BYTES);
-    if let Some(newline) = newline {
-        blocks.skip_lines(options.skip_rows, newline)?;
-    }
+    blocks.skip_lines(options.skip_rows)?;
     Ok(blocks)
 }
 
 /// The dialect and the column names, both of the first file that has anything in it; no names where none has.
 fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> Result<(Dialect, Option<Vec<String>>)> {
+    let declared: Option<Vec<String>> =
+        request.schema.as_ref().map(|schema| schema.fields().iter().map(|field| field.name().clone()).collect());
     let mut dialect = Dialect::detect(options, b"");
     for file in files.iter().filter(|file| file.size > 0) {
-        let mut blocks = open(file, options, None)?;
-        if blocks.is_empty()? {
-            continue;
-        }
-        let newline = Dialect::detect(options, blocks.peek(DETECTION_BYTES)?).newline;
-        blocks.skip_lines(options.skip_rows, newline)?;
-        dialect = Dialect { newline, ..Dialect::detect(options, blocks.peek(DETECTION_BYTES)?) };
+        let mut blocks = open(file, options)?;
+        dialect = Dialect::detect(options, blocks.peek(DETECTION_BYTES)?);
         let first = Head::names(&mut blocks, &dialect, options)?;
         let Some(first) = first else { continue };
         let width = first.len();
@@ -132,12 +125,14 @@ fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> 
             }
             Some(given) => given.clone(),
             None if options.header => first,
-            None => (1..=width).map(|number| format!("column_{number}")).collect(),
+            None => match &declared {
+                Some(declared) if declared.len() == width => declared.clone(),
+                _ => (1..=width).map(|number| format!("column_{number}")).collect(),
+            },
         };
         Head::check_names(&file.path, &names)?;
         return Ok((dialect, Some(names)));
     }
-    let declared = request.schema.as_ref().map(|schema| schema.fields().iter().map(|f| f.name().clone()).collect());
     Ok((dialect, options.column_names.clone().or(declared)))
 }
 
@@ -159,7 +154,7 @@ fn cut(
     context: &ReadContext,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    let mut blocks = open(file, options, Some(dialect.newline))?;
+    let mut blocks = open(file, options)?;
     if options.header {
         match Head::names(&mut blocks, dialect, options)? {
             // Another order of columns: only a split that reads the header can know it.
@@ -200,7 +195,7 @@ fn sample(
             context.cancel.check()?;
             let mut positions: Vec<usize> = (0..names.len()).collect();
             let mut blocks = if start == 0 {
-                let mut blocks = open(file, options, Some(dialect.newline))?;
+                let mut blocks = open(file, options)?;
                 if options.header {
                     let header = Head::names(&mut blocks, dialect, options)?.unwrap_or_default();
                     if options.column_names.is_none() {

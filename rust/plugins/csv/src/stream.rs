@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::blocks::{Blocks, Taken};
 use crate::columns::{Cells, Column, Misfit, Words};
 use crate::dialect::Dialect;
-use crate::head::{Head, header_error};
+use crate::head::Head;
 use crate::input;
 use crate::options::{BadLines, CsvOptions};
 use crate::tokens::{Fault, Limits, Tokens};
@@ -37,8 +37,6 @@ pub struct Payload {
     pub names: Vec<String>,
     /// The columns to read.
     pub columns: Vec<Column>,
-    /// Whether a file without a header stands for no rows.
-    pub empty_files: bool,
     /// What to read, in order.
     pub parts: Vec<Part>,
 }
@@ -104,14 +102,11 @@ impl CsvStream {
             None => input::open(path, &self.options)?,
         };
         let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
-        blocks.skip_lines(self.options.skip_rows, self.payload.dialect.newline)?;
+        blocks.skip_lines(self.options.skip_rows)?;
         let mut positions = in_order();
         if self.options.header {
             let Some(names) = Head::names(&mut blocks, &self.payload.dialect, &self.options)? else {
-                if self.payload.empty_files {
-                    return Ok(None);
-                }
-                return Err(header_error(path));
+                return Ok(None);
             };
             if self.options.column_names.is_none() && names != self.payload.names {
                 positions = self.positions_in(path, &names)?;
@@ -272,11 +267,10 @@ impl CsvStream {
             Some(_) => Head::open_plain(path, std::fs::metadata(path).map_or(target, |about| about.len()))?,
             None => input::open(path, &self.options)?,
         };
-        let newline = self.payload.dialect.newline;
         let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
         let mut tokens = Tokens::default();
         let limits = Limits { width: None, max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
-        blocks.skip_lines(self.options.skip_rows, newline)?;
+        blocks.skip_lines(self.options.skip_rows)?;
         blocks.peek(1)?;
         let (mut rows, mut lines) = (0, self.options.skip_rows);
         loop {
@@ -289,7 +283,7 @@ impl CsvStream {
             let into = usize::try_from(target.saturating_sub(blocks.offset())).unwrap_or(usize::MAX);
             let last = into < consumed || consumed == 0 || !matches!(taken, Some(Taken::Records(_)));
             let seen = &blocks.current()[..into.min(consumed)];
-            lines += memchr::memchr_iter(newline, seen).count() as u64;
+            lines += line_ends(seen, blocks.current().get(seen.len()).copied());
             let starts_by = |row: &usize| tokens.row(*row).first().is_some_and(|field| field.start() <= into + 1);
             rows += (0..tokens.rows()).take_while(starts_by).count() as u64;
             if last {
@@ -323,6 +317,12 @@ impl Place {
         }
         error
     }
+}
+
+/// Lines that end in `text`, which `next` follows: at a line feed, or at a carriage return without one.
+fn line_ends(text: &[u8], next: Option<u8>) -> u64 {
+    let ends = |at: &usize| text[*at] == b'\n' || text.get(at + 1).copied().or(next) != Some(b'\n');
+    memchr::memchr2_iter(b'\n', b'\r', text).filter(ends).count() as u64
 }
 
 impl BatchStream for CsvStream {

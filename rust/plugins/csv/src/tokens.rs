@@ -1,9 +1,10 @@
 //! Text to fields: one pass over a block, 64 bytes at a time, that finds every field of every complete record.
 //!
 //! A field that starts with a quote ends at its closing quote; a quote elsewhere is an ordinary character. Text between
-//! a closing quote and the delimiter belongs to the field. Blank lines and comment lines are no records.
+//! a closing quote and the delimiter belongs to the field. Inside quotes an escape makes the byte after it ordinary.
+//! Blank lines and comment lines are no records.
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, is_newline};
 
 const QUOTED: u32 = 1 << 31;
 const RAW: u32 = 1 << 30;
@@ -55,10 +56,9 @@ impl Field {
                 // The closing quote: what follows is taken as it is.
                 break;
             }
-            let escapes = Some(byte) == dialect.escape && (next == Some(quote) || next == dialect.escape);
-            if byte == quote || escapes {
+            if byte == quote || Some(byte) == dialect.escape {
                 out.extend(next);
-                rest = &tail[1..];
+                rest = tail.get(1..).unwrap_or_default();
             } else {
                 out.push(byte);
             }
@@ -146,10 +146,10 @@ pub fn tokenize(
     tokens.fields.clear();
     tokens.row_ends.clear();
     let max_field_bytes = limits.max_field_bytes.min(MAX_FIELD_BYTES);
-    // Where no quote (or escape) is configured, the newline stands in: it is looked for anyway.
-    let quote = dialect.quote.unwrap_or(dialect.newline);
-    let escape = dialect.escape.unwrap_or(dialect.newline);
-    let needles = [dialect.delimiter, dialect.newline, quote, escape];
+    // Where no quote (or escape) is configured, a newline stands in: it is looked for anyway.
+    let quote = dialect.quote.unwrap_or(b'\n');
+    let escape = dialect.escape.unwrap_or(b'\n');
+    let needles = [dialect.delimiter, b'\n', b'\r', quote, escape];
     let mut state = State::Plain;
     let mut record_start = 0;
     let mut field_start = 0;
@@ -171,17 +171,15 @@ pub fn tokenize(
             mask &= mask - 1;
             let byte = block[at];
             match state {
-                State::Plain if byte == dialect.delimiter || byte == dialect.newline => {
-                    let ends_record = byte == dialect.newline;
-                    let crlf = ends_record && byte == b'\n' && at > field_start && block[at - 1] == b'\r';
-                    let end = if crlf { at - 1 } else { at };
-                    if end - field_start > max_field_bytes {
+                State::Plain if byte == dialect.delimiter || is_newline(byte) => {
+                    let ends_record = byte != dialect.delimiter;
+                    if at - field_start > max_field_bytes {
                         return Err(Fault::LongField { at: field_start });
                     }
                     let field = match closed.take() {
-                        None => Field::new(field_start, end, 0),
-                        Some(close) if close + 1 == end && !escaped => Field::new(field_start + 1, close, QUOTED),
-                        Some(_) => Field::new(field_start, end, QUOTED | RAW),
+                        None => Field::new(field_start, at, 0),
+                        Some(close) if close + 1 == at && !escaped => Field::new(field_start + 1, close, QUOTED),
+                        Some(_) => Field::new(field_start, at, QUOTED | RAW),
                     };
                     escaped = false;
                     tokens.fields.push(field);
@@ -217,11 +215,8 @@ pub fn tokenize(
                 }
                 State::Quoted if at < skip_until => {}
                 State::Quoted if dialect.escape == Some(byte) && byte != quote => {
-                    let next = block.get(at + 1).copied();
-                    if next == Some(quote) || next == dialect.escape {
-                        skip_until = at + 2;
-                        escaped = true;
-                    }
+                    skip_until = at + 2;
+                    escaped = true;
                 }
                 State::Quoted if byte == quote => match block.get(at + 1) {
                     Some(&next) if next == quote => {
@@ -235,7 +230,7 @@ pub fn tokenize(
                 },
                 State::Quoted => {}
                 State::Comment => {
-                    if byte == dialect.newline {
+                    if is_newline(byte) {
                         record_start = at + 1;
                         field_start = at + 1;
                         if block.get(record_start).copied() != comment {
@@ -258,7 +253,7 @@ pub fn tokenize(
 }
 
 /// A bit for every byte of the chunk (64 at most) that is one of the needles. Written so that compilers vectorise it.
-fn matches(chunk: &[u8], needles: [u8; 4]) -> u64 {
+fn matches(chunk: &[u8], needles: [u8; 5]) -> u64 {
     let mut padded = [0; 64];
     let bytes: &[u8; 64] = match chunk.try_into() {
         Ok(whole) => whole,
@@ -268,9 +263,13 @@ fn matches(chunk: &[u8], needles: [u8; 4]) -> u64 {
         }
     };
     let mut hits = [0_u8; 64];
-    let [a, b, c, d] = needles;
+    let [a, b, c, d, e] = needles;
     for (hit, byte) in hits.iter_mut().zip(bytes) {
-        *hit = u8::from(*byte == a) | u8::from(*byte == b) | u8::from(*byte == c) | u8::from(*byte == d);
+        *hit = u8::from(*byte == a)
+            | u8::from(*byte == b)
+            | u8::from(*byte == c)
+            | u8::from(*byte == d)
+            | u8::from(*byte == e);
     }
     let mut mask = 0;
     for (index, eight) in hits.as_chunks::<8>().0.iter().enumerate() {
@@ -287,13 +286,13 @@ mod tests {
 
     use super::*;
 
-    const COMMAS: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: None, comment: None, newline: b'\n' };
+    const COMMAS: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: None, comment: None };
     const ANY: Limits = Limits { width: None, max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
 
     fn split(dialect: &Dialect, text: &str) -> Result<Vec<Vec<String>>, Fault> {
         let mut block = text.as_bytes().to_vec();
-        if block.last().is_some_and(|last| *last != dialect.newline) {
-            block.push(dialect.newline);
+        if block.last().is_some_and(|last| !is_newline(*last)) {
+            block.push(b'\n');
         }
         let mut tokens = Tokens::default();
         assert_eq!(tokenize(dialect, &block, true, &ANY, &mut tokens)?, block.len());
@@ -326,8 +325,7 @@ mod tests {
                         at += 1;
                         break;
                     }
-                    let escapes = Some(byte) == dialect.escape && (next == dialect.quote || next == dialect.escape);
-                    if Some(byte) == dialect.quote || escapes {
+                    if Some(byte) == dialect.quote || Some(byte) == dialect.escape {
                         field.push(next?);
                         at += 2;
                     } else {
@@ -337,15 +335,11 @@ mod tests {
                 }
             }
             let plain = at;
-            while at < bytes.len() && bytes[at] != dialect.delimiter && bytes[at] != b'\n' {
+            while at < bytes.len() && bytes[at] != dialect.delimiter && !is_newline(bytes[at]) {
                 at += 1;
             }
-            let ends = at >= bytes.len() || bytes[at] == b'\n';
-            let mut tail = &bytes[plain..at];
-            if ends {
-                tail = tail.strip_suffix(b"\r").unwrap_or(tail);
-            }
-            field.extend_from_slice(tail);
+            let ends = at >= bytes.len() || is_newline(bytes[at]);
+            field.extend_from_slice(&bytes[plain..at]);
             row.push((String::from_utf8(field).expect("UTF-8"), quoted));
             at += 1;
             if ends {
@@ -376,8 +370,8 @@ mod tests {
     #[test]
     fn comments_and_escapes_are_understood() {
         let dialect = Dialect { comment: Some(b'#'), escape: Some(b'\\'), ..COMMAS };
-        let rows = split(&dialect, "#x\"\n#y\na,\"b\\\"c\\\\\",\"d\\n\"\n#\"\n1,2,3").expect("well-formed");
-        assert_eq!(rows, [["a", "b\"c\\", "d\\n"], ["1", "2", "3"]]);
+        let rows = split(&dialect, "#x\"\n#y\na,\"b\\\"c\\\\\",\"d\\n\"\n#\"\n1,2\r3,4,5").expect("well-formed");
+        assert_eq!(rows, [vec!["a", "b\"c\\", "dn"], vec!["1", "2"], vec!["3", "4", "5"]]);
     }
 
     proptest! {

@@ -14,5 +14,5 @@ class RustCsvReader(NativeFileReader):
     """CSV files, plain or compressed, straight into Arrow columns."""
 
     Options = CsvOptions
-    suffixes = (".csv", ".tsv", ".txt")
+    suffixes = (".csv", ".tsv", ".txt", ".psv")
     native = Reader
