@@ -224,7 +224,8 @@ def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> Plugin
     try:
         return registry.resolve(kind, reference)  # type: ignore[arg-type]
     except ConfigurationError as error:
-        raise error.at(job=job.name, **job.location(side, kind).details())
+        error.at(job=job.name, **job.location(side, kind).details())
+        raise
 
 
 def _connections(job: JobConfig, project: Project) -> Mapping[str, Any]:

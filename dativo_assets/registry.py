@@ -94,7 +94,8 @@ def _load(ref: PluginRef) -> Plugin:
         lift = lift_reader if ref.kind == "reader" else lift_writer
         factory = lift(target, ref.reference)
     except DativoError as error:
-        raise error.at(plugin=ref.reference)
+        error.at(plugin=ref.reference)
+        raise
     version = str(getattr(target, "__version__", None) or describe(target).get("version") or "1.0.0")
     return Plugin(ref, target, factory, version)
 

@@ -25,7 +25,7 @@ class Problem(ValueError):
 class Frozen(BaseModel):
     """A frozen model over YAML keys; a key that it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
 
 
 def exactly_one(model: BaseModel, what: str, *keys: str) -> None:

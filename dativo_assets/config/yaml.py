@@ -65,14 +65,25 @@ class Mark:
     items: Any = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Document:
     """A parsed file. value: plain dicts (keys are text, as written), lists, str, int, float, bool, None."""
 
     file: str
     text: str = field(repr=False)
-    value: Any = field(repr=False)
-    root: Mark = field(repr=False)
+    value: Any = field(default=None, repr=False)
+    marks: Mark | None = field(default=None, repr=False)
+
+    def compact(self) -> Document:
+        """The same with its text alone, parsed again when a place is asked for: thousands of jobs stay small."""
+        return Document(self.file, self.text)
+
+    @property
+    def root(self) -> Mark:
+        """The place of the whole value, and in it those of all others."""
+        if self.marks is None:
+            self.marks = _Builder(self.file, self.text).build()[1]
+        return self.marks
 
     def location(self, *path: str | int, key: bool = True) -> Location | None:
         """The place of the key (or, with key=False, of the value) at a path; None when the file has none there."""
@@ -336,9 +347,8 @@ class _Builder:
         return self.error(f"the tag `{tag}` is not allowed", event.start_mark, "write a plain value; quote it as text")
 
     def error(self, message: str, mark: Any, hint: str | None, length: int = 1) -> ConfigurationError:
-        document = Document(self.file, self.text, None, Mark(0, 0))
         lines = self.text.count("\n") + 1
-        where = document._location(min(mark.line, lines), mark.column, length)
+        where = Document(self.file, self.text)._location(min(mark.line, lines), mark.column, length)
         return ConfigurationError(message, details=where.details(), hint=hint)
 
     def malformed(self, error: pyyaml.MarkedYAMLError) -> ConfigurationError:
@@ -373,7 +383,7 @@ class _Builder:
         starts = [0, *(match.end() for match in _LINE_BREAK.finditer(self.text))]
         line = bisect_right(starts, offset) - 1
         code = error.character if isinstance(error.character, int) else ord(str(error.character)[0])
-        document = Document(self.file, self.text, None, Mark(0, 0))
+        document = Document(self.file, self.text)
         where = document._location(line, offset - starts[line], 1)
         shown = {**where.details(), "source_line": (where.source_line or "").replace("\0", "\ufffd")}
         return ConfigurationError(

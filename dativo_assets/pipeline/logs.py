@@ -42,7 +42,7 @@ class ConsoleFormatter(logging.Formatter):
     """`12:30:01 INFO run ended job=flights rows=10`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        time = datetime.fromtimestamp(record.created, timezone.utc).astimezone().strftime("%H:%M:%S")
         fields = getattr(record, "fields", {})
         return " ".join(
             [time, record.levelname, record.getMessage(), *(f"{key}={value}" for key, value in fields.items())]

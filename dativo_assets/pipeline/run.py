@@ -102,6 +102,7 @@ class _Run:
     base: Commit | None = None
     mode: str = "append"
     notes: list[str] = field(default_factory=list)
+    released: set[str] = field(default_factory=set)
     checker: Checker | None = None
     cursor: CursorFilter | None = None
 
@@ -170,7 +171,8 @@ class _Run:
         if self.plan.contract is not None:
             return self.plan.contract.schema()
         if self.base is not None and self.mode == "append":
-            return _schema_of(self.base.schema_text)
+            kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
+            return _schema_of(kept)
         return None
 
     # -- move the splits -------------------------------------------------------------------------------------------
@@ -253,11 +255,16 @@ class _Run:
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""
-        if not error.column or widen.get(error.column) == error.widen_to:
+        name = error.column
+        if not name or widen.get(name) == error.widen_to:
             raise error
-        widen[error.column] = error.widen_to
+        committed = self._wanted_schema() if self.plan.contract is None else None
+        if committed is not None and name in committed.names:
+            self.released.add(name)  # let it be inferred; the policy on schema changes judges what comes out
+        else:
+            widen[name] = error.widen_to
         self.writer.abort()
-        logger.info("column widened", job=self.plan.job.name, column=error.column, to=error.widen_to)
+        logger.info("column widened", job=self.plan.job.name, column=name, to=error.widen_to)
 
     def _unchanged(self) -> None:
         self.reader.close()
