@@ -176,14 +176,11 @@ class Worker:
         with timed(stage):
             items = iterate(shared.reader.read(split))
         batches = (batch for item in items for batch in rows.convert(item))
-        if shared.read_ahead:
-            batches = Ahead(batches, stage)
-            try:
-                yield from self._counted(batches, StageMetrics())
-            finally:
-                batches.close()
-        else:
+        if not shared.read_ahead:
             yield from self._counted(batches, stage)
+            return
+        with closing(Ahead(batches, stage)) as ahead:
+            yield from self._counted(ahead, StageMetrics())
 
     def _counted(self, batches: Iterator[pa.RecordBatch], clock: StageMetrics) -> Iterator[pa.RecordBatch]:
         """Batches, counted; time goes to `clock`."""

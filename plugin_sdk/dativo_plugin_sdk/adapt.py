@@ -113,7 +113,8 @@ class _StagedSplitWriter(SplitWriter):
         self._counter += 1
         self._rows_in += batch.num_rows
         if told is not None:
-            if not isinstance(told, list) or not all(isinstance(item, dict) for item in told):
+            answer: Any = told
+            if not isinstance(answer, list) or not all(isinstance(item, dict) for item in answer):
                 raise PluginError(
                     f"writer {type(self._plugin).__name__} returned {type(told).__name__} for a batch",
                     hint="return a list of {path, size_bytes, record_count}",

@@ -114,7 +114,8 @@ class Rows:
             for key in row:
                 if key not in names:
                     names[key] = None
-        bad = [name for name in names if not isinstance(name, str)]
+        keys: list[Any] = list(names)
+        bad = [key for key in keys if not isinstance(key, str)]
         if bad:
             raise PluginError(f"a row has a column name that is no text: {bad[0]!r}", hint="use text as keys")
         columns = {name: [row.get(name) for row in rows] for name in names}
