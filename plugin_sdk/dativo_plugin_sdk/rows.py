@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .arrow import as_schema, batches_of, is_arrow, is_row_list, iterate, parse_type, pyarrow, type_name, unify
@@ -12,7 +15,18 @@ from .errors import PluginError, SchemaMismatchError
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_MIXABLE = frozenset({int, float})
 _EXACT = 2**53  # integers up to here are exact as float64
+
+
+_BASES = (bool, numbers.Integral, float, str, bytes, dt.datetime, dt.date, dict, list, tuple)
+
+
+@cache
+def _kind(value_type: type) -> type:
+    """The kind of a value that decides whether two may share a column: int for every integer, list for a tuple."""
+    base = next((base for base in _BASES if issubclass(value_type, base)), value_type)
+    return {numbers.Integral: int, tuple: list}.get(base, base)
 
 
 def _text(value: Any) -> str | None:
@@ -143,8 +157,8 @@ class Rows:
 
     def _infer(self, values: list[Any]) -> pa.Array:
         pa = pyarrow()
-        kinds = {type(value) for value in values if value is not None}
-        if bool in kinds and len(kinds) > 1:
+        kinds = {_kind(type(value)) for value in values if value is not None}
+        if len(kinds) > 1 and not kinds <= _MIXABLE:  # Arrow would read 0 among dates as the first of 1970
             return pa.array([_text(value) for value in values], type=pa.string())
         try:
             return pa.array(values)
