@@ -19,14 +19,16 @@ _MIXABLE = frozenset({int, float})
 _EXACT = 2**53  # integers up to here are exact as float64
 
 
-_BASES = (bool, numbers.Integral, float, str, bytes, dt.datetime, dt.date, dict, list, tuple)
+_BASES: tuple[type, ...] = (bool, numbers.Integral, float, str, bytes, dt.datetime, dt.date, dict, list, tuple)
 
 
 @cache
-def _kind(value_type: type) -> type:
+def _kind(value_type: Any) -> type:
     """The kind of a value that decides whether two may share a column: int for every integer, list for a tuple."""
-    base = next((base for base in _BASES if issubclass(value_type, base)), value_type)
-    return {numbers.Integral: int, tuple: list}.get(base, base)
+    base: type = next((base for base in _BASES if issubclass(value_type, base)), value_type)
+    if base is numbers.Integral:
+        return int
+    return list if base is tuple else base
 
 
 def _text(value: Any) -> str | None:
