@@ -1,0 +1,243 @@
+"""A query over upstream tables, run by DuckDB over their committed files and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from dativo_plugin_sdk import (
+    BaseReader,
+    CancelledError,
+    ConfigurationError,
+    ConnectionTestResult,
+    DiscoveryResult,
+    PluginError,
+    ReadPlan,
+    ReadRequest,
+    SourceConfig,
+    Split,
+    Upstream,
+    ValidationError,
+)
+from dativo_plugin_sdk.arrow import as_schema, parse_type
+
+if TYPE_CHECKING:
+    import duckdb
+
+_LEAST_MEMORY_BYTES = 256 << 20
+_ROWS = 1 << 16
+_LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+
+
+class SqlReader(BaseReader):
+    """Reads the result of one SELECT. It names upstream tables; no other file and no network is within its reach."""
+
+    def __init__(self, source_config: SourceConfig) -> None:
+        super().__init__(source_config)
+        if not source_config.query:
+            raise ConfigurationError("reader sql needs source.query", hint="query: queries/name.sql, or the SQL itself")
+        self._query = source_config.query
+        self._guard = threading.Lock()
+        self._running: set[duckdb.DuckDBPyConnection] = set()
+
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        self._request = request
+        versions = {name: table.seq for name, table in self.source_config.upstream.items()}
+        cursor = {"strategy": "snapshot", "upstream": versions}
+        incremental = self.source_config.incremental
+        snapshot = incremental is not None and incremental.strategy == "snapshot"
+        if snapshot and versions and request.cursor == cursor:
+            return ReadPlan(splits=(), unchanged=True)
+        with self._relation(request) as relation:
+            schema = as_schema(relation.limit(0).to_arrow_table().schema)
+        columns = None if request.columns is None else list(request.columns)
+        return ReadPlan(
+            splits=(Split("query", {"columns": columns, "limit": request.limit}),),
+            schema=schema,
+            cursor=cursor if snapshot else None,
+            applied=frozenset({"columns", "limit"}),
+        )
+
+    def read(self, split: Split) -> Iterator[Any]:
+        with self._relation(self._request, split.payload["columns"], split.payload["limit"]) as relation:
+            self.raise_if_cancelled()
+            stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
+            for batch in stream(_ROWS):
+                self.raise_if_cancelled()
+                yield batch
+
+    def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
+        """Changes whenever an upstream table has a new commit."""
+        versions = {name: table.seq for name, table in self.source_config.upstream.items()}
+        if cursor is not None and cursor.get("upstream") == versions:
+            return None
+        return "|".join(f"{name}:{seq}" for name, seq in sorted(versions.items()))
+
+    def check_connection(self) -> ConnectionTestResult:
+        with self._relation(ReadRequest()):
+            return ConnectionTestResult(True, "the query fits its upstream tables")
+
+    def discover(self) -> DiscoveryResult:
+        return DiscoveryResult(
+            [
+                {"name": name, "type": table.format, "columns": dict(table.schema_text)}
+                for name, table in self.source_config.upstream.items()
+            ]
+        )
+
+    def cancel(self) -> None:
+        super().cancel()
+        with self._guard:
+            for connection in self._running:
+                connection.interrupt()
+
+    @contextmanager
+    def _relation(
+        self, request: ReadRequest, columns: list[str] | None = None, limit: int | None = None
+    ) -> Iterator[duckdb.DuckDBPyRelation]:
+        """The query, bound and not yet run, on a connection of its own."""
+        try:
+            import duckdb
+        except ImportError as error:
+            raise PluginError("reader sql needs duckdb", hint="pip install 'dativo-assets[duckdb]'") from error
+        spill = tempfile.mkdtemp(prefix="dativo-sql-")
+        memory = max(request.memory_bytes, _LEAST_MEMORY_BYTES)
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{memory}B",
+                "threads": max(1, request.parallelism),
+                "temp_directory": spill,
+                "preserve_insertion_order": True,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+        try:
+            with self._guard:
+                self._running.add(connection)
+            connection.execute("SET TimeZone = 'UTC'")
+            for name, table in self.source_config.upstream.items():
+                _define(connection, name, table)
+            files = [file for table in self.source_config.upstream.values() for file in table.files]
+            connection.execute(f"SET allowed_paths = [{', '.join(map(_text, files))}]")
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+            statements = connection.extract_statements(self._query)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise ConfigurationError(
+                    f"source.query holds {len(statements)} statements; it must be one SELECT",
+                    hint="a derived job has one query; make other statements jobs of their own",
+                )
+            relation = connection.sql(statements[0].query)
+            chosen = columns if columns is not None else request.columns
+            if chosen is not None:
+                relation = relation.project(", ".join(map(_name, chosen)))
+            yield relation if limit is None else relation.limit(limit)
+        except duckdb.InterruptException as error:
+            raise CancelledError("the query was cancelled") from error
+        except duckdb.Error as error:
+            self.raise_if_cancelled()
+            raise self._explained(error) from error
+        finally:
+            with self._guard:
+                self._running.discard(connection)
+            with suppress(duckdb.Error):
+                connection.close()
+            shutil.rmtree(spill, ignore_errors=True)
+
+    def _explained(self, error: duckdb.Error) -> ValidationError | ConfigurationError:
+        text = str(error)
+        found = _LINE.search(text)
+        line = int(found[1]) if found else None
+        where = f"query line {line}" if line else "query"
+        first = text.split("\n\nLINE")[0]
+        names = ", ".join(self.source_config.upstream) or "none"
+        at_rest = type(error).__name__ in ("ParserException", "BinderException", "CatalogException", "SyntaxException")
+        details = {"line": line} if line else None
+        if not at_rest and "Permission" not in text:
+            return ValidationError(f"{where}: {first}", details=details, hint="look at the values that the query meets")
+        hint = f"the query may name its upstream tables ({names}) and nothing else"
+        return ConfigurationError(f"{where}: {first}", details=details, hint=hint)
+
+
+def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -> None:
+    """The upstream table as a view over its files; an empty table where it has none."""
+    import pyarrow as pa
+
+    schema = pa.schema([(column, parse_type(text)) for column, text in table.schema_text.items()])
+    if not table.files:
+        if not table.schema_text:
+            raise ValidationError(f"upstream {name} has no files and no schema", hint=f"run {name} first")
+        connection.register(name, schema.empty_table())
+        return
+    files = f"[{', '.join(map(_text, table.files))}]"
+    kind = table.format.partition(".")[0]
+    if kind == "parquet":
+        source = f"read_parquet({files}, union_by_name = true, hive_partitioning = false)"
+    elif kind == "csv":
+        source = (
+            f"read_csv({files}, header = true, delim = ',', quote = '\"', escape = '\"', nullstr = '', "
+            f"allow_quoted_nulls = false, auto_detect = false, columns = {_columns(connection, schema)})"
+        )
+    elif kind in ("jsonl", "json"):
+        source = f"read_json({files}, format = 'newline_delimited', columns = {_columns(connection, schema)})"
+    else:
+        raise ConfigurationError(
+            f"upstream {name} is written as {table.format}, which reader sql can't read",
+            hint="write it as parquet, csv or jsonl",
+        )
+    connection.execute(f"CREATE VIEW {_name(name)} AS SELECT * FROM {source}")
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, schema: Any) -> str:
+    """A DuckDB struct of column names and types, DuckDB itself being asked for its names of the Arrow types."""
+    kinds = [str(kind) for kind in connection.from_arrow(schema.empty_table()).types]
+    pairs = zip(schema.names, ["VARCHAR" if kind == '"NULL"' else kind for kind in kinds], strict=True)
+    return "{" + ", ".join(f"{_text(name)}: {_text(kind)}" for name, kind in pairs) + "}"
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def column_lineage(query: str, upstream_schemas: Mapping[str, Mapping[str, str]]) -> dict[str, list[tuple[str, str]]]:
+    """{output column: [(upstream table, its column), ...]} of a query, without running it.
+
+    upstream_schemas: {table: {column: type}}. Empty where sqlglot is not installed or does not understand the query.
+    """
+    try:
+        from sqlglot import exp, parse_one
+        from sqlglot.errors import SqlglotError
+        from sqlglot.lineage import lineage
+        from sqlglot.optimizer.qualify import qualify
+        from sqlglot.optimizer.scope import build_scope
+    except ImportError:
+        return {}
+    schema: dict[str, object] = {
+        table: dict.fromkeys(columns, "varchar") for table, columns in upstream_schemas.items()
+    }
+    try:
+        tree = qualify(parse_one(query, dialect="duckdb"), schema=schema, dialect="duckdb")
+        if not isinstance(tree, exp.Query):
+            return {}
+        scope = build_scope(tree)
+        found: dict[str, list[tuple[str, str]]] = {}
+        for column in tree.named_selects:
+            sources = set()
+            for node in lineage(column, tree, schema=schema, dialect="duckdb", scope=scope).walk():
+                if isinstance(node.expression, exp.Table):
+                    sources.add((node.expression.name, exp.to_column(node.name).name))
+            found[column] = sorted(sources)
+    except (SqlglotError, ValueError, KeyError):
+        return {}
+    return found
