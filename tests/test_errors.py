@@ -6,6 +6,8 @@ import errno
 import pickle
 
 import pytest
+from dativo_plugin_sdk.errors import RateLimitError, to_text
+
 from dativo_assets import errors
 from dativo_assets.errors import (
     CancelledError,
@@ -20,7 +22,6 @@ from dativo_assets.errors import (
     render,
     to_dativo_error,
 )
-from dativo_plugin_sdk.errors import RateLimitError, to_text
 
 
 def test_a_mistake_in_a_file_is_shown_at_its_line() -> None:

@@ -13,7 +13,7 @@ import glob
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from dativo_assets.errors import ConfigurationError, ConfigurationErrors
 
+from .compat import translated
 from .defaults import check_defaults, with_defaults
 from .graph import find_faults
 from .models import JobConfig, ProjectConfig, Source, Target
@@ -178,9 +179,10 @@ def _validated(document: Document, path: Path, root: Path, config: ProjectConfig
         raise problem(f"{document.file} is empty", origin, hint="a job needs at least `source` and `target`")
     if not isinstance(own, dict):
         raise problem("a job must be a mapping", origin, key=False, hint="write keys, as in `source: {reader: csv}`")
+    found = translated(document, root)
     below = tuple(Layer(layer.document, ("defaults",)) for layer in config.origin.layers)
-    origin = Origin(path, root, document.file, (Layer(document), *below))
-    value = with_defaults(own, config.defaults, name)
+    origin = Origin(path, root, document.file, (*found.layers, *below), found.notes)
+    value = with_defaults(found.value, config.defaults, name)
     try:
         job = JobConfig.model_validate(value)
     except ValidationError as error:
@@ -190,7 +192,7 @@ def _validated(document: Document, path: Path, root: Path, config: ProjectConfig
             job = JobConfig.model_validate(value)
         except ValidationError as second:
             raise invalid(second, JobConfig, origin) from None
-    job.with_origin(Origin(path, root, document.file, (Layer(document.compact()), *below)))
+    job.with_origin(replace(origin, layers=(*(layer.compact() for layer in found.layers), *below)))
     _check_connections(job, config)
     return job
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,33 @@ class Layer:
     """A file that gives keys.
 
     prefix: where in the file they stand (`defaults` in dativo.yaml). moved: a path in the model to the path in the file, for
-    keys that the file spells otherwise.
+    keys that the file spells otherwise. only_moved: the file gives no other keys.
     """
 
     document: Document
     prefix: Steps = ()
     moved: Mapping[Steps, Steps] = field(default_factory=dict)
+    only_moved: bool = False
 
     def find(self, path: Steps, *, key: bool) -> Location | None:
-        return self.document.location(*self.prefix, *self.written(path), key=key)
+        """The place of a key or its value, None where this file gives none."""
+        written = self._written(path)
+        return None if written is None else self.document.location(*written, key=key)
 
-    def written(self, path: Steps) -> Steps:
-        """The path as the file spells it."""
+    def raw(self, path: Steps) -> str | None:
+        """A scalar as the file writes it."""
+        written = self._written(path)
+        return None if written is None else self.document.raw(*written)
+
+    def compact(self) -> Layer:
+        """The same with the text of the file alone."""
+        return replace(self, document=self.document.compact())
+
+    def _written(self, path: Steps) -> Steps | None:
         for end in range(len(path), 0, -1):
             if path[:end] in self.moved:
-                return self.moved[path[:end]] + path[end:]
-        return path
+                return self.prefix + self.moved[path[:end]] + path[end:]
+        return None if self.only_moved else self.prefix + path
 
 
 @dataclass(frozen=True)
@@ -52,9 +63,10 @@ class Origin:
     root: Path | None = field(default=None, compare=False)
     shown: str = field(default="", compare=False)
     layers: tuple[Layer, ...] = field(default=(), compare=False, repr=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "root": self.root, "shown": self.shown, "layers": ()}
+        return {"path": self.path, "root": self.root, "shown": self.shown, "layers": (), "notes": self.notes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for name, value in state.items():
@@ -74,7 +86,7 @@ class Origin:
     def raw(self, *path: str | int) -> str | None:
         """A scalar as its file writes it."""
         for layer in self.layers:
-            if (found := layer.document.raw(*layer.prefix, *layer.written(path))) is not None:
+            if (found := layer.raw(path)) is not None:
                 return found
         return None
 
@@ -118,6 +130,11 @@ class Located(Frozen):
         A key that no file writes is found at what encloses it; a model made in Python has no line at all.
         """
         return self._origin.location(*path, key=key)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What loading chose by itself, for a person: a path that was mapped, an older key that was left out."""
+        return self._origin.notes
 
     def with_origin(self, origin: Origin) -> None:
         """Tells the model where it was read from; part of no comparison and no dump."""

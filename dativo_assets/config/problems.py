@@ -31,12 +31,12 @@ _KINDS = {
 _SOURCE_OPTIONS = frozenset(
     re.findall(
         r"\w+",
-        "delimiter separator quote escape header has_header encoding null_values skip_rows comment sheet batch_size "
-        "bad_lines columns infer_rows",
+        "delimiter quote_char escape_char header column_names encoding null_values true_values false_values comment "
+        "skip_rows trim bad_lines infer_types infer_rows compression",
     )
 )
 _TARGET_OPTIONS = frozenset(
-    re.findall(r"\w+", "compression compression_level row_group_size row_group_rows file_size target_file_size")
+    re.findall(r"\w+", "compression compression_level row_group_rows row_group_bytes page_bytes dictionary statistics")
 )
 
 
@@ -191,7 +191,7 @@ def _home(key: str, parent: Steps) -> str | None:
             homes.append(_dotted(path) if path else "the top of the job")
     if len(homes) > 1 and parent:
         homes = [home for home in homes if home.split(".")[0] == str(parent[0])] or homes
-    return homes[0] if len(homes) == 1 else None
+    return one_of(homes) if 1 <= len(homes) <= 2 else None
 
 
 def _sections() -> Mapping[Steps, Iterable[str]]:

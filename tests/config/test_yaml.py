@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml as pyyaml
-from dativo_assets.config.yaml import MAX_DEPTH, loads
-from dativo_assets.errors import ConfigurationError, render
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dativo_assets.config.yaml import MAX_DEPTH, loads
+from dativo_assets.errors import ConfigurationError, render
 
 
 def refused(text: str | bytes) -> str:
