@@ -194,29 +194,47 @@ def _query(query: str | None, root: Path) -> str | None:
 
 
 def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> JobPlan:
-    """Find everything a job names, importing no plugin.
+    """Find everything a job names. No plugin is imported, but for the reader of a query: it knows the query's tables.
 
     Raises: ConfigurationError: at the line of what is not there.
     """
-    registry = registry or Registry(project.root)
-    upstream = tuple(
-        UpstreamTarget(name, bind(project.jobs[name], project, registry))
-        for name in _upstream_names(job)
-        if name in project.jobs
-    )
+    return _bind(job, project, registry or Registry(project.root), ())
+
+
+def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = None) -> tuple[str, ...]:
+    """The jobs of the project that this one waits for: depends_on, then those whose tables its query names.
+
+    Raises: ConfigurationError: when the query can't be read, or its reader can't be loaded.
+    """
+    if job.source.query is None:
+        return job.upstream
+    reader = _resolve(job, registry or Registry(project.root), "source", "reader").load()
+    query = _query(job.source.query, project.root) or ""
+    named = getattr(reader.target, "query_tables", lambda _: ())(query)
+    found = [name for name in sorted(named) if name in project.jobs and name != job.name]
+    return tuple(dict.fromkeys((*job.upstream, *found)))
+
+
+def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str, ...]) -> JobPlan:
+    if job.name in below:
+        cycle = " -> ".join((*below[below.index(job.name) :], job.name))
+        raise ConfigurationError(f"the queries read each other: {cycle}", hint="break the cycle").at(
+            job=job.name, **job.location("source", "query").details()
+        )
+    upstream = upstream_jobs(job, project, registry) if job.source.query is not None else ()
     return JobPlan(
         job=job,
         root=project.root,
         reader=_resolve(job, registry, "source", "reader"),
         writer=_resolve(job, registry, "target", "writer"),
         contract=load_contract(job, project.root),
-        upstream=upstream,
-        connections=_connections(job, project),
+        upstream=tuple(
+            UpstreamTarget(name, _bind(project.jobs[name], project, registry, (*below, job.name)))
+            for name in upstream
+            if name in project.jobs
+        ),
+        connections=project.config.connections,
     )
-
-
-def _upstream_names(job: JobConfig) -> tuple[str, ...]:
-    return job.upstream if job.source.query is not None else ()
 
 
 def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> PluginRef:
@@ -226,16 +244,3 @@ def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> Plugin
     except ConfigurationError as error:
         error.at(job=job.name, **job.location(side, kind).details())
         raise
-
-
-def _connections(job: JobConfig, project: Project) -> Mapping[str, Any]:
-    known = project.config.connections
-    for side in ("source", "target"):
-        name = getattr(job, side).connection
-        if isinstance(name, str) and name not in known:
-            error = ConfigurationError(
-                f"unknown connection {name!r}",
-                hint=f"connections of dativo.yaml: {', '.join(sorted(known)) or 'none'}",
-            )
-            raise error.at(job=job.name, **job.location(side, "connection").details())
-    return known

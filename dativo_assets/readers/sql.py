@@ -45,6 +45,21 @@ class SqlReader(BaseReader):
         self._guard = threading.Lock()
         self._running: set[duckdb.DuckDBPyConnection] = set()
 
+    @classmethod
+    def query_tables(cls, query: str) -> frozenset[str]:
+        """The tables a query names, its own WITH names left out; none where it can't be parsed (DuckDB will say why)."""
+        try:
+            from sqlglot import exp, parse_one
+            from sqlglot.errors import SqlglotError
+        except ImportError:
+            return frozenset()
+        try:
+            tree = parse_one(query, dialect="duckdb")
+        except SqlglotError:
+            return frozenset()
+        own = {cte.alias for cte in tree.find_all(exp.CTE)}
+        return frozenset(table.name for table in tree.find_all(exp.Table)) - own
+
     def plan(self, request: ReadRequest) -> ReadPlan:
         self._request = request
         versions = {name: table.seq for name, table in self.source_config.upstream.items()}

@@ -59,6 +59,11 @@ class BaseReader:
             return None
         return "|".join(split.id for split in plan.splits)
 
+    @classmethod
+    def query_tables(cls, query: str) -> frozenset[str]:
+        """For a reader of queries: the tables a query names; those that are jobs of the project become upstream."""
+        return frozenset()
+
     def get_total_records_estimate(self) -> int | None:
         """Rows the source will give, where it knows without reading."""
         return None

@@ -159,7 +159,7 @@ class Rows:
 
     def _infer(self, values: list[Any]) -> pa.Array:
         pa = pyarrow()
-        kinds = {_kind(type(value)) for value in values if value is not None}
+        kinds = {_kind(value.__class__) for value in values if value is not None}
         if len(kinds) > 1 and not kinds <= _MIXABLE:  # Arrow would read 0 among dates as the first of 1970
             return pa.array([_text(value) for value in values], type=pa.string())
         try:
