@@ -84,7 +84,7 @@ impl Default for ParquetOptions {
             row_group_bytes: 32 << 20,
             page_bytes: 1 << 20,
             page_rows: 20_000,
-            dictionary_bytes: 1 << 20,
+            dictionary_bytes: 64 << 10,
             statistics: Statistics::Page,
             bloom_filter: false,
             compatibility: Compatibility::Modern,

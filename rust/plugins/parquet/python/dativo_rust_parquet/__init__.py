@@ -22,7 +22,7 @@ class RustParquetOptions(Options):
     row_group_bytes: int = Field(32 << 20, ge=1, description="encoded bytes in a row group, about at most")
     page_bytes: int = Field(1 << 20, ge=1, description="bytes in a page before compression, about at most")
     page_rows: int = Field(20_000, ge=1, description="rows in a page, at most")
-    dictionary_bytes: int = Field(1 << 20, ge=0, description="a column whose dictionary grows larger does without")
+    dictionary_bytes: int = Field(64 << 10, ge=0, description="a column whose dictionary grows larger does without")
     statistics: Literal["none", "chunk", "page"] = Field("page", description="page: with a page index")
     bloom_filter: bool = Field(False, description="a bloom filter for every column")
     compatibility: Literal["modern", "legacy"] = Field("modern", description="legacy: pages that old readers know")

@@ -1,19 +1,24 @@
-//! A plugin of the smallest kind, written and tested with cargo alone.
-#![allow(missing_docs, clippy::unwrap_used)]
+//! A reader of the smallest kind: it counts. The same suite drives it natively (tests/) and from Python (tests/native of
+//! the project), faults included.
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_array::{Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use dativo_plugin::{
-    BatchStream, Check, Discovery, Error, Kind, ReadContext, ReadPlan, ReadRequest, Reader, ReaderPlugin, Result,
-    SourceConfig, Split, guard,
+    BatchStream, Check, Discovery, Error, ReadContext, ReadPlan, ReadRequest, Reader, ReaderPlugin, Result,
+    SourceConfig, Split,
 };
 use serde_json::{Map, Value, json};
 
-/// Counts to `options.to`, ten rows a split.
-struct Counter {
+/// Counts to `options.to`, ten rows a split. `options.panic_at`: the number at which it panics; `options.pause_ms`: how
+/// long it thinks about each batch.
+pub struct Counter {
     to: i64,
+    panic_at: Option<i64>,
+    pause: Duration,
 }
 
 impl ReaderPlugin for Counter {
@@ -28,7 +33,8 @@ impl ReaderPlugin for Counter {
 
     fn from_config(config: SourceConfig) -> Result<Self> {
         let to = config.options["to"].as_i64().ok_or_else(|| Error::configuration("options.to must be a number"))?;
-        Ok(Self { to })
+        let pause = Duration::from_millis(config.options["pause_ms"].as_u64().unwrap_or(0));
+        Ok(Self { to, panic_at: config.options["panic_at"].as_i64(), pause })
     }
 }
 
@@ -50,7 +56,13 @@ impl Reader for Counter {
 
     fn read(&self, split: &Split, context: &ReadContext) -> Result<Box<dyn BatchStream>> {
         let start = split.payload["start"].as_i64().ok_or_else(|| Error::plugin("a split without start"))?;
-        Ok(Box::new(Numbers { next: start, end: self.to.min(start + 10), context: context.clone() }))
+        Ok(Box::new(Numbers {
+            next: start,
+            end: self.to.min(start + 10),
+            panic_at: self.panic_at,
+            pause: self.pause,
+            context: context.clone(),
+        }))
     }
 
     fn check(&self) -> Result<Check> {
@@ -66,6 +78,8 @@ impl Reader for Counter {
 struct Numbers {
     next: i64,
     end: i64,
+    panic_at: Option<i64>,
+    pause: Duration,
     context: ReadContext,
 }
 
@@ -78,54 +92,21 @@ impl BatchStream for Numbers {
         if let Err(error) = self.context.cancel.check() {
             return Some(Err(error));
         }
+        std::thread::sleep(self.pause);
         let from = self.next;
         self.next = self.end.min(from + 3);
+        if self.panic_at.is_some_and(|at| (from..self.next).contains(&at)) {
+            panic!("lost count at {from}");
+        }
         let column = Int64Array::from_iter_values(from..self.next);
         (from < self.end).then(|| Ok(RecordBatch::try_new(schema(), vec![Arc::new(column)])?))
     }
 }
 
-fn counter(to: i64) -> Counter {
-    Counter::from_config(SourceConfig { options: json!({"to": to}), ..SourceConfig::default() }).unwrap()
-}
-
-#[test]
-fn the_splits_of_a_plan_cover_the_input_once() {
-    let (reader, context) = (counter(25), ReadContext::default());
-    let plan = reader.plan(&ReadRequest::default(), &context).unwrap();
-    let mut found = Vec::new();
-    for split in &plan.splits {
-        // A split crosses processes as JSON.
-        let split: Split = serde_json::from_str(&serde_json::to_string(split).unwrap()).unwrap();
-        let mut stream = reader.read(&split, &context).unwrap();
-        while let Some(batch) = stream.next() {
-            let batch = batch.unwrap();
-            let numbers = batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
-            found.extend_from_slice(numbers.values());
-        }
+#[cfg(feature = "python")]
+mod python {
+    dativo_plugin_ffi::export_python! {
+        module toy_plugin;
+        reader Reader = crate::Counter;
     }
-    assert_eq!(found, (0..25).collect::<Vec<_>>());
-}
-
-#[test]
-fn a_cancelled_stream_says_so() {
-    let (reader, context) = (counter(5), ReadContext::default());
-    let plan = reader.plan(&ReadRequest::default(), &context).unwrap();
-    let mut stream = reader.read(&plan.splits[0], &context).unwrap();
-    context.cancel.cancel();
-    assert_eq!(stream.next().unwrap().unwrap_err().kind, Kind::CancelledError);
-}
-
-#[test]
-fn a_panic_becomes_an_error_that_names_the_plugin() {
-    let error = guard("counter", || -> Result<()> { panic!("lost count at {}", 7) }).unwrap_err();
-    assert_eq!((error.kind, error.error_code.as_str()), (Kind::PluginError, "PLUGIN_PANIC"));
-    assert_eq!(error.message, "plugin counter panicked: lost count at 7");
-    assert_eq!(error.details["plugin"], "counter");
-}
-
-#[test]
-fn a_bad_option_is_a_configuration_error() {
-    let made = Counter::from_config(SourceConfig { options: json!({}), ..SourceConfig::default() });
-    assert_eq!(made.err().map(|error| error.kind), Some(Kind::ConfigurationError));
 }

@@ -1,0 +1,147 @@
+"""`rust_parquet` as Python sees it: its files read back equal, its faults are errors of the tree."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import json
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dativo_plugin_sdk import (
+    API_VERSION,
+    AssetDefinition,
+    Commit,
+    DativoError,
+    NativeSink,
+    PluginError,
+    TargetConfig,
+    WriteRequest,
+)
+from dativo_plugin_sdk.models import WriteTask
+from dativo_rust_parquet import RustParquetOptions, RustParquetWriter
+from dativo_rust_parquet._native import Sink
+
+DAY = dt.datetime(2024, 1, 2, 3, 4, 5, 6)
+COLUMNS = {
+    "i8": pa.array([1, None, -3], pa.int8()),
+    "u64": pa.array([1, None, 2**64 - 1], pa.uint64()),
+    "f32": pa.array([1.5, None, float("inf")], pa.float32()),
+    "f64": pa.array([-0.0, None, 1e-300]),
+    "bool": pa.array([True, None, False]),
+    "text": pa.array(["", None, "é€"]),
+    "large": pa.array(["x", None, "y"], pa.large_string()),
+    "view": pa.array(["short", None, "longer than twelve bytes"], pa.string_view()),
+    "bytes": pa.array([b"", None, b"\x00\xff"]),
+    "date": pa.array([DAY.date(), None, dt.date(1, 1, 1)]),
+    "time": pa.array([DAY.time(), None, dt.time(0)], pa.time64("us")),
+    "naive": pa.array([DAY, None, DAY], pa.timestamp("us")),
+    "zoned": pa.array([DAY, None, DAY], pa.timestamp("ms", "UTC")),
+    "money": pa.array([decimal.Decimal("1.50"), None, decimal.Decimal("-9.99")], pa.decimal128(10, 2)),
+    "list": pa.array([[1, None], None, []], pa.list_(pa.int64())),
+    "struct": pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}]),
+    "dict": pa.array(["a", None, "a"]).dictionary_encode(),
+}
+
+
+def write(path: Path, table: pa.Table, **options: Any) -> dict[str, Any]:
+    sink = Sink(str(path), table.schema, json.dumps(options))
+    assert sink.write_stream(table) == table.num_rows
+    value: dict[str, Any] = json.loads(sink.finish())
+    return value
+
+
+def test_it_is_found_by_its_entry_point() -> None:
+    (found,) = entry_points(group="dativo.writers", name="rust_parquet")
+    assert found.load() is RustParquetWriter
+
+
+def test_it_says_what_it_is_and_takes_what_its_model_declares() -> None:
+    about = json.loads(Sink.describe())
+    assert (about["kind"], about["name"], about["extension"]) == ("file_format", "rust_parquet", "parquet")
+    assert about["api_version"] == API_VERSION
+    assert set(about["options_schema"]["properties"]) == set(RustParquetOptions.model_fields)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "snappy", "lz4_raw", "gzip", "none"])
+@pytest.mark.parametrize("compatibility", ["modern", "legacy"])
+def test_every_type_reads_back_equal(tmp_path: Path, compression: str, compatibility: str) -> None:
+    table = pa.table(COLUMNS)
+    info = write(tmp_path / "a.parquet", table, compression=compression, compatibility=compatibility)
+    assert (info["rows"], info["row_groups"]) == (3, 1)
+    assert info["bytes"] == (tmp_path / "a.parquet").stat().st_size
+    assert pq.read_table(tmp_path / "a.parquet").to_pylist() == table.to_pylist()
+
+
+@pytest.mark.parametrize("compatibility", ["modern", "legacy"])
+def test_independent_readers_agree(tmp_path: Path, compatibility: str) -> None:
+    path = tmp_path / "a.parquet"
+    table = pa.table({"id": range(300_000), "name": [f"name {i % 1000}" if i % 7 else None for i in range(300_000)]})
+    info = write(path, table, compatibility=compatibility)
+    assert info["row_groups"] == 3
+    assert pl.read_parquet(path).equals(pl.DataFrame(table))
+    found = duckdb.sql(f"select count(*), sum(id), count(name), min(name) from '{path}' where id >= 150000").fetchall()
+    tail = pl.DataFrame(table).filter(pl.col("id") >= 150_000)
+    assert found == [(150_000, tail["id"].sum(), tail["name"].count(), tail["name"].min())]
+
+
+def test_the_footer_says_who_wrote_it_and_what_it_was_told(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", pa.table({"a": [1]}), metadata={"contract": "v1"})
+    footer = pq.ParquetFile(tmp_path / "a.parquet").metadata
+    assert footer.created_by.startswith("dativo")
+    assert footer.metadata[b"contract"] == b"v1"
+
+
+def test_no_rows_make_a_file_with_a_schema(tmp_path: Path) -> None:
+    empty = pa.table(COLUMNS).slice(0, 0)
+    assert write(tmp_path / "a.parquet", empty)["rows"] == 0
+    assert pq.read_table(tmp_path / "a.parquet").num_rows == 0
+
+
+def test_faults_are_errors_of_the_tree(tmp_path: Path) -> None:
+    schema = pa.schema([("a", pa.int64())])
+
+    def sink(path: Path, **options: Any) -> NativeSink:
+        return NativeSink("rust_parquet", lambda: Sink(str(path), schema, json.dumps(options)))
+
+    with pytest.raises(DativoError) as missing:
+        sink(tmp_path / "nowhere" / "a.parquet")
+    assert missing.value.error_code == "FILE_NOT_FOUND"
+    with pytest.raises(DativoError, match="sandwich"):
+        sink(tmp_path / "b.parquet", compression="sandwich")
+    mine = sink(tmp_path / "c.parquet")
+    with pytest.raises(PluginError, match="schema"):
+        mine.write(pa.record_batch({"a": ["text"]}))
+    mine.abort()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(PluginError, match="finished or aborted"):
+        mine.finish()
+
+
+def test_a_batch_whose_strings_are_no_text_is_refused(tmp_path: Path) -> None:
+    lie = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\x00\x00\x00\x00\x01\x00\x00\x00"), pa.py_buffer(b"\xff")]
+    )
+    sink = Sink(str(tmp_path / "a.parquet"), pa.schema([("a", pa.string())]), "{}")
+    with pytest.raises(RuntimeError, match="UTF"):
+        sink.write(pa.record_batch({"a": lie}))
+    sink.abort()
+
+
+def test_a_directory_is_committed_with_native_files(tmp_path: Path) -> None:
+    config = TargetConfig(job="j", writer="rust_parquet", path=str(tmp_path / "t"), options={"compression": "snappy"})
+    writer = RustParquetWriter(AssetDefinition(name="j"), config)
+    batch = pa.record_batch({"a": [1, 2]})
+    writer.open(WriteRequest(job="j", run_id="r1", base_seq=0, schema=batch.schema))
+    worker = writer.writer(WriteTask(index=0, schema=batch.schema))
+    worker.write(batch)
+    writer.commit(worker.finish(), Commit(job="j", seq=1, run_id="r1", rows_written=2))
+    writer.close()
+    (file,) = writer.table.files()
+    assert pq.read_table(file).to_pydict() == {"a": [1, 2]}
