@@ -171,12 +171,12 @@ def _unknown(path: Steps, section: type[BaseModel] | None, origin: Origin, job: 
 
 def _unknown_hint(key: str, parent: Steps, section: type[BaseModel] | None) -> str | None:
     known = keys_of(section) if section is not None else []
-    guess = nearest(key, known)
     home = _home(key, parent)
-    if guess and (home is None or difflib.SequenceMatcher(None, key, guess).ratio() > 0.8):
-        return f"did you mean `{guess}`?"
     if home is not None:
         return f"`{key}` belongs under {home}"
+    guess = nearest(key, known)
+    if guess is not None:
+        return f"did you mean `{guess}`?"
     if parent in (("source",), ("target",)):
         plugin = "reader" if parent == ("source",) else "writer"
         return f"a {plugin}'s own options belong under {parent[0]}.options"

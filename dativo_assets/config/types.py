@@ -25,7 +25,9 @@ _NESTED = re.compile(r"(list|array|large_list|map|struct|dictionary)<(.*)>", re.
 _MAX_DEPTH = 32
 _MAX_PRECISION = 76
 
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|m|min|h|hours?|d|days?|w|weeks?)")
+_DURATION = re.compile(
+    r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s(?:ec(?:onds?)?)?|m(?:in(?:utes?)?)?|h(?:ours?)?|d(?:ays?)?|w(?:eeks?)?)"
+)
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 DURATION_HINT: Final = "write a number with its unit: 30s, 5m, 24h, 7d, 2w"
 

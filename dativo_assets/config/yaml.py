@@ -115,7 +115,7 @@ class Document:
 
     def _location(self, line: int, column: int, length: int) -> Location:
         lines = _LINE_BREAK.split(self.text)
-        source_line = mask_line(lines[line]) if line < len(lines) else ""
+        source_line = mask_line(lines[line], column) if line < len(lines) else ""
         return Location(self.file, line + 1, column + 1, source_line, length)
 
 
