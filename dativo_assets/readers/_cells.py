@@ -100,15 +100,10 @@ class Cells:
 
     def _check_closed(self, source: TextInput, end: str) -> None:
         """Arrow takes a quote that is never closed for a value up to the end of the file."""
-        quote = (self.dialect.quote or "").encode()
-        cut = source.quotes and not source.last.endswith((b"\n", b"\r", quote))
-        if source.quotes % 2 or cut or end.endswith(("\n", "\r")):
-            again = self.open()
-            try:
+        if source.quotes % 2 or end.endswith(("\n", "\r")):
+            with self.open() as again:
                 for _ in self.dialect.records(again):
                     pass
-            finally:
-                again.close()
 
     def _longest(self, block: int) -> int:
         """Bytes of the first record longer than a block."""
@@ -184,10 +179,12 @@ class Cells:
         )
 
     def _check_sizes(self, batch: pa.RecordBatch) -> None:
+        with self.open() as source:
+            path = source.path
         for name in self.wanted:
             longest = pc.max(pc.binary_length(batch.column(name))).as_py()
             if (longest or 0) > self.options.max_field_bytes:
-                raise self._too_long(self.open().path, {"column": name})
+                raise self._too_long(path, {"column": name})
 
 
 class _RecordOverBlock(Exception):

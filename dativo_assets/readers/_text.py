@@ -51,10 +51,9 @@ def _corrupt(path: str, error: Exception) -> ValidationError:
 
 
 class TextInput:
-    """A file as UTF-8 bytes without BOM, every byte checked; a binary stream of `read` and `readline`.
+    """A file as UTF-8 bytes without BOM, every byte checked, its last line ended; a stream of `read` and `readline`.
 
     line: lines given by `readline` so far. quotes: how many of the quote character `read` gave, 0 without one.
-    last: the last byte that `read` gave.
 
     Raises: ValidationError: at the first byte that is not of the encoding, with its offset in the decompressed file.
     """
@@ -65,12 +64,19 @@ class TextInput:
         self.path = path
         self.line = 0
         self.quotes = 0
-        self.last = b""
         self.closed = False
         self._quote = quote.encode() if quote else b""
         self._offset = 0
         with file_errors(path):
             self._file = open_input(path, compression)
+        try:
+            self._begin(encoding)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, encoding: str) -> None:
+        with file_errors(self.path):
             head = self._file.read(_CHUNK_BYTES)
         for bom, named in _BOMS:
             if head.startswith(bom):
@@ -80,12 +86,12 @@ class TextInput:
             self._encoding = codecs.lookup(encoding).name
             self._decoder = codecs.getincrementaldecoder(encoding)("strict")
         except LookupError as error:
-            self.close()
             raise ConfigurationError(
                 f"unknown encoding {encoding!r}", hint="utf-8, utf-16, latin-1, windows-1252, ..."
             ) from error
         self._ended = not head
         self._buffer = self._decode(head)
+        self._last = self._buffer[-1:]
 
     def _decode(self, raw: bytes) -> bytes:
         held = len(self._decoder.getstate()[0])
@@ -109,8 +115,11 @@ class TextInput:
             self._ended = not raw
             piece = self._decode(raw)
             if piece:
+                self._last = piece[-1:]
                 return piece
-        return b""
+        missing = b"" if self._last in b"\r\n" else b"\n"
+        self._last = b""
+        return missing
 
     def read(self, size: int = -1) -> bytes:
         """Exactly `size` bytes, fewer at the end alone; all that is left for -1."""
@@ -127,11 +136,10 @@ class TextInput:
         whole = whole[:size]
         if self._quote:
             self.quotes += whole.count(self._quote)
-        self.last = whole[-1:] or self.last
         return whole
 
     def readline(self) -> bytes:
-        r"""The next line with its end (\n, \r\n or \r); b"" at the end of the file."""
+        r"""The next line with its end (\n, \r\n or \r); b"" after the last."""
         pieces: list[bytes] = []
         buffer = self._buffer
         while True:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _LEAST_MEMORY_BYTES = 256 << 20
 _ROWS = 1 << 16
 _LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_NAME = re.compile(r"(?:with name|column) \"?([^\"\s]+)")
 
 
 class SqlReader(BaseReader):
@@ -168,8 +169,7 @@ class SqlReader(BaseReader):
 
     def _explained(self, error: duckdb.Error) -> ValidationError | ConfigurationError:
         text = str(error)
-        found = _LINE.search(text)
-        line = int(found[1]) if found else None
+        line = self._line_of(text)
         where = f"query line {line}" if line else "query"
         first = text.split("\n\nLINE")[0]
         names = ", ".join(self.source_config.upstream) or "none"
@@ -179,6 +179,14 @@ class SqlReader(BaseReader):
             return ValidationError(f"{where}: {first}", details=details, hint="look at the values that the query meets")
         hint = f"the query may name its upstream tables ({names}) and nothing else"
         return ConfigurationError(f"{where}: {first}", details=details, hint=hint)
+
+    def _line_of(self, text: str) -> int | None:
+        """The line of the query that an error is about: as DuckDB says, else where the name it gives stands first."""
+        if found := _LINE.search(text):
+            return int(found[1])
+        named = _NAME.search(text)
+        at = self._query.find(named[1]) if named else -1
+        return None if at < 0 else self._query.count("\n", 0, at) + 1
 
 
 def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -> None:
