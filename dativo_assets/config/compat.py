@@ -90,7 +90,7 @@ def _is_older(value: dict[str, Any]) -> bool:
     return isinstance(incremental, dict) and (
         "lookback_days" in incremental
         or "state_path" in incremental
-        or incremental.get("strategy") in _STRATEGIES.keys() - {"updated_at"}
+        or str(incremental.get("strategy")) in _STRATEGIES.keys() - {"updated_at"}
     )
 
 
@@ -312,7 +312,7 @@ class _Translation:
         strategy = incremental.get("strategy")
         if strategy == "incremental" and not (incremental.get("cursor_field") or cursor_field) and source.get("files"):
             incremental["strategy"] = "file_modified_time"
-        elif strategy in _STRATEGIES:
+        elif isinstance(strategy, str) and strategy in _STRATEGIES:
             incremental["strategy"], usual = _STRATEGIES[strategy]
             cursor_field = incremental.setdefault("cursor_field", cursor_field or usual)
             if cursor_field is None:

@@ -82,10 +82,16 @@ def check_defaults(defaults: dict[str, Any], origin: Origin) -> None:
     try:
         JobConfig.model_validate({"name": "job", **defaults})
     except ValidationError as error:
-        wrong = [item for item in error.errors() if item["type"] != "missing" and len(item["loc"]) > 0]
+        wrong = [item for item in error.errors() if not _may_stand(item)]
         if wrong:
             kept = ValidationError.from_exception_data(error.title, [_line(item) for item in wrong])
             raise invalid(kept, JobConfig, layer) from None
+
+
+def _may_stand(item: Any) -> bool:
+    """Whether a job may mend it: by a key of its own, or as a number that is taken as text."""
+    number_as_text = item["type"] == "string_type" and type(item["input"]) in (int, float)
+    return item["type"] == "missing" or not item["loc"] or number_as_text
 
 
 def _line(item: Any) -> Any:

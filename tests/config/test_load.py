@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 import pickle
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dativo_assets.config import JobConfig, Project, find_project, load_job, load_project
 from dativo_assets.errors import ConfigurationError, Location, render
@@ -226,6 +233,12 @@ def test_a_mistake_in_the_defaults_is_the_projects(make: Make) -> None:
         make("conections: {}\n")
 
 
+def test_what_a_job_can_mend_is_no_mistake_of_the_defaults(make: Make) -> None:
+    assert make("defaults: {version: 2.10, target: {path: x}}\n", a=MINIMAL).jobs["a"].version == "2.10"
+    with pytest.raises(ConfigurationError, match="'a b' is no group"):
+        make("defaults: {group: a b}\n")
+
+
 def test_a_key_left_empty_is_a_key_left_out(make: Make) -> None:
     job = make(j="description:\nsource:\n  reader: csv\n  options:\n    # a: 1\ntarget: {writer: csv}\n").jobs["j"]
     assert job.source.options == {} and job.description is None
@@ -260,9 +273,9 @@ def test_the_primary_key_of_the_schema_serves_a_merge(make: Make) -> None:
 def test_a_job_survives_its_own_dump_and_a_pickle(make: Make) -> None:
     job = make(j=MINIMAL + "freshness: 24h\nschema: [{name: a, type: int64}]\ntimeout: 5m\n").jobs["j"]
     assert JobConfig.model_validate(job.model_dump(by_alias=True)) == job
-    copy = pickle.loads(pickle.dumps(job))
-    assert copy == job and copy.path == job.path
-    assert copy.location("freshness") == job.location("freshness") == Location("jobs/j.yaml", 3, 1, "freshness: 24h", 9)
+    twin = pickle.loads(pickle.dumps(job))
+    assert twin == job and twin.path == job.path
+    assert twin.location("freshness") == job.location("freshness") == Location("jobs/j.yaml", 3, 1, "freshness: 24h", 9)
 
 
 def test_a_key_that_no_file_writes_is_found_at_what_encloses_it(make: Make) -> None:
@@ -306,6 +319,68 @@ def test_the_project_is_the_nearest_dativo_yaml_upwards(tmp_path: Path, monkeypa
 def test_a_folder_without_dativo_yaml_is_a_project_too(make: Make) -> None:
     project = make(j=MINIMAL)
     assert set(project.jobs) == {"j"} and project.name == project.root.name
+
+
+_JOB: dict[str, Any] = {
+    "name": "j",
+    "depends_on": ["external:x"],
+    "source": {
+        "reader": "csv",
+        "files": ["a"],
+        "connection": {"a": 1},
+        "options": {"a": 1},
+        "incremental": {"strategy": "append", "cursor_field": "t", "lookback": "1d"},
+    },
+    "target": {"writer": "csv", "path": "w/{name}", "mode": "merge", "keys": ["id"], "partition_by": "d"},
+    "schema": [{"name": "id", "type": "int64", "min": 1, "accepted_values": [1, 2], "pattern": "a"}],
+    "trigger": {"cron": "0 * * * *", "timezone": "UTC"},
+    "partitions": {"daily": {"start": "2013-01-01"}},
+    "retry": {"max_attempts": 2, "delay": "1s"},
+    "freshness": {"fail_after": "24h", "warn_after": "12h"},
+    "owners": ["team:a"],
+    "tags": {"a": "b"},
+    "metadata": {"a": 1},
+    "timeout": "5m",
+    "retry_config": {"max_retries": 1},
+    "source_connector_path": None,
+    "tenant_id": "a",
+}
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(inner for key, child in items for inner in _paths(child, (*path, key)))]
+
+
+_KEYS = ["name", "type", "engine", "custom_reader", "files", "tables", "incremental", "options", "x", ""]
+_ANY = st.recursive(
+    st.sampled_from([None, True, 0, -1, 1.5, 10**30, "", "x", "../x", "a\0b", "${X}", "/app/x", "é" * 300]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(_KEYS), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(_paths(_JOB)), _ANY), min_size=1, max_size=3))
+def test_any_job_loads_or_is_broken_with_its_file_named(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    value = copy.deepcopy(_JOB)
+    for path, new in changes:
+        holder: Any = {"": value}
+        steps: tuple[Any, ...] = ("", *path)
+        with contextlib.suppress(KeyError, IndexError, TypeError):
+            for step in steps[:-1]:
+                holder = holder[step]
+            holder[steps[-1]] = new
+            value = holder[""] if len(steps) == 1 else value
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "jobs").mkdir()
+        (root / "jobs/j.yaml").write_text(json.dumps(value, ensure_ascii=False))
+        project = load_project(root)
+    assert len(project.jobs) + len(project.broken) == 1
+    for item in project.broken:
+        assert "jobs/j.yaml" in render(item.error)
+    for job in project.jobs.values():
+        assert JobConfig.model_validate(job.model_dump(by_alias=True)) == job
 
 
 def test_loading_imports_nothing_heavy() -> None:
