@@ -20,7 +20,7 @@ from dativo_plugin_sdk import (
     Upstream,
 )
 
-from dativo_assets.config import JobConfig, Project, Redactor, resolve
+from dativo_assets.config import JobConfig, Project, Redactor, invalid, resolve
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.registry import PluginRef, Registry
@@ -126,19 +126,11 @@ class JobPlan:
         try:
             found: object = make()
         except pydantic.ValidationError as error:
-            raise self._options_error(side, ref, error) from error
+            options = ref.load().options
+            raise invalid(error, options, self.job.origin, side, "options", job=self.job.name) from error
         except (Exception, SystemExit) as error:
             raise to_dativo_error(error, job=self.job.name, stage="bind", plugin=ref.reference) from error
         return found
-
-    def _options_error(self, side: str, ref: PluginRef, error: pydantic.ValidationError) -> ConfigurationError:
-        first = error.errors(include_url=False, include_input=False)[0]
-        path = tuple(str(part) for part in first["loc"])
-        known = sorted(getattr(ref.load().options, "model_fields", {}))
-        what = f"option `{'.'.join(path)}` of {ref.reference}" if path else f"options of {ref.reference}"
-        if first["type"] == "extra_forbidden":
-            return self._refused(f"{what} is not known", (side, "options", *path), f"options are: {', '.join(known)}")
-        return self._refused(f"{what}: {first['msg']}", (side, "options", *path), None)
 
     def _refused(self, message: str, path: tuple[str, ...], hint: str | None) -> ConfigurationError:
         error = ConfigurationError(message, hint=hint)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import BaseReader, BaseWriter, Committable, SchemaMismatchError, Split, SplitWriter, WriteTask
-from dativo_plugin_sdk.arrow import iterate, type_name, unify
+from dativo_plugin_sdk.arrow import as_schema, iterate, translate, type_name, unify
 from dativo_plugin_sdk.rows import Rows
 
 from dativo_assets.contract import Checker
@@ -42,6 +42,8 @@ class Shared:
     settle: Any
     """schema of the input -> Settled; called once."""
     read_ahead: bool = False
+    pass_through: bool = False
+    """Nothing looks at the rows: the reader's own batches go to the writer, and no Arrow library is loaded."""
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,6 +57,20 @@ class Shared:
             elif not _same_columns(self.input_schema, schema):
                 raise _mismatch(self.input_schema, schema)
             return self.settled
+
+
+def _native(stream: Any) -> Generator[Any, None, None]:
+    try:
+        yield from stream
+    except Exception as error:
+        raise translate(error) from error
+
+
+def _empty_batch(schema: Any) -> pa.RecordBatch:
+    import pyarrow as pa
+
+    known = as_schema(schema)
+    return pa.record_batch([pa.array([], type=field.type) for field in known], schema=known)
 
 
 def _mismatch(known: Any, found: Any) -> SchemaMismatchError:
@@ -131,7 +147,7 @@ class Worker:
         settled = self.shared.settled
         if settled is not None and self._data is None:
             self._data = self.shared.writer.writer(WriteTask(self.index, "data", settled.output_schema))
-            self._data.write(settled.output_schema.empty_table().to_batches()[0])
+            self._data.write(_empty_batch(settled.output_schema))
 
     def finish(self) -> None:
         """Close this worker's files. Raises: DativoError."""
@@ -170,17 +186,22 @@ class Worker:
 
     def _read(self, split: Split) -> Generator[pa.RecordBatch, None, None]:
         shared, stage = self.shared, self.stages["read"]
-        with shared.lock:
-            rows = Rows(shared.declared, shared.widen, shared.input_schema)
         self._enter("read")
         with timed(stage):
-            items = iterate(shared.reader.read(split))
-        batches = (batch for item in items for batch in rows.convert(item))
+            found = shared.reader.read(split)
+        batches = _native(found) if shared.pass_through else self._converted(found)
         if not shared.read_ahead:
             yield from self._counted(batches, stage)
             return
         with closing(Ahead(batches, stage)) as ahead:
             yield from self._counted(ahead, StageMetrics())
+
+    def _converted(self, found: Any) -> Generator[pa.RecordBatch, None, None]:
+        shared = self.shared
+        with shared.lock:
+            rows = Rows(shared.declared, shared.widen, shared.input_schema)
+        for item in iterate(found):
+            yield from rows.convert(item)
 
     def _counted(self, batches: Iterator[pa.RecordBatch], clock: StageMetrics) -> Iterator[pa.RecordBatch]:
         """Batches, counted; time goes to `clock`."""
@@ -198,6 +219,9 @@ class Worker:
 
     def _sliced(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Parts that fit the budget; an empty batch passes, for its schema."""
+        if self.shared.pass_through:
+            yield batch
+            return
         size = batch.nbytes
         parts = max(1, -(-size // self.shared.batch_bytes), -(-batch.num_rows // _MAX_BATCH_ROWS))
         step = max(1, -(-batch.num_rows // parts))
@@ -205,6 +229,13 @@ class Worker:
             yield batch if parts == 1 else batch.slice(start, step)
 
     def _one(self, batch: pa.RecordBatch, split: Split) -> None:
+        if self.shared.pass_through:
+            assert self.shared.settled is not None
+            self._write(self.shared.settled, batch, None)
+            self.row += batch.num_rows
+            self.rows_read += batch.num_rows
+            self.rows_written += batch.num_rows
+            return
         settled = self.shared.settled_for(batch.schema)
         assert self.shared.input_schema is not None
         if batch.schema.names != self.shared.input_schema.names:

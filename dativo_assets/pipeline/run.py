@@ -201,11 +201,15 @@ class _Run:
             widen=widen,
             settle=lambda schema: self._settle(schema, read),
             read_ahead=len(read.splits) < self.settings.workers,
-            input_schema=None if read.schema is None else as_schema(read.schema),
+            pass_through=self._passes_through(read),
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:
-            if shared.input_schema is not None:
+            if shared.pass_through:
+                self._evolve(dict(read.schema_text or {}))
+                shared.settled = Settled(read.schema, None, None)
+            elif read.schema is not None:
+                shared.input_schema = as_schema(read.schema)
                 shared.settled_for(shared.input_schema)
             workers = executor.run(read.splits) if read.splits else [Worker(0, shared)]
             if self.checker is not None:
@@ -232,17 +236,28 @@ class _Run:
         if self.plan.contract is not None:
             self.checker = Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
             output = self.checker.output_schema
-        if self.base is not None and self.mode == "append":
-            self.result.schema_changes = schema_changes(self.base.schema_text, schema_text(output), job.evolve)
-        self.result.schema_text = schema_text(output)
+        self._evolve(schema_text(output))
         self.cursor = self._cursor_filter(output, read)
         return Settled(output, self.checker, self.cursor)
 
+    def _passes_through(self, read: ReadPlan) -> bool:
+        """Whether the reader's batches can go to the writer as they are."""
+        looks = self.plan.contract is not None or self._filters(read) or self.plan.job.target.partition_by
+        return read.schema_text is not None and not looks
+
+    def _evolve(self, text: dict[str, str]) -> None:
+        if self.base is not None and self.mode == "append":
+            self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
+        self.result.schema_text = text
+
+    def _filters(self, read: ReadPlan) -> bool:
+        incremental = self.plan.job.incremental
+        by_field = incremental is not None and incremental.strategy in ("append", "updated_at")
+        return by_field and "cursor" not in read.applied
+
     def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
         incremental = self.plan.job.incremental
-        if incremental is None or incremental.cursor_field is None or "cursor" in read.applied:
-            return None
-        if incremental.strategy not in ("append", "updated_at"):
+        if incremental is None or incremental.cursor_field is None or not self._filters(read):
             return None
         name = incremental.cursor_field
         if name not in output.names:

@@ -134,6 +134,8 @@ class ReadPlan:
     schema: Arrow schema (`__arrow_c_schema__`) of every split, None where it shows only while reading.
     cursor: what to commit with the data; None leaves it to the pipeline. applied: which of "columns", "schema", "cursor",
     "limit" the reader does itself. notes: what it chose by itself, for a person. unchanged: nothing is new since the cursor.
+    schema_text: {column: type name} of the schema, in order; with it `read` promises an iterator of objects that have
+    num_rows, nbytes and `__arrow_c_array__`, all in this schema, so that no Arrow library is needed on the way.
     """
 
     splits: tuple[Split, ...]
@@ -142,6 +144,7 @@ class ReadPlan:
     applied: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     unchanged: bool = False
+    schema_text: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -76,6 +76,7 @@ def plan_of(text: str, schema: Any) -> ReadPlan:
         cursor=value.get("cursor"),
         applied=frozenset(value.get("applied") or ()),
         notes=tuple(value.get("notes") or ()),
+        schema_text=value.get("schema_text"),
     )
 
 

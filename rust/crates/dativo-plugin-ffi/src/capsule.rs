@@ -3,9 +3,9 @@
 use std::ffi::CStr;
 use std::ptr::NonNull;
 
-use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi};
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
-use arrow_array::{RecordBatch, RecordBatchReader, StructArray};
+use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_schema::{ArrowError, Schema};
 use dativo_plugin::{Error, Result};
 use pyo3::prelude::*;
@@ -27,6 +27,16 @@ pub(crate) fn stream_to_capsule(
     stream: Box<dyn RecordBatchReader + Send>,
 ) -> PyResult<Bound<'_, PyCapsule>> {
     PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(stream), STREAM)
+}
+
+/// A record batch as the two capsules of `__arrow_c_array__`.
+pub(crate) fn batch_to_capsules<'py>(
+    py: Python<'py>,
+    batch: &RecordBatch,
+) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+    let data = StructArray::from(batch.clone()).into_data();
+    let (array, schema) = to_ffi(&data).map_err(|error| crate::python::raise(error.into()))?;
+    Ok((PyCapsule::new_with_value(py, schema, SCHEMA)?, PyCapsule::new_with_value(py, array, ARRAY)?))
 }
 
 /// The schema of an object with `__arrow_c_schema__`.

@@ -4,17 +4,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use dativo_plugin::{
     API_VERSION, BatchStream, CancelToken, Error, FileFormat, FileSink, ReadContext, ReadRequest, Reader, ReaderPlugin,
-    Result, SourceConfig, Split, WriteContext, guard,
+    Result, SourceConfig, Split, WriteContext, guard, type_name,
 };
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use serde_json::{Map, Value, json};
 
-use crate::capsule::{ImportedArray, ImportedStream, schema_of, schema_to_capsule, stream_to_capsule};
+use crate::capsule::{
+    ImportedArray, ImportedStream, batch_to_capsules, schema_of, schema_to_capsule, stream_to_capsule,
+};
 
 /// Makes the extension module of a plugin package.
 ///
@@ -226,6 +228,7 @@ impl ReaderHandle {
             "cursor": plan.cursor,
             "applied": plan.applied,
             "notes": plan.notes,
+            "schema_text": plan.schema.as_deref().and_then(schema_text),
         })
         .to_string();
         Ok((text, plan.schema.map(NativeSchema)))
@@ -251,6 +254,12 @@ impl ReaderHandle {
     }
 }
 
+/// {column: type name}, in order; `None` where a type has no name.
+fn schema_text(schema: &Schema) -> Option<Map<String, Value>> {
+    let names = schema.fields().iter().map(|field| Some((field.name().clone(), type_name(field.data_type())?.into())));
+    names.collect()
+}
+
 /// Something with `__arrow_c_schema__`.
 #[pyclass(frozen, module = "dativo_plugin_ffi")]
 pub struct NativeSchema(SchemaRef);
@@ -262,7 +271,36 @@ impl NativeSchema {
     }
 }
 
-/// Something with `__arrow_c_stream__`, good for one pass.
+/// One record batch, with `__arrow_c_array__`.
+#[pyclass(frozen, module = "dativo_plugin_ffi")]
+pub struct NativeBatch(RecordBatch);
+
+#[pymethods]
+impl NativeBatch {
+    #[getter]
+    fn num_rows(&self) -> usize {
+        self.0.num_rows()
+    }
+
+    /// Bytes of its buffers.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.0.get_array_memory_size()
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_array__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
+        // The protocol lets a producer ignore the wish for another schema.
+        drop(requested_schema);
+        batch_to_capsules(py, &self.0)
+    }
+}
+
+/// Something with `__arrow_c_stream__`, good for one pass; or an iterator of its batches, for who has no Arrow library.
 #[pyclass(frozen, module = "dativo_plugin_ffi")]
 pub struct NativeStream {
     schema: SchemaRef,
@@ -281,6 +319,18 @@ impl NativeStream {
     #[getter]
     fn metrics(&self) -> PyResult<String> {
         to_json(&*self.metrics.lock().unwrap_or_else(PoisonError::into_inner)).map_err(raise)
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<NativeBatch>> {
+        let step = py.detach(|| {
+            let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+            stream.as_mut().and_then(GuardedStream::step).transpose()
+        });
+        step.map(|batch| batch.map(NativeBatch)).map_err(raise)
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -306,10 +356,8 @@ struct GuardedStream {
     cancel: CancelToken,
 }
 
-impl Iterator for GuardedStream {
-    type Item = std::result::Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl GuardedStream {
+    fn step(&mut self) -> Option<Result<RecordBatch>> {
         let stream = self.stream.as_mut()?;
         let step = guard(self.plugin, || {
             self.cancel.check()?;
@@ -320,7 +368,15 @@ impl Iterator for GuardedStream {
         if !matches!(step, Ok(Some(_))) {
             self.stream = None;
         }
-        step.map_err(|error| ArrowError::ExternalError(error.to_text().into())).transpose()
+        step.transpose()
+    }
+}
+
+impl Iterator for GuardedStream {
+    type Item = std::result::Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().map(|step| step.map_err(|error| ArrowError::ExternalError(error.to_text().into())))
     }
 }
 
