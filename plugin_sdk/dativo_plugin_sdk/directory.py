@@ -1,9 +1,9 @@
 """A table as a local directory, committed by one rename.
 
     <root>/<seq>/            one commit: data files and `_commit.json`; the rename to this name is the compare-and-swap
-    .<name>.staging/<run>/   what a run has written so far; a sibling of the root, so on the same filesystem
+    .<name>.staging/<attempt>/   what one attempt of a run has written so far; a sibling of the root: same filesystem
     .<name>.versions/<v>/    after an overwrite the root is a symlink to one of these; older ones serve readers in flight
-    <name>.quarantine/<seq>-<run>/   rejected rows, referenced by the commit
+    <name>.quarantine/<seq>-<attempt>/   rejected rows, referenced by the commit
 
 An overwrite at sequence n first moves its data, unpublished, to a version folder; then the swap renames a folder that
 holds nothing but `_commit.json` (naming that version) to `<current>/<n>`, the same name an append would take; then the
@@ -73,6 +73,7 @@ class DirectoryTable:
         self.quarantine_root = parent / f"{name}.quarantine"
         self._lock: int | None = None
         self._run: Path | None = None
+        self._attempt = ""
         self._current: Path | None = None
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -136,25 +137,31 @@ class DirectoryTable:
 
     def open(self, run_id: str) -> Path:
         """Make this run's staging folder and remove what dead runs left. Returns it."""
-        if not _SAFE_RUN.match(run_id):
+        if not _SAFE_RUN.fullmatch(run_id):
             raise ConfigurationError(f"run id {run_id!r} can't be part of a path", hint="use letters, digits, - and _")
-        self.root.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.root.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise ConfigurationError(
+                f"target {self.root} can't be made: {error.filename} is a file", hint="set target.path to a directory"
+            ) from error
         self._recover()
         folder, last = self.current()
         if last is None and folder.exists():
             if not folder.is_dir():
                 raise ConfigurationError(f"target {self.root} is a file", hint="set target.path to a directory")
-            foreign = next(os.scandir(folder), None)
+            with os.scandir(folder) as entries:
+                foreign = next(entries, None)
             if foreign is not None:
                 raise ConfigurationError(
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
         self._current = folder
-        self._run = self.staging_root / run_id
-        shutil.rmtree(self._run, ignore_errors=True)
-        new = self.staging_root / f"{_NEW}{run_id}"
-        shutil.rmtree(new, ignore_errors=True)
+        # An attempt has names of its own: a stopped process that wakes up can't touch what the retry of its run wrote.
+        self._attempt = f"{run_id}.{os.urandom(4).hex()}"
+        self._run = self.staging_root / self._attempt
+        new = self.staging_root / f"{_NEW}{self._attempt}"
         (new / "commit").mkdir(parents=True)
         self._lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,7 +196,7 @@ class DirectoryTable:
             raise self._conflict(record)
         quarantine = self._publish_quarantine(record)
         overwrite = record.mode == "overwrite"
-        version = f"{record.seq}-{record.run_id}" if overwrite else None
+        version = f"{record.seq}-{self._attempt}" if overwrite else None
         details = {**record.details, **({"version": version} if version else {})}
         record = record.model_copy(update={"quarantine": quarantine, "details": details})
         try:
@@ -200,6 +207,9 @@ class DirectoryTable:
                 self._overwrite(record, version)
         except OSError as error:
             self._drop_quarantine(quarantine)
+            _, winner = self.current()
+            if winner is not None and winner.run_id == record.run_id:
+                return winner
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ENOENT):
                 raise self._conflict(record) from error
             raise
@@ -277,7 +287,7 @@ class DirectoryTable:
         staged = self._run / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{record.run_id}"
+        target = self.quarantine_root / f"{record.seq}-{self._attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(staged, target)
@@ -325,14 +335,16 @@ class DirectoryTable:
         self._sweep(self.versions, last, live)
 
     def _sweep(self, folder: Path, last: Commit | None, live: set[str]) -> None:
-        """Remove `<seq>-<run>` entries that no commit refers to and no live run owns."""
+        """Remove `<seq>-<attempt>` entries that no commit refers to and no live attempt owns."""
         newest = 0 if last is None else last.seq
+        referred = (
+            set() if last is None else {last.details.get("version"), *(Path(q).parent.name for q in last.quarantine)}
+        )
         for entry in folder.iterdir() if folder.exists() else ():
-            seq, _, run = entry.name.partition("-")
-            if run in live or not seq.isdigit() or int(seq) < newest:
+            seq, _, attempt = entry.name.partition("-")
+            if attempt in live or entry.name in referred or not seq.isdigit() or int(seq) < newest:
                 continue
-            if int(seq) > newest or (last is not None and run != last.run_id):
-                shutil.rmtree(entry, ignore_errors=True)
+            shutil.rmtree(entry, ignore_errors=True)
 
     def _prune(self) -> None:
         folder = Path(os.path.realpath(self.root))

@@ -1,0 +1,450 @@
+"""The delivery protocol of a local directory, with real processes, real renames and real full disks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dativo_plugin_sdk import (
+    Commit,
+    CommitConflictError,
+    ConfigurationError,
+    DirectoryTable,
+    DirectoryWriter,
+    ValidationError,
+)
+from dativo_plugin_sdk.models import AssetDefinition, TargetConfig, WriteRequest, WriteTask
+
+SETUP = """
+import os, sys
+from pathlib import Path
+from dativo_plugin_sdk import Commit, DirectoryTable
+
+def stage(table, run, *values):
+    import pyarrow as pa, pyarrow.parquet as pq
+    table.open(run)
+    pq.write_table(pa.table({"v": list(values)}), table.staging / "part.parquet")
+
+def record(seq, run, mode="append"):
+    return Commit(job="j", seq=seq, run_id=run, mode=mode, files=("part.parquet",))
+"""
+
+
+def stage(table: DirectoryTable, run: str, *values: int) -> None:
+    table.open(run)
+    pq.write_table(pa.table({"v": list(values)}), table.staging / "part.parquet")
+
+
+def record(seq: int, run: str, mode: str = "append") -> Commit:
+    return Commit(job="j", seq=seq, run_id=run, mode=mode, files=("part.parquet",))  # type: ignore[arg-type]
+
+
+def deliver(root: Path, run: str, mode: str, *values: int) -> Commit:
+    table = DirectoryTable(root)
+    last = table.last_commit()
+    stage(table, run, *values)
+    return table.commit(record(1 if last is None else last.seq + 1, run, mode))
+
+
+def visible(root: Path) -> list[int]:
+    """What strangers see through a plain glob; all of them must see the same."""
+    pattern = f"{root}/**/*.parquet"
+    try:
+        by_polars = polars.scan_parquet(pattern).collect()["v"].to_list()
+    except (FileNotFoundError, polars.exceptions.ComputeError):
+        by_polars = []
+    try:
+        by_duckdb = [row[0] for row in duckdb.sql(f"select v from '{pattern}'").fetchall()]
+    except duckdb.IOException:
+        by_duckdb = []
+    own = [value for file in DirectoryTable(root).files() for value in pq.read_table(file)["v"].to_pylist()]
+    assert sorted(by_polars) == sorted(by_duckdb) == sorted(own)
+    return sorted(own)
+
+
+def run_child(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SETUP + textwrap.dedent(code), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+
+
+def test_append_and_overwrite_in_any_order(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    assert DirectoryTable(root).last_commit() is None
+    expected: list[int] = []
+    modes = ["append", "append", "overwrite", "append", "overwrite", "overwrite", "append", "append"]
+    for seq, mode in enumerate(modes, 1):
+        deliver(root, f"r{seq}", mode, seq)
+        expected = [seq] if mode == "overwrite" else [*expected, seq]
+        assert visible(root) == expected
+        last = DirectoryTable(root).last_commit()
+        assert last is not None
+        assert (last.seq, last.run_id) == (seq, f"r{seq}")
+        assert len(list(DirectoryTable(root).commits())) == len(expected)
+    assert not (tmp_path / ".t.staging").exists()
+
+
+def test_an_overwrite_can_be_the_first_commit(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    for seq in (1, 2, 3):
+        deliver(root, f"r{seq}", "overwrite", seq)
+        assert visible(root) == [seq]
+    deliver(root, "r4", "append", 4)
+    assert visible(root) == [3, 4]
+
+
+def test_an_existing_empty_directory_is_a_target(tmp_path: Path) -> None:
+    for mode in ("append", "overwrite"):
+        root = tmp_path / mode
+        root.mkdir()
+        deliver(root, "r1", mode, 1)
+        assert visible(root) == [1]
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("first", [True, False])
+def test_of_two_runs_of_one_base_one_wins(tmp_path: Path, mode: str, first: bool) -> None:
+    root = tmp_path / "t"
+    if not first:
+        deliver(root, "r0", "append", 0)
+    seq = 1 if first else 2
+    one, two = DirectoryTable(root), DirectoryTable(root)
+    stage(one, "one", 1)
+    stage(two, "two", 2)
+    one.commit(record(seq, "one", mode))
+    seen = visible(root)
+    with pytest.raises(CommitConflictError) as caught:
+        two.commit(record(seq, "two", mode))
+    assert caught.value.details == {"winner": "one", "seq": seq}
+    two.close()
+    assert visible(root) == seen
+    assert not (tmp_path / ".t.staging").exists()
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_race_up_to_the_rename_has_one_winner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, first: bool
+) -> None:
+    """The other run commits after this one looked and before it renames."""
+    root = tmp_path / "t"
+    if not first:
+        deliver(root, "r0", "append", 0)
+    seq = 1 if first else 2
+    one, two = DirectoryTable(root), DirectoryTable(root)
+    stage(one, "one", 1)
+    stage(two, "two", 2)
+    seal = DirectoryTable._seal
+
+    def late(table: DirectoryTable, folder: Path, what: Commit) -> None:
+        monkeypatch.setattr(DirectoryTable, "_seal", seal)
+        two.commit(record(seq, "two", mode))
+        seal(table, folder, what)
+
+    monkeypatch.setattr(DirectoryTable, "_seal", late)
+    with pytest.raises(CommitConflictError) as caught:
+        one.commit(record(seq, "one", mode))
+    one.close()
+    assert caught.value.details["winner"] == "two"
+    assert visible(root) == ([2] if first or mode == "overwrite" else [0, 2])
+
+
+def test_many_processes_racing_never_share_a_sequence(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    code = """
+    from dativo_plugin_sdk import CommitConflictError
+    root, name, mode, wins = Path(sys.argv[1]), sys.argv[2], sys.argv[3], []
+    for turn in range(12):
+        table = DirectoryTable(root)
+        last = table.last_commit()
+        seq = 1 if last is None else last.seq + 1
+        run = f"{name}-{turn}"
+        stage(table, run, seq)
+        try:
+            table.commit(record(seq, run, mode if turn % 3 == 0 else "append"))
+            wins.append(seq)
+        except CommitConflictError:
+            pass
+        finally:
+            table.close()
+    print(*wins)
+    """
+    children = [run_child(code, root, f"c{index}", ("append", "overwrite")[index % 2]) for index in range(4)]
+    wins = [int(seq) for child in children for seq in child.communicate()[0].split()]
+    assert all(child.returncode == 0 for child in children)
+    assert sorted(wins) == list(range(1, len(wins) + 1))
+    last = DirectoryTable(root).last_commit()
+    assert last is not None
+    assert last.seq == len(wins)
+    assert visible(root) == [commit.seq for commit in DirectoryTable(root).commits()]
+
+
+def test_one_run_id_writes_once(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "append", 1)
+    table = DirectoryTable(root)
+    stage(table, "r1", 99)
+    assert table.commit(record(2, "r1")).seq == 1
+    table.close()
+    assert visible(root) == [1]
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_woken_attempt_of_the_same_run_can_not_harm_its_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r0", "append", 0)
+    stopped, retry = DirectoryTable(root), DirectoryTable(root)
+    stage(stopped, "r1", 99)
+    stage(retry, "r1", 1)
+    seal = DirectoryTable._seal
+
+    def late(table: DirectoryTable, folder: Path, what: Commit) -> None:
+        monkeypatch.setattr(DirectoryTable, "_seal", seal)
+        retry.commit(record(2, "r1", mode))
+        seal(table, folder, what)
+
+    monkeypatch.setattr(DirectoryTable, "_seal", late)
+    assert stopped.commit(record(2, "r1", mode)).run_id == "r1"
+    stopped.close()
+    assert visible(root) == ([1] if mode == "overwrite" else [0, 1])
+
+
+def test_a_dead_run_is_cleaned_up_and_a_live_one_is_not(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    live = run_child("stage(DirectoryTable(sys.argv[1]), 'live', 1)\nprint('up', flush=True)\nsys.stdin.read()", root)
+    dead = run_child("stage(DirectoryTable(sys.argv[1]), 'dead', 1)\nprint('up', flush=True)\nsys.stdin.read()", root)
+    assert live.stdout is not None
+    assert dead.stdout is not None
+    live.stdout.readline()
+    dead.stdout.readline()
+    dead.kill()
+    dead.communicate()
+    staging = tmp_path / ".t.staging"
+    try:
+        assert {entry.name.partition(".")[0] for entry in staging.iterdir()} == {"live", "dead"}
+        deliver(root, "r1", "append", 1)
+        assert {entry.name.partition(".")[0] for entry in staging.iterdir()} == {"live"}
+        assert list(staging.glob("live.*/commit/part.parquet"))
+    finally:
+        live.communicate()
+    deliver(root, "r2", "append", 2)
+    assert visible(root) == [1, 2]
+    assert not staging.exists()
+
+
+KILLED = """
+import itertools, shutil
+from dativo_plugin_sdk import directory
+before, seq, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+
+def deadly(function, calls, at):
+    def call(*arguments, **keywords):
+        if next(calls) == at:
+            os.kill(os.getpid(), 9)
+        return function(*arguments, **keywords)
+    return call
+
+def victim(root, at):
+    table = DirectoryTable(root)
+    table.open("victim")
+    shutil.copy(sys.argv[4], table.staging / "part.parquet")
+    (table.quarantine_staging / "q.parquet").write_bytes(b"q")
+    calls = itertools.count(1)
+    for name in ("rename", "replace", "symlink", "rmdir", "mkdir"):
+        setattr(os, name, deadly(getattr(os, name), calls, at))
+    directory.fsync, directory._exchange = (deadly(f, calls, at) for f in (directory.fsync, directory._exchange))
+    table.commit(record(seq, "victim", mode))
+
+for at in itertools.count(1):
+    copy = before.parent / str(at)
+    shutil.copytree(before, copy, symlinks=True)
+    child = os.fork()
+    if not child:
+        victim(copy / "t", at)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+@pytest.mark.parametrize("before", [[], ["append"], ["overwrite"], ["append", "overwrite"]])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, before: list[str], mode: str) -> None:
+    template = tmp_path / "before"
+    template.mkdir()
+    part = tmp_path / "part.parquet"
+    pq.write_table(pa.table({"v": [7]}), part)
+    old: list[int] = []
+    for seq, earlier in enumerate(before, 1):
+        deliver(template / "t", f"r{seq}", earlier, seq)
+        old = [seq] if earlier == "overwrite" else [*old, seq]
+    new = [7] if mode == "overwrite" else [*old, 7]
+
+    child = run_child(KILLED, template, len(before) + 1, mode, part)
+    child.communicate()
+    assert child.returncode == 0
+    outcomes = set()
+    for folder in tmp_path.glob("[0-9]*"):
+        root = folder / "t"
+        last = DirectoryTable(root).last_commit()
+        landed = last is not None and last.run_id == "victim"
+        outcomes.add(landed)
+        glob = sorted(value for file in root.glob("**/*.parquet") for value in pq.read_table(file)["v"].to_pylist())
+        assert glob in (old, new)
+        deliver(root, "after", "append", 8)  # recovers, then goes on from whatever is there
+        assert visible(root) == [*(new if landed else old), 8]
+        assert not (folder / ".t.staging").exists()
+        assert landed or not list((folder / "t.quarantine").glob("*-victim*"))
+    assert outcomes == {False, True}
+
+
+def test_a_corrupt_or_newer_record_is_a_typed_error(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "append", 1)
+    path = root / "1" / "_commit.json"
+    good = path.read_text()
+    newer = json.dumps({**json.loads(good), "format_version": 2})
+    for content, message in (
+        (good[:20], "can't be read"),
+        ("[]", "can't be read"),
+        ('{"a": 1}', "can't be read"),
+        (newer, "newer"),
+    ):
+        path.write_text(content)
+        with pytest.raises(ValidationError, match=message) as caught:
+            DirectoryTable(root).last_commit()
+        assert caught.value.hint
+        with pytest.raises(ValidationError, match=message):
+            DirectoryTable(root).open("r2")
+    path.unlink()
+    with pytest.raises(ValidationError, match="missing"):
+        DirectoryTable(root).last_commit()
+
+
+def test_a_target_of_someone_else_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    root.mkdir()
+    (root / "mine.parquet").write_bytes(b"x")
+    with pytest.raises(ConfigurationError, match=r"mine\.parquet"):
+        DirectoryTable(root).open("r1")
+    file = tmp_path / "file"
+    file.write_bytes(b"x")
+    with pytest.raises(ConfigurationError, match="is a file"):
+        DirectoryTable(file).open("r1")
+    with pytest.raises(ConfigurationError, match="is a file"):
+        DirectoryTable(file / "below").open("r1")
+
+
+@pytest.mark.parametrize("run", ["", "..", "../x", "a/b", ".new-x", "x" * 200, "a\nb", "a\n", "a\0"])
+def test_a_hostile_run_id_is_refused(tmp_path: Path, run: str) -> None:
+    with pytest.raises(ConfigurationError, match="run id"):
+        DirectoryTable(tmp_path / "t").open(run)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a b", "-rf", "ü", "*", "[x]", "a'b\"c", "1", ".hidden", "new\nline", "%2e"])
+def test_a_table_may_have_any_name(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    for seq, mode in enumerate(("append", "overwrite", "append", "overwrite"), 1):
+        deliver(root, f"r{seq}", mode, seq)
+    deliver(root, "r5", "append", 5)
+    table = DirectoryTable(root)
+    assert [pq.read_table(file)["v"][0].as_py() for file in table.files()] == [4, 5]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("no right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_a_full_disk_leaves_the_previous_version(small_disk: Path, mode: str) -> None:
+    root = small_disk / "t"
+    deliver(root, "r1", "append", 1)
+    table = DirectoryTable(root)
+    stage(table, "r2", 2)
+    filler = small_disk / "filler"
+    subprocess.run(["dd", "if=/dev/zero", f"of={filler}", "bs=4k"], check=False, capture_output=True)
+    with pytest.raises(OSError, match="space"):
+        table.commit(record(2, "r2", mode))
+    table.close()
+    assert visible(root) == [1]
+    filler.unlink()
+    deliver(root, "r3", mode, 3)
+    assert visible(root) == ([3] if mode == "overwrite" else [1, 3])
+
+
+def test_a_read_only_disk_is_no_surprise(small_disk: Path) -> None:
+    root = small_disk / "t"
+    deliver(root, "r1", "append", 1)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(OSError, match="Read-only"):
+        DirectoryTable(root).open("r2")
+    assert visible(root) == [1]
+
+
+def test_a_reader_in_flight_keeps_its_version_through_an_overwrite(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "overwrite", 1)
+    files = DirectoryTable(root).files()
+    deliver(root, "r2", "overwrite", 2)
+    assert [pq.read_table(file)["v"][0].as_py() for file in files] == [1]
+
+
+class _Lines(DirectoryWriter):
+    extension = "txt"
+
+    def open_file(self, path: str, schema: pa.Schema) -> _Sink:
+        return _Sink(path)
+
+
+class _Sink:
+    def __init__(self, path: str) -> None:
+        self._file = Path(path).open("w")  # noqa: SIM115 - closed by finish
+        self._rows = 0
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._rows += batch.num_rows
+        self._file.write(str(batch.to_pylist()) + "\n")
+
+    def finish(self) -> dict[str, int]:
+        self._file.close()
+        return {"rows": self._rows}
+
+    def abort(self) -> None:
+        self._file.close()
+
+
+def test_partitions_with_hostile_values_stay_inside_the_table(tmp_path: Path) -> None:
+    values = ["a/b", "..", ".", "", None, "ü", "a=b", "x" * 40]
+    batch = pa.record_batch({"p": values, "v": list(range(len(values)))})
+    writer = _Lines(AssetDefinition(name="t"), TargetConfig(root=str(tmp_path), path="t", writer="lines"))
+    writer.open(WriteRequest("j", "r1", 0, partition_by=("p",)))
+    split = writer.writer(WriteTask(0, schema=batch.schema))
+    split.write(batch)
+    writer.commit(split.finish(), Commit(job="j", seq=1, run_id="r1"))
+    files = writer.table.files()
+    assert len(files) == len(values)
+    assert all(Path(file).resolve().is_relative_to((tmp_path / "t" / "1").resolve()) for file in files)
+    assert {Path(file).parent.name for file in files} >= {"p=a%2Fb", "p=%2E%2E", "p=__HIVE_DEFAULT_PARTITION__"}
+    shutil.rmtree(tmp_path / "t")
