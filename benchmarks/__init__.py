@@ -1,0 +1,1 @@
+"""Timings side by side with peers: `python -m benchmarks [--quick] [--rows N]`."""

@@ -1,0 +1,94 @@
+"""One command, measured from outside: wall, CPU and peak memory of the whole process."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one command. peak_bytes: the most resident memory of the process. size_bytes: what it wrote."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run. before: brings the output's place back to how it was. output: the file or folder it writes."""
+
+    label: str
+    argv: Sequence[str]
+    before: Callable[[], None] = lambda: None
+    output: Path | None = None
+    environment: Mapping[str, str] | None = None
+
+
+def once(command: Command) -> Measured:
+    """Run it once.
+
+    This process imports nothing large: between fork and exec the kernel counts our memory as the child's.
+
+    Raises: RuntimeError: when the command fails, with what it printed.
+    """
+    command.before()
+    log = Path(os.environ.get("TMPDIR", "/tmp")) / f"dativo-bench-{os.getpid()}.log"
+    with log.open("wb") as sink:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            list(command.argv),
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **(command.environment or {})},
+        )
+        _, status, usage = os.wait4(child.pid, 0)
+        wall = time.perf_counter() - start
+    child.returncode = os.waitstatus_to_exitcode(status)
+    text = log.read_text(errors="replace")
+    log.unlink()
+    if child.returncode != 0:
+        raise RuntimeError(f"{command.label} ended with {child.returncode}:\n{text[-4000:]}")
+    unit = 1 if os.uname().sysname == "Darwin" else 1024
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, size(command.output))
+
+
+def size(path: Path | None) -> int:
+    """Bytes of a file, or of the Parquet files under a folder."""
+    if path is None or not path.exists():
+        return 0
+    if path.is_file():
+        return path.stat().st_size
+    # A table may be a symlink to its newest version.
+    return sum(file.stat().st_size for file in path.resolve().rglob("*.parquet"))
+
+
+def paired(commands: Sequence[Command], rounds: int) -> dict[str, list[Measured]]:
+    """Every command once a round, in turn: what disturbs the machine meanwhile disturbs them all. The order turns round
+    each time, and a first round that warms caches is not counted."""
+    found: dict[str, list[Measured]] = {command.label: [] for command in commands}
+    for number in range(rounds + 1):
+        order = commands if number % 2 == 0 else list(reversed(commands))
+        for command in order:
+            measured = once(command)
+            if number:
+                found[command.label].append(measured)
+    return found
+
+
+def median(runs: Sequence[Measured], name: str) -> float:
+    """The median of one figure over the runs."""
+    return statistics.median(float(getattr(run, name)) for run in runs)
+
+
+def ratio(runs: Sequence[Measured], base: Sequence[Measured]) -> float:
+    """The median over the rounds of wall time against the base of the same round."""
+    return statistics.median(run.wall_s / other.wall_s for run, other in zip(runs, base, strict=True))
