@@ -51,21 +51,29 @@ def _corrupt(path: str, error: Exception) -> ValidationError:
 
 
 class TextInput:
-    """A file as UTF-8 bytes without BOM, every byte checked, its last line ended; a stream of `read` and `readline`.
+    """A file as UTF-8 bytes without BOM, every byte checked; a binary stream of `read` and `readline`.
 
+    end_last_line: add the line end that the file's last line lacks.
     line: lines given by `readline` so far. quotes: how many of the quote character `read` gave, 0 without one.
 
     Raises: ValidationError: at the first byte that is not of the encoding, with its offset in the decompressed file.
     """
 
     def __init__(
-        self, path: str, encoding: str = "utf-8", compression: Compression = "auto", quote: str | None = None
+        self,
+        path: str,
+        encoding: str = "utf-8",
+        compression: Compression = "auto",
+        *,
+        quote: str | None = None,
+        end_last_line: bool = False,
     ) -> None:
         self.path = path
         self.line = 0
         self.quotes = 0
         self.closed = False
         self._quote = quote.encode() if quote else b""
+        self._end_last_line = end_last_line
         self._offset = 0
         with file_errors(path):
             self._file = open_input(path, compression)
@@ -117,9 +125,9 @@ class TextInput:
             if piece:
                 self._last = piece[-1:]
                 return piece
-        missing = b"" if self._last in b"\r\n" else b"\n"
+        lacking = self._end_last_line and self._last not in b"\r\n"
         self._last = b""
-        return missing
+        return b"\n" if lacking else b""
 
     def read(self, size: int = -1) -> bytes:
         """Exactly `size` bytes, fewer at the end alone; all that is left for -1."""

@@ -230,7 +230,7 @@ class CsvReader(FileReader):
 
     def _open(self, path: str) -> TextInput:
         options = self.options
-        source = TextInput(path, options.encoding, options.compression, options.quote_char)
+        source = TextInput(path, options.encoding, options.compression, quote=options.quote_char, end_last_line=True)
         for _ in range(options.skip_rows):
             source.readline()
         return source

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _LEAST_MEMORY_BYTES = 256 << 20
 _ROWS = 1 << 16
-_LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_LINE = re.compile(r"^LINE \d+: (.*)$", re.MULTILINE)
+_END = re.compile(r";(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*\Z", re.DOTALL)
 _NAME = re.compile(r"(?:with name|column) \"?([^\"\s]+)")
 
 
@@ -150,7 +151,7 @@ class SqlReader(BaseReader):
                     f"source.query holds {len(statements)} statements; it must be one SELECT",
                     hint="a derived job has one query; make other statements jobs of their own",
                 )
-            relation = connection.sql(statements[0].query)
+            relation = connection.sql(_END.sub("", self._query))
             chosen = columns if columns is not None else request.columns
             if chosen is not None:
                 relation = relation.project(", ".join(map(_name, chosen)))
@@ -181,12 +182,15 @@ class SqlReader(BaseReader):
         return ConfigurationError(f"{where}: {first}", details=details, hint=hint)
 
     def _line_of(self, text: str) -> int | None:
-        """The line of the query that an error is about: as DuckDB says, else where the name it gives stands first."""
-        if found := _LINE.search(text):
-            return int(found[1])
-        named = _NAME.search(text)
-        at = self._query.find(named[1]) if named else -1
-        return None if at < 0 else self._query.count("\n", 0, at) + 1
+        """The line of the query that an error is about: where the text or the name that DuckDB quotes stands first.
+
+        The number it gives counts from the start of what it made of the query.
+        """
+        shown, named = _LINE.search(text), _NAME.search(text)
+        if shown and (excerpt := shown[1].strip(". ")) in self._query:
+            return self._query.count("\n", 0, self._query.index(excerpt)) + 1
+        found = re.search(rf"\b{re.escape(named[1])}\b", self._query) if named else None
+        return None if found is None else self._query.count("\n", 0, found.start()) + 1
 
 
 def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -> None:

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dativo_plugin_sdk import ReadPlan, ReadRequest, SchemaMismatchError, SourceConfig, Split, ValidationError
+
+from dativo_assets.readers.parquet import ParquetReader
+
+
+def plan(root: Path, request: ReadRequest | None = None, **options: Any) -> tuple[ParquetReader, ReadPlan]:
+    reader = ParquetReader(SourceConfig(root=str(root), files=("*.parquet",), options=options, reader="parquet"))
+    return reader, reader.plan(request or ReadRequest())
+
+
+def read(root: Path, request: ReadRequest | None = None, **options: Any) -> pa.Table:
+    reader, made = plan(root, request, **options)
+    splits = [Split.from_dict(split.to_dict()) for split in made.splits]
+    return pa.Table.from_batches([batch for split in splits for batch in reader.read(split)], made.schema)
+
+
+def test_splits_are_row_groups_and_give_every_row_once(tmp_path: Path) -> None:
+    table = pa.table({"a": list(range(1000)), "b": [str(value) for value in range(1000)]})
+    pq.write_table(table, tmp_path / "1.parquet", row_group_size=100)
+    pq.write_table(table.slice(0, 0), tmp_path / "2.parquet")
+    _, made = plan(tmp_path, split_bytes=3000)
+    assert sum(split.rows or 0 for split in made.splits) == 1000
+    assert len(made.splits) > 2
+    assert read(tmp_path, split_bytes=3000).equals(table)
+    assert read(tmp_path, ReadRequest(columns=("b",))).equals(table.select(["b"]))
+    assert read(tmp_path, ReadRequest(limit=7)).num_rows == 7
+
+
+def test_a_contract_type_is_taken_where_nothing_is_lost(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"i": [1, 2], "s": ["007", "x"], "f": [0.1, 0.2]}), tmp_path / "1.parquet")
+    wanted = pa.schema({"i": pa.int8(), "s": pa.int64(), "f": pa.float32()})
+    found = read(tmp_path, ReadRequest(schema=wanted)).schema
+    assert found == pa.schema({"i": pa.int8(), "s": pa.string(), "f": pa.float64()})
+
+
+def test_a_value_too_large_for_the_contract_keeps_the_file_type(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"i": [1, 300]}), tmp_path / "1.parquet")
+    request = ReadRequest(schema=pa.schema({"i": pa.int8()}))
+    with pytest.raises(SchemaMismatchError) as caught:
+        read(tmp_path, request)
+    assert (caught.value.column, caught.value.widen_to) == ("i", "int64")
+    widened = ReadRequest(schema=request.schema, widen={"i": caught.value.widen_to})
+    assert read(tmp_path, widened)["i"].to_pylist() == [1, 300]
+
+
+def test_files_of_different_schemas(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": pa.array([1], pa.int32()), "b": ["x"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"a": pa.array([2], pa.int64())}), tmp_path / "2.parquet")
+    with pytest.raises(ValidationError, match="lacks column 'b'"):
+        read(tmp_path)
+    assert read(tmp_path, missing_columns="null").to_pydict() == {"a": [1, 2], "b": ["x", None]}
+    pq.write_table(pa.table({"a": ["2"], "b": ["y"]}), tmp_path / "2.parquet")
+    with pytest.raises(ValidationError, match="'a' is string in"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
+def test_a_broken_file_is_a_typed_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "1.parquet").write_bytes(content)
+    with pytest.raises(ValidationError, match="no complete Parquet file") as caught:
+        read(tmp_path)
+    assert caught.value.details["file"].endswith("1.parquet")
+
+
+def test_a_page_that_is_corrupt_is_a_typed_error(tmp_path: Path) -> None:
+    path = tmp_path / "1.parquet"
+    pq.write_table(pa.table({"a": [str(value) for value in range(5000)]}), path, compression="zstd")
+    raw = bytearray(path.read_bytes())
+    raw[100:400] = b"\xff" * 300
+    path.write_bytes(raw)
+    with pytest.raises(ValidationError):
+        read(tmp_path)
