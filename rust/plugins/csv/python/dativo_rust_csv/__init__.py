@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from dativo_plugin_sdk.native import NativeFileReader
 from dativo_plugin_sdk.options import CsvOptions
 
@@ -15,4 +17,4 @@ class RustCsvReader(NativeFileReader):
 
     Options = CsvOptions
     suffixes = (".csv", ".tsv", ".txt", ".psv")
-    native = Reader
+    native: ClassVar[Any] = Reader
