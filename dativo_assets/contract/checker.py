@@ -1,0 +1,253 @@
+"""Checker: a stream of batches through a contract. pyarrow is imported by the first one made."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dativo_assets.errors import ValidationError
+
+from .model import MASK, Contract, Limit, Rule, RuleResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from .binding import Broken
+
+_SAMPLE_ROWS = 5
+_SHOWN_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A batch after the contract. good: rows that land, in the contract's column order. rejected: rows as they came, with
+    their origin, where the job quarantines; None where none were. Every row is in one of the two.
+    """
+
+    good: pa.RecordBatch
+    rejected: pa.RecordBatch | None
+
+
+@dataclass
+class _Tally:
+    violations: int
+    sample: list[dict[str, Any]]
+
+
+class Checker:
+    """One run's contract over all of its threads.
+
+    A rule that warns, and every rule of a job whose on_violation is warn, counts its violations and lets the row land. A
+    value that does not fit its declared type can't land: under warn it fails the run, as under fail. Keys are compared last,
+    among the rows that land, so that a row which another rule rejects never makes a good row a duplicate.
+
+    evolve: the job's; "none" refuses columns that the contract does not declare, else they pass behind the declared ones.
+
+    Raises: ValidationError: when the source lacks a declared column, has one too many, or a type that no cast reaches.
+    ConfigurationError: at its line, for a rule that makes no sense for its column's type.
+    """
+
+    def __init__(self, contract: Contract, input_schema: Any, *, evolve: str, job: str) -> None:
+        from dativo_plugin_sdk.arrow import as_schema
+
+        from .binding import Binding
+        from .quarantine import quarantine_schema
+
+        self._contract, self._job = contract, job
+        self._source: pa.Schema = as_schema(input_schema)
+        self._binding = Binding(contract, self._source, evolve)
+        self._quarantines = contract.on_violation == "quarantine"
+        self._quarantine_schema = quarantine_schema(self._source) if self._quarantines else None
+        self._order = {rule.name: number for number, rule in enumerate(contract.rules)}
+        self._masked = {column.name for column in contract.columns if column.masked}
+        self._lock = threading.Lock()
+        self._rows = 0
+        self._tallies = {rule.name: _Tally(0, []) for rule in contract.rules}
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        """Of rows that land: the declared columns in the contract's order, then any others."""
+        return self._binding.schema
+
+    @property
+    def quarantine_schema(self) -> pa.Schema:
+        """Of rejected rows: the source's columns, `_dativo_rule`, `_dativo_column`, `_dativo_value`, `_dativo_split`,
+        `_dativo_row`.
+        """
+        from .quarantine import quarantine_schema
+
+        return self._quarantine_schema or quarantine_schema(self._source)
+
+    def check(self, batch: pa.RecordBatch, split: str, first_row: int) -> Checked:
+        """batch: n rows of the input schema. first_row: how many rows of the split came before it.
+
+        Raises: ValidationError: when a row breaks a rule and the job does not quarantine; details: rule, column, value,
+        split, row (from 1, within the split), violations (in this batch).
+        """
+        import pyarrow as pa
+
+        columns, broken = self._binding.cast(batch)
+        broken += self._binding.values(batch, columns)
+        rejected = self._rejected(broken)
+        keys = self._binding.keys(batch, columns, rejected, self._stops)
+        if keys:
+            broken += keys
+            rejected = self._rejected(broken)
+        counted = self._count(batch, broken, split, first_row)
+        good = pa.RecordBatch.from_arrays(columns, schema=self.output_schema)
+        if rejected is None:
+            return Checked(good, None)
+        stopping = sorted(
+            (item for item in broken if self._stops(item.rule)), key=lambda item: self._order[item.rule.name]
+        )
+        if not self._quarantines:
+            raise self._error(batch, stopping[0], counted, split, first_row)
+        import pyarrow.compute as pc
+
+        from .quarantine import rejected_rows
+
+        aside = rejected_rows(batch, rejected, stopping, split, first_row, self.quarantine_schema)
+        return Checked(good.filter(pc.invert(rejected)), aside)
+
+    def finish(self) -> None:
+        """To be called when every batch was checked, before the commit.
+
+        Raises: ValidationError: under fail, when a rule about the whole run does not hold.
+        """
+        if self._contract.on_violation != "fail":
+            return
+        for result in self.results():
+            rule = result.rule
+            if rule.limit is not None and not result.passed and rule.severity == "error":
+                found = result.checked if rule.kind == "row_count" else result.violations
+                raise ValidationError(
+                    f"rule {rule.name} does not hold: {rule.description}; found {found} of {result.checked} rows",
+                    "CONTRACT_VIOLATION",
+                    {"rule": rule.name, "rows": found, "checked": result.checked, "job": self._job},
+                    hint="nothing landed; mend the source or the contract, or set `on_violation: warn` in the job",
+                )
+
+    def results(self) -> tuple[RuleResult, ...]:
+        """Every rule over the rows checked so far."""
+        with self._lock:
+            rows = self._rows
+            tallies = {name: _Tally(tally.violations, list(tally.sample)) for name, tally in self._tallies.items()}
+        return tuple(
+            RuleResult(
+                rule,
+                checked=rows,
+                violations=_violations(rule, tallies[rule.name].violations, rows),
+                passed=_passed(rule, tallies[rule.name].violations, rows),
+                sample=tuple(tallies[rule.name].sample),
+            )
+            for rule in self._contract.rules
+        )
+
+    def _stops(self, rule: Rule) -> bool:
+        if rule.kind == "types":
+            return True
+        return rule.limit is None and rule.severity == "error" and self._contract.on_violation != "warn"
+
+    def _rejected(self, broken: list[Broken]) -> Any:
+        from .masks import either
+
+        rejected = None
+        for item in broken:
+            if self._stops(item.rule):
+                rejected = either(rejected, item.rows)
+        return rejected
+
+    def _count(self, batch: pa.RecordBatch, broken: list[Broken], split: str, first_row: int) -> dict[str, int]:
+        """Note what a batch broke; the rows of each rule, in the contract's order."""
+        if not broken:
+            with self._lock:
+                self._rows += batch.num_rows
+            return {}
+        from .binding import count
+        from .masks import either
+
+        rows: dict[str, Any] = {}
+        for item in broken:
+            rows[item.rule.name] = either(rows.get(item.rule.name), item.rows)
+        counted = {name: count(mask) for name, mask in rows.items()}
+        with self._lock:
+            self._rows += batch.num_rows
+            for name, number in counted.items():
+                self._tallies[name].violations += number
+            wanted = [item for item in broken if len(self._tallies[item.rule.name].sample) < _SAMPLE_ROWS]
+        for item in wanted:
+            sample = self._sample(batch, item, split, first_row)
+            with self._lock:
+                held = self._tallies[item.rule.name].sample
+                held.extend(sample[: _SAMPLE_ROWS - len(held)])
+        return dict(sorted(counted.items(), key=lambda item: self._order[item[0]]))
+
+    def _sample(self, batch: pa.RecordBatch, item: Broken, split: str, first_row: int) -> list[dict[str, Any]]:
+        from .binding import first_positions
+
+        return [
+            {"split": split, "row": first_row + position + 1, **self._cell(batch, item, position)}
+            for position in first_positions(item.rows, _SAMPLE_ROWS)
+        ]
+
+    def _cell(self, batch: pa.RecordBatch, item: Broken, position: int) -> dict[str, Any]:
+        """The column and value to blame, the value masked where the column is classified."""
+        from .quarantine import text_of
+
+        keyed = item.rule.kind in ("unique", "primary_key")
+        names = list(item.rule.columns) if keyed else [batch.schema.names[item.column]]
+        shown = []
+        for name in names:
+            text = text_of(batch.column(name)[position].as_py())
+            if text is not None and name in self._masked:
+                text = MASK
+            elif text is not None and len(text) > _SHOWN_CHARACTERS:
+                text = text[:_SHOWN_CHARACTERS] + "..."
+            shown.append(text)
+        value = shown[0] if len(shown) == 1 else ", ".join("null" if text is None else text for text in shown)
+        return {"column": ", ".join(names), "value": value}
+
+    def _error(
+        self, batch: pa.RecordBatch, first: Broken, counted: dict[str, int], split: str, first_row: int
+    ) -> ValidationError:
+        rule = first.rule
+        place = self._sample(batch, first, split, first_row)[0]
+        value = "null" if place["value"] is None else repr(place["value"])
+        if rule.kind == "types":
+            what = f"{place['column']} = {value} is no {self._contract.column(place['column']).type}"
+        else:
+            what = f"{rule.description}, found {value}"
+        others = [f"{name} ({rows})" for name, rows in counted.items() if name != rule.name]
+        also = f"; rows that break others: {', '.join(others)}" if others else ""
+        return ValidationError(
+            f"rule {rule.name} is broken by {counted[rule.name]} of the {batch.num_rows} rows of a batch: {what}{also}",
+            "CONTRACT_VIOLATION",
+            {
+                "rule": rule.name,
+                **place,
+                "violations": counted[rule.name],
+                "rows": batch.num_rows,
+                "rules": list(counted),
+                "job": self._job,
+            },
+            hint=self._hint(rule),
+        )
+
+    def _hint(self, rule: Rule) -> str:
+        if rule.kind == "types":
+            return "nothing landed; declare the column as string, mend the source, or set `on_violation: quarantine`"
+        return "nothing landed; set `on_violation: quarantine` to set such rows aside, or `warn` to count them"
+
+
+def _violations(rule: Rule, counted: int, rows: int) -> int:
+    if rule.kind != "row_count":
+        return counted
+    return 0 if _passed(rule, counted, rows) else 1
+
+
+def _passed(rule: Rule, counted: int, rows: int) -> bool:
+    limit: Limit | None = rule.limit
+    if limit is None:
+        return counted == 0
+    return limit.holds(rows if rule.kind == "row_count" else counted, rows)

@@ -1,0 +1,120 @@
+"""load_contract(job, root) -> Contract: an inline schema, an Open Data Contract Standard file, or an older asset file.
+
+The file is read with our own YAML loader, so that an error has its line and a project of thousands of jobs loads fast; the
+official package, which takes longer to import than a small job may run, judges it in `verify`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from dativo_assets.config import JobConfig
+from dativo_assets.config.yaml import MAX_BYTES, loads
+from dativo_assets.errors import ConfigurationError, Location
+
+from .asset_file import is_asset_file, read_asset_file
+from .model import Column, Constraints, Contract
+from .node import Node
+from .odcs import is_odcs, read_odcs
+from .rules import compile_rules
+
+
+def load_contract(job: JobConfig, root: Path) -> Contract | None:
+    """The contract a job declares, None when it declares none. Imports no Arrow.
+
+    `contract:` is a path relative to root; `path#name` picks one of several tables in the file (default: the job's name).
+
+    Raises: ConfigurationError: at file:line, for a file that is missing or says what can't be understood.
+    """
+    if job.columns is not None:
+        return _inline(job)
+    if job.contract is None:
+        return None
+    name, _, table = job.contract.partition("#")
+    path = root / name
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        raise ConfigurationError(
+            f"no contract file {name}" if missing else f"can't read contract file {name}: {error.strerror or error}",
+            details={"job": job.name, **job.location("contract", key=False).details()},
+            hint="the path is relative to the project's folder",
+        ) from error
+    digest = hashlib.sha256(data).digest()
+    found = _parsed(_Digested(digest, data), name, table or None, job.name)
+    return replace(found, on_violation=job.on_violation)
+
+
+class _Digested:
+    """A file's bytes, told apart by their digest, so that the cache keeps no second copy of a file that did not change."""
+
+    def __init__(self, digest: bytes, data: bytes) -> None:
+        self.digest, self.data = digest, data
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Digested) and self.digest == other.digest
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(file: _Digested, shown: str, table: str | None, job: str) -> Contract:
+    document = loads(file.data, file=shown)
+    node = Node(document, document.value)
+    if document.value is None:
+        raise node.error(f"{shown} is empty", "write an Open Data Contract Standard file, or `schema:` in the job")
+    node.mapping()
+    if is_odcs(node):
+        return read_odcs(node, table, job)
+    if is_asset_file(node):
+        return read_asset_file(node)
+    raise node.error(
+        f"{shown} is no contract",
+        "an Open Data Contract Standard file has `kind: DataContract`, `apiVersion` and `schema`",
+    )
+
+
+def _inline(job: JobConfig) -> Contract:
+    columns = []
+    for index, column in enumerate(job.columns or ()):
+        place: Location = job.location("schema", index)
+        columns.append(
+            Column(
+                name=column.name,
+                type=column.type,
+                required=column.required,
+                unique=column.unique,
+                primary_key=column.primary_key,
+                constraints=Constraints(
+                    min=column.min,
+                    max=column.max,
+                    exclusive_min=column.exclusive_min,
+                    exclusive_max=column.exclusive_max,
+                    pattern=column.pattern,
+                    accepted_values=column.accepted_values,
+                    min_length=column.min_length,
+                    max_length=column.max_length,
+                ),
+                description=column.description,
+                classification=column.classification,
+                tags=tuple(f"{key}:{value}" if value else key for key, value in column.tags.items()),
+                location=place,
+            )
+        )
+    declared = tuple(columns)
+    key = tuple(column.name for column in declared if column.primary_key)
+    return Contract(
+        name=job.name,
+        version=job.version,
+        description=job.description,
+        columns=declared,
+        rules=compile_rules(declared, key),
+        on_violation=job.on_violation,
+        file=job.file or None,
+    )
