@@ -16,6 +16,7 @@ from ._text import Dialect, TextInput
 
 _ROWS = 1 << 16
 _LEAST_BLOCK_BYTES = 1 << 12
+_MOST_BLOCK_BYTES = 1 << 20  # Arrow holds some fifty blocks; larger ones are no faster
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Cells:
     # -- pyarrow ---------------------------------------------------------------------------------------------------
 
     def _by_arrow(self) -> Iterator[pa.RecordBatch]:
-        block, done = max(self.batch_bytes, _LEAST_BLOCK_BYTES), 0
+        block, done = min(max(self.batch_bytes, _LEAST_BLOCK_BYTES), _MOST_BLOCK_BYTES), 0
         while True:
             try:
                 for batch in self._parse(block, done):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -21,10 +20,8 @@ from dativo_plugin_sdk import (
     CommitConflictError,
     ConfigurationError,
     DirectoryTable,
-    DirectoryWriter,
     ValidationError,
 )
-from dativo_plugin_sdk.models import AssetDefinition, TargetConfig, WriteRequest, WriteTask
 
 SETUP = """
 import os, sys
@@ -85,9 +82,12 @@ def test_append_and_overwrite_in_any_order(tmp_path: Path) -> None:
     root = tmp_path / "t"
     assert DirectoryTable(root).last_commit() is None
     expected: list[int] = []
+    in_flight: tuple[str, ...] = ()
     modes = ["append", "append", "overwrite", "append", "overwrite", "overwrite", "append", "append"]
     for seq, mode in enumerate(modes, 1):
         deliver(root, f"r{seq}", mode, seq)
+        assert all(pq.read_table(file).num_rows for file in in_flight)  # a reader under way keeps its version
+        in_flight = DirectoryTable(root).files()
         expected = [seq] if mode == "overwrite" else [*expected, seq]
         assert visible(root) == expected
         last = DirectoryTable(root).last_commit()
@@ -401,50 +401,3 @@ def test_a_read_only_disk_is_no_surprise(small_disk: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         DirectoryTable(root).open("r2")
     assert visible(root) == [1]
-
-
-def test_a_reader_in_flight_keeps_its_version_through_an_overwrite(tmp_path: Path) -> None:
-    root = tmp_path / "t"
-    deliver(root, "r1", "overwrite", 1)
-    files = DirectoryTable(root).files()
-    deliver(root, "r2", "overwrite", 2)
-    assert [pq.read_table(file)["v"][0].as_py() for file in files] == [1]
-
-
-class _Lines(DirectoryWriter):
-    extension = "txt"
-
-    def open_file(self, path: str, schema: pa.Schema) -> _Sink:
-        return _Sink(path)
-
-
-class _Sink:
-    def __init__(self, path: str) -> None:
-        self._file = Path(path).open("w")  # noqa: SIM115 - closed by finish
-        self._rows = 0
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        self._rows += batch.num_rows
-        self._file.write(str(batch.to_pylist()) + "\n")
-
-    def finish(self) -> dict[str, int]:
-        self._file.close()
-        return {"rows": self._rows}
-
-    def abort(self) -> None:
-        self._file.close()
-
-
-def test_partitions_with_hostile_values_stay_inside_the_table(tmp_path: Path) -> None:
-    values = ["a/b", "..", ".", "", None, "ü", "a=b", "x" * 40]
-    batch = pa.record_batch({"p": values, "v": list(range(len(values)))})
-    writer = _Lines(AssetDefinition(name="t"), TargetConfig(root=str(tmp_path), path="t", writer="lines"))
-    writer.open(WriteRequest("j", "r1", 0, partition_by=("p",)))
-    split = writer.writer(WriteTask(0, schema=batch.schema))
-    split.write(batch)
-    writer.commit(split.finish(), Commit(job="j", seq=1, run_id="r1"))
-    files = writer.table.files()
-    assert len(files) == len(values)
-    assert all(Path(file).resolve().is_relative_to((tmp_path / "t" / "1").resolve()) for file in files)
-    assert {Path(file).parent.name for file in files} >= {"p=a%2Fb", "p=%2E%2E", "p=__HIVE_DEFAULT_PARTITION__"}
-    shutil.rmtree(tmp_path / "t")
