@@ -1,0 +1,170 @@
+"""What a step does: bind its job, run it, and tell Dagster the outcome."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from dativo_assets.config import JobConfig, Project
+from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_error
+from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run
+from dativo_assets.plan import JobPlan, bind
+from dativo_assets.registry import Registry
+
+from .metadata import check_results, failure, run_metadata
+
+RESULT = "result"
+_FIRST_PROGRESS_S = 2.0
+_MAX_PROGRESS_S = 30.0
+_POLL_S = 0.1
+_STOP_S = 5.0
+
+Compute = Callable[[Any, Any], Iterator[Any]]
+
+
+@dataclass(frozen=True)
+class JobAsset:
+    """A job under its names in Dagster. checks: output names by check name."""
+
+    job: JobConfig
+    project: Project
+    registry: Registry
+    key: dg.AssetKey
+    checks: dict[str, str]
+
+    def compute(self, context: dg.OpExecutionContext, inputs: Any) -> Iterator[Any]:
+        """The body of the asset's op.
+
+        Yields: check results and a MaterializeResult; an observation alone when nothing is new.
+        Raises: dg.Failure: when the run failed; nothing is recorded as materialized then.
+        """
+        try:
+            _refuse_some_partitions(self.job, context)
+            plan = bind(self.job, self.project, self.registry)
+        except Exception as error:
+            raise failure(to_dativo_error(error, job=self.job.name, stage="bind")) from None
+        result = _run(plan, run_id_of(context.run), context)
+        if result.error is not None:
+            yield from check_results(self.key, frozenset(self.checks), result)
+            raise failure(result.error) from None
+        if result.status == "unchanged":
+            yield from self._unchanged(result)
+            return
+        seq = result.commit.seq if result.commit is not None else 0
+        yield dg.MaterializeResult(
+            asset_key=self.key,
+            metadata=run_metadata(self.job, plan.contract, result),
+            data_version=dg.DataVersion(str(seq)),
+        )
+        told = set()
+        for outcome in check_results(self.key, frozenset(self.checks), result):
+            told.add(outcome.check_name)
+            yield outcome
+        yield from self._untold(told)
+
+    def _unchanged(self, result: RunResult) -> Iterator[Any]:
+        """The step's outputs, so that downstream steps run, without a materialization: the table is as it was."""
+        seq = result.commit.seq if result.commit is not None else 0
+        metadata: dict[str, Any] = {"status": "unchanged", "commit_seq": seq}
+        if result.commit is not None:
+            metadata["committed_at"] = result.commit.committed_at
+        if result.notes:
+            metadata["notes"] = "; ".join(result.notes)
+        yield dg.AssetObservation(
+            self.key, description=f"Nothing is new since commit {seq}", metadata={**metadata, "rows_read": 0}
+        )
+        # Dagster records no event for an output with this mark.
+        yield dg.Output(None, RESULT, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
+        yield from self._untold(set())
+
+    def _untold(self, told: set[str | None]) -> Iterator[Any]:
+        for name, output in self.checks.items():
+            if name not in told:
+                yield dg.Output(None, output)
+
+
+def run_id_of(run: dg.DagsterRun) -> str:
+    """The pipeline's run_id: the Dagster run's. A retry that Dagster starts by itself keeps that of the first run, so that
+    what the first one committed before it died is not written again.
+    """
+    if "dagster/retry_number" in run.tags and run.root_run_id:
+        return str(run.root_run_id)
+    return str(run.run_id)
+
+
+def _run(plan: JobPlan, run_id: str, context: dg.OpExecutionContext) -> RunResult:
+    """Run the plan in a thread of its own, while this one logs progress and hears Dagster's request to stop."""
+    cancel = CancelToken()
+    latest: list[Progress] = []
+    settings: RunSettings = RunSettings(cancel=cancel, on_progress=latest.append)
+    outcome: list[RunResult | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(run(plan, settings, run_id))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, name=f"dativo-run-{plan.job.name}", daemon=True)
+    thread.start()
+    next_log, step = time.monotonic() + _FIRST_PROGRESS_S, _FIRST_PROGRESS_S
+    try:
+        while thread.is_alive():
+            thread.join(_POLL_S)
+            if latest and time.monotonic() >= next_log:
+                context.log.info(_said(latest[-1]))
+                latest[:] = latest[-1:]
+                step = min(step * 1.5, _MAX_PROGRESS_S)
+                next_log = time.monotonic() + step
+    except BaseException:
+        cancel.cancel()
+        thread.join(_STOP_S)
+        raise
+    found = outcome[0]
+    if isinstance(found, BaseException):
+        raise found
+    return found
+
+
+def _said(progress: Progress) -> str:
+    parts = [f"{progress.stage}: {progress.rows:,} rows", f"{progress.bytes / 1e6:,.1f} MB"]
+    if progress.rows:
+        parts.append(f"{progress.rows_per_s:,.0f} rows/s")
+    if progress.splits > 1:
+        parts.append(f"{progress.splits_done} of {progress.splits} splits")
+    if progress.eta_s is not None:
+        parts.append(f"{progress.eta_s:,.0f} s to go")
+    return ", ".join(parts)
+
+
+def _refuse_some_partitions(job: JobConfig, context: dg.OpExecutionContext) -> None:
+    """A run over all partitions loads the whole table; one over some of them is refused, since a run can't be narrowed yet.
+
+    Raises: ConfigurationError: at the line of `partitions`.
+    """
+    if job.partitions is None or not context.has_partition_key_range:
+        return
+    wanted = context.partition_key_range
+    keys = context.asset_partitions_def_for_output(RESULT).get_partition_keys()
+    if keys and (wanted.start, wanted.end) == (keys[0], keys[-1]):
+        return
+    error = ConfigurationError(
+        f"a run of {wanted.start} to {wanted.end} alone is not supported yet",
+        "PARTITIONS_NOT_SUPPORTED",
+        hint="select all partitions and launch them as a single run, or remove `partitions` from the job",
+    )
+    raise error.at(job=job.name, **job.location("partitions").details())
+
+
+def broken_compute(error: DativoError) -> Compute:
+    """The body of the asset that stands for a job that can't be used: it says why."""
+
+    def compute(context: dg.OpExecutionContext, inputs: Any) -> Iterator[Any]:
+        yield from ()
+        raise failure(error)
+
+    return compute

@@ -1,0 +1,158 @@
+"""A run's result as Dagster shows it: metadata in the order of its weight, check results, failures."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from dativo_assets.config import JobConfig
+from dativo_assets.contract import Contract, Rule
+from dativo_assets.errors import ConfigurationErrors, DativoError, render
+from dativo_assets.pipeline import CheckOutcome, RunResult
+
+from .translate import column_schema, cursor_field, table_name, target_uri
+
+_MAX_FILES_SHOWN = 20
+
+
+def run_metadata(job: JobConfig, contract: Contract | None, result: RunResult) -> dict[str, Any]:
+    """What a materialization says. Numbers are plotted over runs; bytes are bytes, seconds seconds."""
+    found: dict[str, Any] = {
+        "dagster/row_count": result.table_rows,
+        "dagster/size_bytes": result.table_bytes,
+        "rows_read": result.rows_read,
+        "rows_written": result.rows_written,
+        "rows_rejected": result.rows_rejected,
+        "rows_skipped": result.rows_skipped or None,
+        "bytes_read": result.bytes_read,
+        "bytes_written": result.bytes_written,
+        "duration_s": round(result.seconds, 3),
+        "rows_per_s": round(result.rows_read / result.seconds, 1) if result.seconds > 0 else None,
+        **{f"{name}_s": round(stage.seconds, 3) for name, stage in result.stages.items()},
+        "peak_memory_bytes": result.peak_rss_bytes,
+        "attempts": result.attempts,
+    }
+    commit = result.commit
+    if commit is not None:
+        found["commit_seq"] = commit.seq
+        found["commit_run_id"] = commit.run_id
+        found["cursor"] = None if commit.cursor is None else dg.MetadataValue.json(commit.cursor)
+        for side in ("reader", "writer"):
+            found[side] = commit.plugins.get(side)
+        found["contract"] = commit.details.get("contract")
+    found["files"] = _files(result.files)
+    found["dagster/uri"] = target_uri(job)
+    found["dagster/table_name"] = table_name(job)
+    if result.schema_text:
+        found["dagster/column_schema"] = column_schema(result.schema_text, contract, cursor_field(job))
+    found["schema_changes"] = _lines(result.schema_changes)
+    found["notes"] = _lines(result.notes)
+    if commit is not None and commit.quarantine:
+        found["quarantine"] = _files(commit.quarantine)
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _files(names: tuple[str, ...]) -> dg.MetadataValue[Any] | None:
+    if not names:
+        return None
+    if len(names) == 1:
+        return dg.MetadataValue.path(names[0])
+    more = len(names) - _MAX_FILES_SHOWN
+    shown = [f"- `{name}`" for name in names[:_MAX_FILES_SHOWN]]
+    return dg.MetadataValue.md("\n".join(shown + ([f"- and {more} more"] if more > 0 else [])))
+
+
+def _lines(texts: tuple[str, ...]) -> dg.MetadataValue[Any] | None:
+    if not texts:
+        return None
+    return (
+        dg.MetadataValue.text(texts[0]) if len(texts) == 1 else dg.MetadataValue.md("\n".join(f"- {t}" for t in texts))
+    )
+
+
+def check_specs(key: dg.AssetKey, contract: Contract | None) -> list[dg.AssetCheckSpec]:
+    """A check for each rule. It blocks what is downstream exactly when a violation keeps the run from committing."""
+    if contract is None:
+        return []
+    return [
+        dg.AssetCheckSpec(
+            rule.name,
+            asset=key,
+            description=_said(rule),
+            blocking=rule.severity == "error" and contract.on_violation == "fail",
+        )
+        for rule in contract.rules
+    ]
+
+
+def _said(rule: Rule) -> str:
+    return f"{rule.description}{f'; violations {rule.limit}' if rule.limit is not None else ''}"
+
+
+def check_results(key: dg.AssetKey, names: frozenset[str], result: RunResult) -> Iterator[dg.AssetCheckResult]:
+    """The outcome of each rule that the run came to judge. An error is what kept it from committing; else it warns."""
+    kept_out = result.commit is None
+    for outcome in result.checks:
+        if outcome.name in names:
+            severe = kept_out and outcome.severity == "error"
+            yield dg.AssetCheckResult(
+                passed=outcome.passed,
+                asset_key=key,
+                check_name=outcome.name,
+                severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+                description=_verdict(outcome),
+                metadata=_check_metadata(outcome),
+            )
+
+
+def _verdict(outcome: CheckOutcome) -> str:
+    if outcome.violations == 0:
+        return f"{outcome.description}: all {outcome.checked:,} rows"
+    return f"{outcome.description}: {outcome.violations:,} of {outcome.checked:,} rows break it"
+
+
+def _check_metadata(outcome: CheckOutcome) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "checked": outcome.checked,
+        "violations": outcome.violations,
+        "rule": outcome.description,
+        "columns": ", ".join(outcome.columns) or None,
+        "sample": dg.MetadataValue.table(_records(outcome.sample)) if outcome.sample else None,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def _records(sample: tuple[dict[str, Any], ...]) -> list[dg.TableRecord]:
+    names = list(dict.fromkeys(name for row in sample for name in row))
+    return [dg.TableRecord({name: _cell(row.get(name)) for name in names}) for row in sample]
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, (int, float, str, bool)) else "" if value is None else str(value)
+
+
+def failure(error: DativoError) -> dg.Failure:
+    """The error as Dagster shows it: its message first, then what to do and where, then its whole text."""
+    first = error.errors[0] if isinstance(error, ConfigurationErrors) and error.errors else error
+    return dg.Failure(
+        description=_headline(error), metadata=error_metadata(first, render(error)), allow_retries=error.retryable
+    )
+
+
+def _headline(error: DativoError) -> str:
+    text = f"{error.message} [{error.error_code}]"
+    return f"{text} Hint: {error.hint}" if error.hint else text
+
+
+def error_metadata(error: DativoError, text: str) -> dict[str, Any]:
+    """hint, where, error_code, error. text: the rendered error."""
+    details = error.details
+    place = ":".join(str(details[key]) for key in ("file", "line", "column") if details.get(key) is not None)
+    found: dict[str, Any] = {
+        "hint": error.hint,
+        "where": place or None,
+        "error_code": error.error_code,
+        **{key: str(details[key]) for key in ("stage", "split", "row", "plugin") if details.get(key) is not None},
+        "error": dg.MetadataValue.md(f"```\n{text}\n```"),
+    }
+    return {key: value for key, value in found.items() if value is not None}
