@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import BaseReader, BaseWriter, Committable, SchemaMismatchError, Split, SplitWriter, WriteTask
 from dativo_plugin_sdk.arrow import as_schema, iterate, translate, type_name, unify
+from dativo_plugin_sdk.native import left_out
 from dativo_plugin_sdk.rows import Rows
 
 from dativo_assets.contract import Checker
@@ -190,11 +191,13 @@ class Worker:
         with timed(stage):
             found = shared.reader.read(split)
         batches = _native(found) if shared.pass_through else self._converted(found)
-        if not shared.read_ahead:
+        if shared.read_ahead:
+            with closing(Ahead(batches, stage)) as ahead:
+                yield from self._counted(ahead, StageMetrics())
+        else:
             yield from self._counted(batches, stage)
-            return
-        with closing(Ahead(batches, stage)) as ahead:
-            yield from self._counted(ahead, StageMetrics())
+        if skipped := left_out(found):
+            shared.reader.note(f"{split.id}: {skipped} rows of another length were left out")
 
     def _converted(self, found: Any) -> Generator[pa.RecordBatch, None, None]:
         shared = self.shared

@@ -222,6 +222,7 @@ class _Run:
             self.writer.abort()
             raise
         finally:
+            self.notes.extend(self.reader.notes)
             self.reader.close()
             self._stages(executor.workers)
         return workers

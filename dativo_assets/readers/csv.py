@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,7 +31,6 @@ _SAMPLED_FILES = 64
 _DELIMITERS = ",;\t|"
 _DETECTED_ROWS = 20
 _SHOWN_CHARACTERS = 40
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class CsvReader(FileReader):
             if left == 0:
                 return
         if texts_of.skipped:
-            _log.warning("%s: left out %d rows of another length", path, texts_of.skipped)
+            self.note(f"{split.id}: {texts_of.skipped} rows of another length were left out")
         with file_errors(path):
             info = os.stat(path)
         if [info.st_mtime_ns, info.st_size] != split.payload["fingerprint"]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Literal
@@ -17,7 +16,6 @@ from pydantic import Field
 from ._json_stream import JsonStream, lines_of
 from ._text import TextInput
 
-_log = logging.getLogger(__name__)
 _ROWS = 8192
 _SAMPLED_FILES = 64
 
@@ -90,7 +88,7 @@ class JsonReader(FileReader):
             if lines and options.records_path is None:
                 skipped = yield from lines_of(source, options.bad_lines == "skip")
                 if skipped:
-                    _log.warning("%s: left out %d lines that are no JSON object", path, skipped)
+                    self.note(f"{path}: {skipped} lines that are no JSON object were left out")
             else:
                 yield from JsonStream(source, options.max_value_bytes).rows(options.records_path)
 

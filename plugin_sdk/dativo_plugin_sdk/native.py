@@ -80,6 +80,12 @@ def plan_of(text: str, schema: Any) -> ReadPlan:
     )
 
 
+def left_out(stream: Any) -> int:
+    """How many rows a native stream, read to its end, counted as bad and left out."""
+    metrics = getattr(stream, "metrics", None)
+    return int(json.loads(metrics).get("bad_rows", 0)) if isinstance(metrics, str) else 0
+
+
 class NativeReader(BaseReader):
     """A native reader class as a level-3 reader."""
 
@@ -117,7 +123,7 @@ class NativeReader(BaseReader):
 class NativeFileReader(FileReader):
     """Files chosen by FileReader, read by a native class. A subclass gives `native` and an Options model."""
 
-    native: ClassVar[Callable[[str], Any]]
+    native: ClassVar[Any]
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
         config = self.source_config.model_copy(

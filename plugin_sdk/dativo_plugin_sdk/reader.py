@@ -31,6 +31,7 @@ class BaseReader:
         self.source_config = source_config
         options = getattr(source_config, "options", None)
         self.options: Any = self.Options.model_validate(options or {})
+        self.notes: list[str] = []
         self._request = ReadRequest()
         self._stop = threading.Event()
 
@@ -79,6 +80,10 @@ class BaseReader:
         All of one run's splits must give the plan's schema.
         """
         return self.extract()
+
+    def note(self, text: str) -> None:
+        """Tell a person something about this run, such as how many lines were left out; shown with its result."""
+        self.notes.append(text)
 
     def cancel(self) -> None:
         """Called from another thread when the run stops: `read` should end soon; `cancelled` tells it to."""

@@ -259,3 +259,22 @@ def test_no_rows_at_all_still_commit(bench: Any, plugin: Plugin) -> None:
     """)
     bench.job(JOB)
     assert bench.ok().rows_written == 0
+
+
+@pytest.mark.parametrize("reader", ["csv", "rust_csv"])
+@pytest.mark.parametrize("contract", ["", "schema: [{name: a, type: int64}, {name: b, type: int64}]\n"])
+def test_rows_left_out_are_told(bench: Any, reader: str, contract: str) -> None:
+    bench.write("a.csv", "a,b\n1\n1,2\n3\n")
+    source = f"source: {{reader: {reader}, files: [a.csv], options: {{bad_lines: skip}}}}\n"
+    bench.job(source + "target: {writer: parquet, path: out}\n" + contract)
+    result = bench.ok()
+    assert bench.rows() == [{"a": 1, "b": 2}]
+    assert [note for note in result.notes if "2 rows of another length were left out" in note]
+
+
+def test_lines_left_out_are_told(bench: Any) -> None:
+    bench.write("a.jsonl", '{"a": 1}\nx\n[1]\n')
+    bench.job(
+        "source: {reader: json, files: [a.jsonl], options: {bad_lines: skip}}\ntarget: {writer: parquet, path: out}\n"
+    )
+    assert [note for note in bench.ok().notes if "2 lines that are no JSON object were left out" in note]

@@ -247,11 +247,6 @@ def test_a_ragged_row_is_named(tmp_path: Path, quote: str | None, comment: str |
     assert read(tmp_path, content, **options).num_rows == 3001
 
 
-def test_skipped_rows_are_counted_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    read(tmp_path, b"a,b\n1\n1,2\n3\n", bad_lines="skip")
-    assert "left out 2 rows" in caplog.text
-
-
 @pytest.mark.parametrize("comment", [None, "#"])
 @pytest.mark.parametrize(
     "content", [b'a,b\n1,2\n\n3,"x\n4,5\n', b'a,b\n5" x,2\n6" x,3\n3,"x', b'a,b\n1,2\n5" x,"x\n6,7\n']
