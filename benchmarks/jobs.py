@@ -56,8 +56,8 @@ class Project:
         def clear() -> None:
             shutil.rmtree(self.root / "warehouse", ignore_errors=True)
 
-        argv = [str(executable()), "--project", str(self.root), "run", name]
-        return Command(label, argv, clear, table)
+        environment = {"DATIVO_PROJECT": str(self.root)}
+        return Command(label, [str(executable()), "run", name], clear, table, environment)
 
 
 def executable() -> Path:

@@ -1,0 +1,70 @@
+"""`dativo run` killed without warning, at any moment."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+from collections import Counter
+
+import pytest
+
+from .conftest import DATIVO, Folder
+
+FILE_ROWS = 20_000
+KILLS = 15
+
+
+def add_file(folder: Folder, number: int) -> None:
+    first = number * FILE_ROWS
+    lines = "".join(f"{n},text of row {n}\n" for n in range(first, first + FILE_ROWS))
+    folder.write(f"data/{number:03d}.csv", "id,text\n" + lines)
+
+
+def visible(folder: Folder) -> list[int]:
+    """The ids that a plain reader of the table sees now."""
+    return [] if not folder.files("rows") else folder.table("rows")["id"].to_list()
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_kills_at_random_moments_lose_and_double_no_row(folder: Folder, mode: str) -> None:
+    incremental = "  incremental: {strategy: file_modified_time}\n" if mode == "append" else ""
+    folder.write(
+        "jobs/rows.yaml",
+        f"source:\n  reader: csv\n  files: [data/*.csv]\n{incremental}"
+        "schema: [{name: id, type: int64, required: true}, {name: text, type: string}]\n",
+    )
+    add_file(folder, 0)
+    assert folder.run("rows")["rows"]["rows_written"] == FILE_ROWS
+    chance = random.Random(20130101)
+    done = cut = 0
+    files, longest_s = 1, 1.5
+    while cut < KILLS // 2 + KILLS % 2 and done + cut < 4 * KILLS:
+        add_file(folder, files)
+        files += 1
+        child = subprocess.Popen(
+            [str(DATIVO), "run", "rows"],
+            cwd=folder.root,
+            env=folder.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            child.wait(chance.uniform(0.1, longest_s))
+            assert child.returncode == 0
+            done += 1
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGKILL)
+            child.wait()
+            cut += 1
+        counts = Counter(visible(folder))
+        assert set(counts.values()) == {1}, "a row is there twice"
+        assert len(counts) % FILE_ROWS == 0, "half a file is visible"
+    assert cut >= KILLS // 2, "the runs ended before they could be killed"
+
+    last = folder.run("rows")["rows"]
+    assert last["status"] in ("succeeded", "unchanged")
+    assert Counter(visible(folder)) == Counter(range(files * FILE_ROWS))
+    assert not list(folder.root.glob("warehouse/.rows.staging/*")), "leftovers of dead runs"
