@@ -44,7 +44,9 @@ def find_failing(array: Array, convert: Callable[[Array], Array]) -> Mask:
     while open_ranges:
         start, length = open_ranges.pop()
         try:
-            convert(array.slice(start, length))
+            part = array.slice(start, length)
+            # A cast of a sliced list looks at every item behind it; a copy has those of the slice alone.
+            convert(part.take(pa.array(range(length))) if pa.types.is_nested(array.type) else part)
         except (pa.ArrowException, ValueError, TypeError, OverflowError):
             if length == 1:
                 bad.append(start)

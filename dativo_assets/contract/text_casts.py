@@ -147,7 +147,9 @@ def _fraction(unit: str) -> str:
 def _decimal_pattern(precision: int, scale: int) -> str:
     whole = precision - scale
     integer = f"(?:0|[1-9][0-9]{{0,{whole - 1}}})" if whole > 0 else "0"
-    fraction = rf"\.[0-9]{{1,{scale}}}0*" if scale > 0 else r"\.0+"
+    if scale == 0:
+        return rf"-?{integer}(?:\.0*)?"
+    fraction = rf"\.[0-9]{{1,{scale}}}0*"
     return rf"-?(?:{integer}(?:{fraction}|\.)?|{fraction})"
 
 

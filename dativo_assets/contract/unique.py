@@ -20,10 +20,12 @@ from .masks import Array, Mask
 
 Words: TypeAlias = Any  # a numpy array of uint64
 
-_PARTS = 16
-_PART_BITS = np.uint64(4)
-_EDGES = np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(60)
-_MAX_LOAD = 0.75
+_PARTS = 8
+_PART_BITS = np.uint64(3)
+_EDGES = np.arange(1, _PARTS, dtype=np.uint64) << np.uint64(61)
+_MAX_LOAD = 0.7
+_FIRST_CAPACITY = 1 << 14
+_STEPS = np.uint64(63)
 _LONG_TEXT_BYTES = 256
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
@@ -167,7 +169,7 @@ class _Table:
         """Remember distinct hashes, sorted by `high`; returns which were there before."""
         found = np.zeros(len(high), np.bool_)
         cuts = [0, *np.searchsorted(high, _EDGES).tolist(), len(high)]
-        for part, begin, end in zip(self._parts, cuts, cuts[1:], strict=True):
+        for part, begin, end in zip(self._parts, cuts[:-1], cuts[1:], strict=True):
             if begin < end:
                 found[begin:end] = part.add(high[begin:end], None if low is None else low[begin:end])
         self.count = sum(part.count for part in self._parts)
@@ -179,7 +181,7 @@ class _Part:
 
     def __init__(self, *, wide: bool) -> None:
         self.count = 0
-        self._capacity = 1024
+        self._capacity = _FIRST_CAPACITY
         self._high = np.zeros(self._capacity, np.uint64)
         self._low = np.zeros(self._capacity, np.uint32) if wide else None
         self._zeros: set[int] = set()
@@ -214,28 +216,26 @@ class _Part:
         found = np.zeros(len(high), np.bool_)
         shifted = (high << _PART_BITS) >> np.uint64(32)
         slots = ((shifted * np.uint64(self._capacity)) >> np.uint64(32)).astype(np.int64)
-        open_rows = np.arange(len(high))
-        while len(open_rows):
-            at = slots[open_rows]
-            there = self._high[at]
-            wanted = high[open_rows]
-            same = there == wanted
+        rows = np.arange(len(high))
+        while len(rows):
+            there = self._high[slots]
+            free = np.flatnonzero(there == 0)
+            claimed = slots[free]
+            self._high[claimed] = high[free]
             if low is not None and self._low is not None:
-                same &= self._low[at] == low[open_rows]
-            found[open_rows[same]] = True
-            free = there == 0
-            claim, place = open_rows[free], at[free]
-            self._high[place] = high[claim]
+                self._low[claimed] = low[free]
+            # Of rows that claimed one slot, the one written last has it; a slot that was full holds what it held.
+            settled = self._high[slots] == high
             if low is not None and self._low is not None:
-                self._low[place] = low[claim]
-            won = self._high[place] == high[claim]
-            if low is not None and self._low is not None:
-                won &= self._low[place] == low[claim]
-            settled = same
-            settled[np.flatnonzero(free)[won]] = True
-            open_rows = open_rows[~settled]
-            slots[open_rows] += 1
-            slots[open_rows] %= self._capacity
+                settled &= self._low[slots] == low
+            known = settled.copy()
+            known[free] = False
+            found[rows[known]] = True
+            left = np.flatnonzero(~settled)
+            rows, high = rows[left], high[left]
+            slots = slots[left] + 1 + (high & _STEPS).astype(np.int64)
+            low = None if low is None else low[left]
+            slots[slots >= self._capacity] -= self._capacity
         return found
 
 

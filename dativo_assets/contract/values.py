@@ -86,7 +86,7 @@ def _bound_scalar(least: bool, value: Any, exclusive: bool, data_type: Any) -> t
     if types.is_timestamp(data_type):
         return pa.scalar(_moment(value, data_type), data_type), exclusive
     if types.is_time(data_type):
-        return pa.scalar(dt.time.fromisoformat(str(value)), data_type), exclusive
+        return pa.scalar(_time(value), data_type), exclusive
     raise ValueError(f"a bound needs a number, a date or a time, and the column is {type_name(data_type)}")
 
 
@@ -105,6 +105,13 @@ def _day(value: Any) -> dt.date:
         return dt.date.fromisoformat(str(value))
     except ValueError:
         raise ValueError(f"{value!r} is no date; write it as 2013-01-31") from None
+
+
+def _time(value: Any) -> dt.time:
+    try:
+        return dt.time.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is no time; write it as 10:00:00") from None
 
 
 def _moment(value: Any, data_type: Any) -> dt.datetime:
@@ -201,7 +208,7 @@ def _value(value: Any, data_type: Any) -> Any:
         return _day(value)
     if types.is_timestamp(data_type):
         return _moment(value, data_type)
-    return dt.time.fromisoformat(value) if types.is_time(data_type) else value
+    return _time(value) if types.is_time(data_type) else value
 
 
 def _length(least: bool, bound: int, data_type: Any) -> Check:
