@@ -26,7 +26,9 @@ TYPES = {
 _MAKE = """
 import duckdb, sys
 rows, path = int(sys.argv[1]), sys.argv[2]
-duckdb.connect(config={"preserve_insertion_order": True}).execute(f'''
+connection = duckdb.connect()
+connection.execute("SET enable_progress_bar = false")
+connection.execute(f'''
 COPY (
     SELECT
         i + 1 AS id,

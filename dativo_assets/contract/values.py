@@ -19,6 +19,7 @@ from .model import Rule
 Check = Callable[[Array], "Mask | None"]
 
 _SCAN_ROWS = 4096
+_SPECIAL = frozenset("\\.^$*+?{}[]|()")
 _MAX_DISTINCT_SHARE = 8
 
 
@@ -137,7 +138,9 @@ def _pattern(pattern: str, data_type: Any) -> Check:
             f"the pattern {pattern!r} can't be used: {reason}; "
             "patterns are RE2's, which has no lookahead, lookbehind or backreference"
         ) from error
-    return _by_distinct(lambda array: failing(pc.match_substring_regex(array, pattern=pattern)))
+    # A search for plain text takes half the time of the same search by an expression.
+    match = pc.match_substring if _SPECIAL.isdisjoint(pattern) else pc.match_substring_regex
+    return _by_distinct(lambda array: failing(match(array, pattern=pattern)))
 
 
 def _by_distinct(check: Check) -> Check:
