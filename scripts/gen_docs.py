@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from dativo_assets.cli import main as dativo
 from pydantic import BaseModel
 
+from dativo_assets.cli.app import cli as dativo
 from dativo_assets.config.models import Column, Incremental, JobConfig, ProjectConfig, Source, Target
 from dativo_assets.config.timing import (
     FilesTrigger,
