@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,8 +16,10 @@ from dativo_assets.errors import ConfigurationError, ValidationError
 from .casts import Cast, bind_cast
 from .masks import Array, Mask, either
 from .model import Column, Contract, Rule
-from .unique import UniqueIndex
 from .values import Check, bind_rule
+
+if TYPE_CHECKING:
+    from .unique import UniqueIndex
 
 Stop = Callable[[Rule], bool]
 """Whether a rule's violations keep a row from landing."""
@@ -69,6 +71,12 @@ class Binding:
         self._keys = [self._key(rule) for rule in contract.rules if rule.kind in ("unique", "primary_key")]
 
     def _key(self, rule: Rule) -> _Key:
+        try:
+            from .unique import UniqueIndex
+        except ImportError as error:
+            raise ConfigurationError(
+                f"rule {rule.name} compares keys, which needs numpy", hint="pip install numpy"
+            ) from error
         positions = [self.schema.get_field_index(name) for name in rule.columns]
         try:
             index = UniqueIndex([self.schema.field(position).type for position in positions])

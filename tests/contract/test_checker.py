@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import replace
 from typing import Any
@@ -253,6 +254,15 @@ def test_a_rule_that_makes_no_sense_is_refused_before_the_first_row() -> None:
         checker(contract(column), pa.schema([("x", pa.string())]))
     with pytest.raises(ConfigurationError, match="plain columns"):
         checker(contract(Column("x", "list<int64>", unique=True)), pa.schema([("x", pa.list_(pa.int64()))]))
+
+
+def test_only_keys_need_numpy_and_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "dativo_assets.contract.unique", raising=False)
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    rows = batch(id=[1])
+    assert checker(contract(Column("id", "int64")), rows.schema).check(rows, "s", 0).good.num_rows == 1
+    with pytest.raises(ConfigurationError, match="needs numpy"):
+        checker(contract(KEY), rows.schema)
 
 
 def test_a_source_with_quarantine_s_own_columns_can_t_be_quarantined() -> None:
