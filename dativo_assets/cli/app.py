@@ -1,0 +1,135 @@
+"""The group of verbs, and what becomes of an error that leaves one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import click
+
+from dativo_assets import __version__
+
+if TYPE_CHECKING:
+    from dativo_plugin_sdk import DativoError
+
+VERBS = {
+    "init": "Make a small project that runs.",
+    "run": "Run jobs, each to one commit.",
+    "materialize": "Run jobs through Dagster, so that its UI shows them.",
+    "validate": "Find every mistake in the project's files.",
+    "check": "Test the connections of jobs.",
+    "discover": "List what a job's source offers.",
+    "preview": "Show a job's first rows after its contract; nothing is written.",
+    "plan": "Show what a run would do; nothing is written.",
+    "plugins": "List installed readers and writers.",
+    "schema": "Print the JSON Schema of job files, for editors.",
+    "state": "Show what a job has committed.",
+    "completion": "Print the shell's completion script.",
+}
+EXIT_INTERRUPTED = 130
+
+EPILOG = """\b
+Examples:
+  dativo init shop && cd shop     a project that runs
+  dativo validate                 every mistake, with file and line
+  dativo run orders               one job
+  dativo run --json               all jobs, as a JSON array
+  dativo preview orders --rows 5  the first rows, after the contract
+
+JOB is a job's name or the path of its YAML file. The project is --project, else DATIVO_PROJECT, else the nearest
+dativo.yaml upwards. Exit codes: 0 all done, 1 some failed, 2 none ran, 130 interrupted."""
+
+
+class Verbs(click.Group):
+    """Lists verbs without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = import_module(f"dativo_assets.cli.{name}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and name not in VERBS and not name.startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(name, VERBS, n=1)
+            hint = f" Did you mean `{near[0]}`?" if near else " See `dativo --help`."
+            raise click.UsageError(f"there is no command `{name}`.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="dativo")
+@click.option("--debug", is_flag=True, hidden=True, help="Show tracebacks.")
+@click.option("-p", "--project", metavar="DIR", help="The project's folder.")
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, project: str | None) -> None:
+    """A job is a YAML file, and a job is an asset."""
+    ctx.obj = {"debug": debug, "project": project}
+
+
+def entry() -> None:
+    """Run the command line and exit with its code; a person never sees a traceback unless --debug asks for it."""
+    try:
+        code = cli.main(prog_name="dativo", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except click.Abort:
+        code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who reads us has gone; the interpreter must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = 0
+    except Exception as error:
+        if "--debug" in sys.argv:
+            raise
+        code = _told(error)
+    leave(code if isinstance(code, int) else 0)
+
+
+def leave(code: int) -> None:
+    """Exit now: a plugin's thread that was left behind must not keep the process."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(code)
+
+
+def _told(error: Exception) -> int:
+    from dativo_plugin_sdk import DativoError
+
+    from .output import print_error
+
+    if isinstance(error, DativoError):
+        print_error(error)
+    else:
+        print_error(_internal(error))
+    return 2
+
+
+def _internal(error: Exception) -> DativoError:
+    from dativo_plugin_sdk import DativoError
+
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return DativoError(
+        f"internal error: {text}",
+        "INTERNAL_ERROR",
+        hint="please report it, with what --debug prints (dativo --debug ...)",
+    )

@@ -1,0 +1,48 @@
+"""dativo discover: what a job's source offers."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from dativo_assets.errors import to_dativo_error
+from dativo_assets.plan import bind
+
+from .context import config_option, json_option, project_option, select
+from .output import print_json, print_table
+
+EPILOG = """\b
+Examples:
+  dativo discover orders         files, tables or objects
+  dativo discover orders --json"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("job", required=False)
+@config_option
+@json_option
+@project_option
+def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
+    """List what a job's source offers."""
+    if not (job or config):
+        raise click.UsageError("name a JOB: dativo discover JOB")
+    selection = select((job,) if job else (), project, config)
+    plan = bind(selection.only(), selection.project, selection.registry)
+    reader = plan.open_reader(os.environ)
+    try:
+        found = reader.discover()
+    except Exception as error:
+        told = to_dativo_error(error, job=plan.job.name, stage="discover", plugin=plan.reader.reference)
+        raise plan.redacted(told) from error
+    finally:
+        reader.close()
+    if as_json:
+        print_json(found.to_dict())
+        return 0
+    if not found.objects:
+        click.echo(f"{plan.reader.reference} offers nothing here, or can't tell")
+        return 0
+    columns = list(dict.fromkeys(key for item in found.objects for key in item))
+    print_table(columns, [[item.get(key) for key in columns] for item in found.objects], right=["bytes", "rows"])
+    return 0

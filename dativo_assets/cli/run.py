@@ -1,0 +1,199 @@
+"""dativo run: each job to one commit, upstream first."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+from dativo_plugin_sdk import CancelledError, ConfigurationError, DativoError
+
+from dativo_assets.errors import EXIT_ALL_DONE, EXIT_NONE_RAN, EXIT_SOME_FAILED, to_dativo_error
+from dativo_assets.pipeline import CancelToken, RunResult, RunSettings, run
+from dativo_assets.plan import bind, upstream_jobs
+
+from .app import EXIT_INTERRUPTED
+from .context import Named, Selection, config_option, json_option, project_option, select
+from .output import print_error, print_json, size
+from .progress import watching
+
+_UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
+
+EPILOG = """\b
+Examples:
+  dativo run                          all jobs, upstream first
+  dativo run orders customers         two of them
+  dativo run jobs/orders.yaml --json  a JSON array, one object a job
+  dativo run orders --full-refresh    forget the cursor, replace the table
+
+A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a second Ctrl-C at once."""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@click.option("--full-refresh", is_flag=True, help="Forget the cursor and replace the table.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Threads a job. Default: the processors.")
+@click.option("--memory", metavar="SIZE", help="Budget for rows in flight, such as 256MB. Default: 128MB.")
+@click.option("--no-retry", is_flag=True, help="One attempt alone.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), help="Log to standard error.")
+@click.option("--job-dir", metavar="DIR", hidden=True, help="All jobs of a folder.")
+@click.option("--tenant-id", metavar="ID", hidden=True, help="Only jobs of this tenant.")
+@config_option
+@json_option
+@project_option
+def command(
+    jobs: tuple[str, ...],
+    full_refresh: bool,
+    workers: int | None,
+    memory: str | None,
+    no_retry: bool,
+    log_format: str | None,
+    job_dir: str | None,
+    tenant_id: str | None,
+    config: str | None,
+    as_json: bool,
+    project: str | None,
+) -> int:
+    """Run jobs, each to one commit. Without JOB: all of the project."""
+    if log_format is not None:
+        from dativo_assets.pipeline.logs import configure
+
+        configure(log_format)  # type: ignore[arg-type]
+    if job_dir is not None:
+        jobs = (*jobs, *(str(path) for path in sorted(Path(job_dir).glob("*.y*ml"))))
+    selection = select(jobs, project, config)
+    token = CancelToken()
+    options: dict[str, Any] = {"cancel": token, "full_refresh": full_refresh, "retries": not no_retry}
+    if workers is not None:
+        options["workers"] = workers
+    if memory is not None:
+        options["memory_bytes"] = _bytes(memory)
+    names = [named for named in selection.jobs if tenant_id is None or _tenant(named) == tenant_id]
+    results: list[RunResult] = []
+    with _signals(token), watching(quiet=as_json or log_format is not None) as watch:
+        for result in _results(selection, names, token, RunSettings(**options, on_progress=watch.tell)):
+            results.append(result)
+            watch.done(result.job)
+            if not as_json:
+                watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
+    if as_json:
+        print_json([result.to_dict() for result in results])
+        for result in results:
+            if result.error is not None:
+                print_error(result.error)
+    return _exit_code(results, token)
+
+
+def _results(
+    selection: Selection, names: list[Named], token: CancelToken, settings: RunSettings
+) -> Iterator[RunResult]:
+    failed: set[str] = set()
+    for named in names:
+        result = _one(selection, named, failed, token, settings)
+        if not result.ok:
+            failed.add(named.name)
+        yield result
+
+
+def _one(selection: Selection, named: Named, failed: set[str], token: CancelToken, settings: RunSettings) -> RunResult:
+    try:
+        token.check()
+        if named.job is None:
+            assert named.error is not None
+            raise named.error
+        upstream = upstream_jobs(named.job, selection.project, selection.registry)
+        if broken := [name for name in upstream if name in failed]:
+            raise ConfigurationError(
+                f"skipped: upstream {', '.join(broken)} failed",
+                "UPSTREAM_FAILED",
+                {"job": named.name},
+                hint="mend it and run again",
+            )
+        return run(bind(named.job, selection.project, selection.registry), settings)
+    except DativoError as error:
+        status = "cancelled" if isinstance(error, CancelledError) else "failed"
+        return RunResult(named.name, "", status, error=error)  # type: ignore[arg-type]
+    except Exception as error:
+        return RunResult(named.name, "", "failed", error=to_dativo_error(error, job=named.name))
+
+
+def _report(result: RunResult, selection: Selection) -> None:
+    """One job's outcome: a line, its notes and broken rules, its error."""
+    if result.error is not None:
+        click.echo(f"{result.job}: {result.status}")
+        _checks(result)
+        print_error(result.error)
+        return
+    if result.status == "unchanged":
+        seq = result.commit.seq if result.commit else 0
+        click.echo(f"{result.job}: nothing is new since commit {seq}")
+        return
+    rejected = f", {result.rows_rejected:,} rejected" if result.rows_rejected else ""
+    speed = f", {result.rows_read / result.seconds:,.0f} rows/s" if result.rows_read and result.seconds > 0 else ""
+    seq = result.commit.seq if result.commit else 0
+    click.echo(
+        f"{result.job}: {result.rows_written:,} rows{rejected}, {size(result.bytes_written)} "
+        f"in {result.seconds:.2f} s{speed}, commit {seq}"
+    )
+    for note in (*result.notes, *result.schema_changes):
+        click.echo(f"  {note}")
+    _checks(result)
+    if result.commit and result.commit.quarantine:
+        folder = os.path.dirname(result.commit.quarantine[0])
+        click.echo(f"  rejected rows are in {_relative(folder, selection.project.root)}")
+
+
+def _checks(result: RunResult) -> None:
+    for check in result.checks:
+        if check.violations:
+            rows = "row" if check.violations == 1 else "rows"
+            click.echo(f"  {check.violations:,} {rows} broke {check.name}: {check.description}")
+
+
+def _relative(path: str, root: Path) -> str:
+    return os.path.relpath(path, root) if Path(path).is_relative_to(root) else path
+
+
+def _exit_code(results: list[RunResult], token: CancelToken) -> int:
+    if token.cancelled:
+        return EXIT_INTERRUPTED
+    if all(result.ok for result in results):
+        return EXIT_ALL_DONE
+    return EXIT_SOME_FAILED if any(result.ok for result in results) else EXIT_NONE_RAN
+
+
+def _tenant(named: Named) -> object:
+    return None if named.job is None else named.job.metadata.get("tenant_id")
+
+
+def _bytes(text: str) -> int:
+    number = text.rstrip("BbKkMmGgIi").strip()
+    unit = text[len(number) :].strip().lower().replace("i", "")
+    try:
+        return max(1 << 20, int(float(number) * _UNITS[unit]))
+    except (KeyError, ValueError):
+        raise click.BadParameter(f"{text!r} is no size; write 256MB or 1GB", param_hint="--memory") from None
+
+
+@contextmanager
+def _signals(token: CancelToken) -> Iterator[None]:
+    """The first SIGINT or SIGTERM cancels, the second ends the process."""
+
+    def handle(number: int, frame: object) -> None:
+        if token.cancelled:
+            os._exit(EXIT_INTERRUPTED)
+        token.cancel()
+        click.echo("dativo: stopping; nothing of this run will be visible", err=True)
+
+    before: list[tuple[int, Callable[..., Any] | int | None]] = [
+        (number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

@@ -1,0 +1,73 @@
+"""dativo state: what a job has committed."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+
+from dativo_assets.plan import bind
+
+from .context import config_option, json_option, project_option, select
+from .output import print_json, print_table, size
+
+EPILOG = """\b
+Examples:
+  dativo state show orders         the cursor, and every commit still visible
+  dativo state show orders --json"""
+
+
+@click.group()
+def command() -> None:
+    """Show what a job has committed. The target owns this state; nothing is kept elsewhere."""
+
+
+@command.command(epilog=EPILOG)
+@click.argument("job", required=False)
+@config_option
+@json_option
+@project_option
+def show(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
+    """Show the last commit, its cursor, and the commits before it."""
+    if not (job or config):
+        raise click.UsageError("name a JOB: dativo state show JOB")
+    selection = select((job,) if job else (), project, config)
+    plan = bind(selection.only(), selection.project, selection.registry)
+    writer = plan.open_writer(os.environ)
+    try:
+        last, history = writer.last_commit(), writer.history()
+    finally:
+        writer.close()
+    if as_json:
+        told = {
+            "job": plan.job.name,
+            "seq": last.seq if last else 0,
+            "cursor": last.cursor if last else None,
+            "last_commit": last.model_dump(mode="json") if last else None,
+            "history": [commit.model_dump(mode="json") for commit in history],
+        }
+        print_json(told)
+        return 0
+    if last is None:
+        click.echo(f"{plan.job.name}: nothing is committed yet")
+        return 0
+    click.echo(f"{plan.job.name}: commit {last.seq} of run {last.run_id}")
+    click.echo(f"cursor: {json.dumps(last.cursor)}")
+    print_table(
+        ["seq", "committed at", "mode", "written", "rejected", "size", "run"],
+        [
+            [
+                c.seq,
+                c.committed_at,
+                c.mode,
+                f"{c.rows_written:,}",
+                f"{c.rows_rejected:,}",
+                size(c.bytes_written),
+                c.run_id,
+            ]
+            for c in history
+        ],
+        right=["seq", "written", "rejected", "size"],
+    )
+    return 0
