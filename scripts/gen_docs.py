@@ -150,7 +150,7 @@ def _word(kind: str) -> str:
 def cli_reference() -> str:
     """docs/reference/cli.md."""
     lines = ["# Command reference", MADE]
-    context = click.Context(dativo, info_name="dativo")
+    context = click.Context(dativo, info_name="dativo", **dativo.context_settings)
     lines += ["```text", _help(dativo, context), "```", ""]
     for name in dativo.list_commands(context):
         lines += list(_command(dativo.get_command(context, name), context, name))
@@ -160,7 +160,7 @@ def cli_reference() -> str:
 def _command(command: click.Command | None, parent: click.Context, name: str) -> Iterator[str]:
     if command is None or command.hidden:
         return
-    context = click.Context(command, info_name=name, parent=parent)
+    context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     yield from (f"## {context.command_path}", "", "```text", _help(command, context), "```", "")
     if isinstance(command, click.Group):
         for inner in command.list_commands(context):
