@@ -1,7 +1,8 @@
 """Every code block of the documents runs, in order, in a folder of its own.
 
 A block that follows a line ending in "`path`:" is written to that path. Other Python blocks run as a script; Bash blocks
-run line by line, and `# exit N` after a command is the exit code it must end with.
+run line by line, and `# exit N` after a command is the exit code it must end with. A text block shows lines of what the commands
+of the Bash block before it printed.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def test_the_blocks_of_a_page_run_in_order(page: str, tmp_path: Path) -> None:
     }
     environment.pop("DATIVO_PROJECT", None)
     environment.pop("DAGSTER_HOME", None)
-    ran = 0
+    ran, printed = 0, ""
     for block in blocks(page):
         where = f"{page}:{block.line}"
         if block.path is not None:
@@ -65,21 +66,31 @@ def test_the_blocks_of_a_page_run_in_order(page: str, tmp_path: Path) -> None:
         elif block.language == "python":
             _run([sys.executable, "-c", block.text], 0, where, tmp_path, environment)
         elif block.language == "bash":
+            printed = ""
             for line in filter(None, map(str.strip, block.text.splitlines())):
                 if line.startswith(LEFT_OUT):
                     continue
                 assert line.startswith(RUN), f"{where}: no test runs `{line}`"
                 code = _EXIT.search(line)
-                _run(["bash", "-c", line], int(code[1]) if code else 0, where, tmp_path, environment)
+                printed += _run(["bash", "-c", line], int(code[1]) if code else 0, where, tmp_path, environment)
+        elif block.language == "text":
+            for line in filter(None, map(_squeezed, block.text.splitlines())):
+                assert line in _squeezed(printed), f"{where}: not printed: {line}\n{printed}"
         else:
-            assert block.language in ("text", "toml", "csv"), f"{where}: a {block.language} block that nothing runs"
+            assert block.language == "toml", f"{where}: a {block.language} block that nothing runs"
         ran += 1
     assert ran, f"{page} has no code block"
 
 
-def _run(argv: list[str], code: int, where: str, folder: Path, environment: dict[str, str]) -> None:
+def _squeezed(text: str) -> str:
+    """Lines may be wrapped to the terminal's width."""
+    return " ".join(text.split())
+
+
+def _run(argv: list[str], code: int, where: str, folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, f"{where}: {argv[-1]}\nended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
