@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,7 @@ EXIT_NONE_RAN = 2
 
 _NO_SPACE = re.compile(r"No space left on device|\(os error 28\)|Disk quota exceeded|\(os error 122\)")
 _NO_ACCESS = re.compile(r"Permission denied|\(os error 13\)|Read-only file system|\(os error 30\)")
+_OURS = re.compile(r"[\\/](dativo_assets|dativo_plugin_sdk|dativo_rust_\w+|contextlib\.py|threading\.py)([\\/]|$)|^<")
 _MAX_SHOWN_CHARACTERS = 120
 _MARK_CHARACTERS = 200
 
@@ -208,7 +210,16 @@ def _translate(error: BaseException, plugin: str | None) -> DativoError:
         return ConfigurationError(text, details=details)
     if isinstance(error, RecursionError):
         text = "its calls nest too deep (RecursionError)"
-    return PluginError(f"{who} failed: {text}", details=details) if who else DativoError(text, details=details)
+    if who is None:
+        return DativoError(text, details=details)
+    hint = "this error comes from the plugin's code, not from the job: mend it there, or tell its author"
+    return PluginError(f"{who} failed: {text}", details={**details, **_raised_at(error)}, hint=hint)
+
+
+def _raised_at(error: BaseException) -> dict[str, Any]:
+    """The last line of somebody else's code that the error went through."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _OURS.search(frame.filename)]
+    return {"file": frames[-1].filename, "line": frames[-1].lineno} if frames else {}
 
 
 def _system_error(error: BaseException, text: str, details: dict[str, Any]) -> DativoError | None:

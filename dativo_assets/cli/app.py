@@ -79,6 +79,10 @@ class Verbs(click.Group):
 def cli(ctx: click.Context, debug: bool, project: str | None) -> None:
     """A job is a YAML file, and a job is an asset."""
     ctx.obj = {"debug": debug, "project": project}
+    if "--json" in sys.argv:
+        from .output import keep_stdout
+
+        keep_stdout()
 
 
 def entry() -> None:

@@ -87,7 +87,8 @@ def _named(name: str, project: Project) -> tuple[Named, Project]:
     try:
         job = load_job(name, project)
     except DativoError as error:
-        return Named(Path(name).stem if _is_path(name) else name, error=error), project
+        broken = next((item for item in project.broken if name in (item.name, item.path.stem)), None)
+        return Named(Path(name).stem if _is_path(name) else name, error=broken.error if broken else error), project
     if job.name not in project.jobs:
         project = replace(project, jobs={**project.jobs, job.name: job})
     return Named(job.name, job), project

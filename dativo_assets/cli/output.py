@@ -19,9 +19,24 @@ def coloured(stream: Any) -> bool:
     return bool(stream.isatty()) and not os.environ.get("NO_COLOR")
 
 
+_kept: list[int] = []
+
+
+def keep_stdout() -> None:
+    """Let `print_json` alone reach standard output: whatever a plugin prints goes to standard error."""
+    if not _kept:
+        sys.stdout.flush()
+        _kept.append(os.dup(1))
+        os.dup2(2, 1)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    if _kept:
+        sys.stdout.flush()
+        os.dup2(_kept.pop(), 1)
+    click.echo(text)
 
 
 def print_error(error: DativoError) -> None:

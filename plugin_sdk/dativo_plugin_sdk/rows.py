@@ -8,6 +8,7 @@ import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from .arrow import as_schema, batches_of, is_arrow, is_row_list, iterate, parse_type, pyarrow, type_name, unify
 from .errors import PluginError, SchemaMismatchError
@@ -19,6 +20,7 @@ _MIXABLE = frozenset({int, float})
 _EXACT = 2**53  # integers up to here are exact as float64
 
 
+_WRITTEN = (numbers.Number, dt.date, dt.time, dt.timedelta, UUID)
 _BASES: tuple[type, ...] = (bool, numbers.Integral, float, str, bytes, dt.datetime, dt.date, dict, list, tuple)
 
 
@@ -36,9 +38,14 @@ def _text(value: Any) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return str(value)
+    if isinstance(value, (dict, list, tuple)):
+        return json.dumps(value, ensure_ascii=False, default=_text)
+    if isinstance(value, _WRITTEN):
+        return str(value)
+    raise PluginError(
+        f"a row holds a {type(value).__name__}, which is no column's value",
+        hint="yield text, numbers, booleans, bytes, dates, times, decimals, lists or dicts of these",
+    )
 
 
 class Rows:

@@ -90,7 +90,9 @@ def test_state_shows_the_last_commit_and_its_history(orders: Any) -> None:
 
 
 def test_validate_shows_every_mistake_at_once(orders: Any) -> None:
-    orders.write("jobs/bad.yaml", "source: {reader: csvv, files: [a.csv]}\ntarget: {writer: parquet, path: o, mod: x}\n")
+    orders.write(
+        "jobs/bad.yaml", "source: {reader: csvv, files: [a.csv]}\ntarget: {writer: parquet, path: o, mod: x}\n"
+    )
     orders.write("jobs/worse.yaml", JOB.replace("files: [a.csv]", "files: [a.csv], options: {delimeter: x}"))
     said = orders("validate")
     assert said.code == 1
@@ -101,9 +103,7 @@ def test_validate_shows_every_mistake_at_once(orders: Any) -> None:
 
 def test_validate_needs_no_variable_and_no_upstream_table(shell: Any) -> None:
     shell.write("jobs/a.yaml", JOB.replace("a.csv]", "a.csv], credentials: {key: '${NOT_SET_ANYWHERE}'}"))
-    shell.write(
-        "jobs/b.yaml", 'source: {reader: sql, query: "select * from a"}\ntarget: {writer: parquet, path: o2}\n'
-    )
+    shell.write("jobs/b.yaml", 'source: {reader: sql, query: "select * from a"}\ntarget: {writer: parquet, path: o2}\n')
     assert shell("validate").code == 0
 
 
