@@ -8,6 +8,7 @@ import click
 from dativo_plugin_sdk import DativoError
 
 from dativo_assets.config import references
+from dativo_assets.contract import verify
 from dativo_assets.errors import EXIT_ALL_DONE, EXIT_NONE_RAN, EXIT_SOME_FAILED
 from dativo_assets.plan import JobPlan, bind
 
@@ -59,6 +60,8 @@ def _mistakes(named: Named, selection: Selection) -> list[DativoError]:
         plan = bind(named.job, selection.project, selection.registry)
         plan.reader.load()
         plan.writer.load()
+        if plan.contract is not None:
+            verify(plan.contract, plan.root)
     except DativoError as error:
         return [error]
     return [error for error in (_opened(plan, "source"), _opened(plan, "target")) if error is not None]

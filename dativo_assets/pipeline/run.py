@@ -156,6 +156,8 @@ class _Run:
                 found = to_dativo_error(error, job=self.plan.job.name, stage="plan", plugin=self.plan.reader.reference)
                 raise found from error
         self.notes.extend(read.notes)
+        if self.plan.contract is not None:
+            self.notes.extend(self.plan.contract.notes)
         return read
 
     def _incremental_overwrite(self) -> bool:
