@@ -223,10 +223,16 @@ class Registry:
 
 
 @cache
+def _installed() -> importlib.metadata.EntryPoints:
+    """Of every group: both kinds of plugin for one look at the environment's distributions."""
+    return importlib.metadata.entry_points()
+
+
+@cache
 def _entry_points(kind: Kind) -> dict[str, PluginRef]:
     """By name. Of two distributions with one name, ours wins, then the first by distribution name."""
     found: dict[str, PluginRef] = {}
-    points = importlib.metadata.entry_points(group=GROUPS[kind])
+    points = _installed().select(group=GROUPS[kind])
     for point in sorted(
         points, key=lambda p: (p.dist is None or p.dist.name != "dativo-assets", p.dist.name if p.dist else "")
     ):
