@@ -188,3 +188,12 @@ def test_a_reader_of_our_output_may_leave(orders: Any) -> None:
     line = f"{' '.join(orders.command('schema'))} | head -c 10"
     done = subprocess.run(["bash", "-c", line], cwd=orders.root, capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_logs_are_json_lines_on_standard_error(orders: Any) -> None:
+    said = orders("run", "orders", "--log-format", "json")
+    events = [json.loads(line) for line in said.err.splitlines()]
+    assert events[-1]["event"] == "run ended"
+    assert events[-1]["rows_written"] == 2
+    plain = orders("run", "orders", "--log-format", "console")
+    assert "INFO run ended job=orders" in plain.err

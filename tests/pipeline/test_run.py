@@ -278,3 +278,62 @@ def test_lines_left_out_are_told(bench: Any) -> None:
         "source: {reader: json, files: [a.jsonl], options: {bad_lines: skip}}\ntarget: {writer: parquet, path: out}\n"
     )
     assert [note for note in bench.ok().notes if "2 lines that are no JSON object were left out" in note]
+
+
+def test_a_level_2_writer_gets_record_batches(bench: Any, plugin: Plugin) -> None:
+    plugin(
+        ROWS
+        + """
+from pathlib import Path
+class Counts(BaseWriter):
+    class Options(Options):
+        suffix: str = ".count"
+    def write(self, batch):
+        path = Path(self.output_base, f"{batch.num_rows}{self.options.suffix}")
+        path.write_text(str(batch.column("id").to_pylist()))
+"""
+    )
+    bench.job(
+        "source: {reader: plugin.py:Rows}\n"
+        "target: {writer: plugin.py:Counts, path: out, mode: append, options: {suffix: .n}}\n"
+    )
+    result = bench.ok()
+    assert result.rows_written == 15
+    assert sorted(result.commit.files) == ["10.n", "5.n"]
+    assert (bench.root / "out/1/5.n").read_text() == "[10, 11, 12, 13, 14]"
+
+
+def test_a_writer_that_cannot_quarantine_is_refused_before_anything_is_read(bench: Any, plugin: Plugin) -> None:
+    plugin(ROWS + "\nclass Counts(BaseWriter):\n    def write(self, batch): pass\n")
+    schema = "schema: [{name: id, type: int64}, {name: name, type: string}]\non_violation: quarantine\n"
+    bench.job("source: {reader: plugin.py:Rows}\ntarget: {writer: plugin.py:Counts, path: out}\n" + schema)
+    assert "can't quarantine" in str(bench.run().error)
+
+
+@pytest.mark.parametrize("rule", ["fail", "warn", "quarantine"])
+def test_what_happens_to_rows_that_break_a_rule(bench: Any, plugin: Plugin, rule: str) -> None:
+    plugin(ROWS)
+    schema = "schema: [{name: id, type: int64}, {name: name, type: string, required: true}]\n"
+    bench.job(JOB + schema + f"on_violation: {rule}\n")
+    result = bench.run()
+    check = next(check for check in result.checks if check.name == "name_not_null")
+    assert check.violations == 5 and not check.passed
+    if rule == "fail":
+        assert result.status == "failed" and bench.rows() == []
+        assert result.error.details["row"] == 11
+    else:
+        expected = {"warn": (15, 15, 0), "quarantine": (15, 10, 5)}[rule]
+        assert (result.rows_read, result.rows_written, result.rows_rejected) == expected
+        assert len(bench.rows()) == expected[1]
+    if rule == "quarantine":
+        (folder,) = (bench.root / "out.quarantine").iterdir()
+        assert [str(path) for path in folder.iterdir()] == list(result.commit.quarantine)
+
+
+def test_partitions_are_folders_that_any_reader_understands(bench: Any, plugin: Plugin) -> None:
+    plugin(ROWS)
+    bench.job(JOB.replace("path: out", "path: out, partition_by: [name]"))
+    assert bench.ok().rows_written == 15
+    folders = sorted(path.name for path in (bench.root / "out").resolve().glob("*/*") if path.is_dir())
+    assert folders[:2] == ["name=__HIVE_DEFAULT_PARTITION__", "name=n0"]
+    assert sorted(row["id"] for row in bench.rows()) == list(range(15))
