@@ -223,18 +223,19 @@ class Registry:
 
 
 @cache
-def _installed() -> importlib.metadata.EntryPoints:
-    """Of every group: both kinds of plugin for one look at the environment's distributions."""
-    return importlib.metadata.entry_points()
+def _installed() -> dict[Kind, tuple[importlib.metadata.EntryPoint, ...]]:
+    """Both kinds of plugin for one look at the environment's distributions."""
+    points = importlib.metadata.entry_points()
+    return {kind: tuple(points.select(group=group)) for kind, group in GROUPS.items()}
 
 
 @cache
 def _entry_points(kind: Kind) -> dict[str, PluginRef]:
     """By name. Of two distributions with one name, ours wins, then the first by distribution name."""
     found: dict[str, PluginRef] = {}
-    points = _installed().select(group=GROUPS[kind])
     for point in sorted(
-        points, key=lambda p: (p.dist is None or p.dist.name != "dativo-assets", p.dist.name if p.dist else "")
+        _installed()[kind],
+        key=lambda p: (p.dist is None or p.dist.name != "dativo-assets", p.dist.name if p.dist else ""),
     ):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
         found.setdefault(point.name, PluginRef(kind, point.name, origin, entry_point=point, attribute=point.attr))

@@ -15,7 +15,7 @@ from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
-from .metadata import check_results, failure, run_metadata
+from .metadata import check_results, failure, last_outcomes, run_metadata
 
 RESULT = "result"
 _FIRST_PROGRESS_S = 2.0
@@ -52,7 +52,7 @@ class JobAsset:
             yield from check_results(self.key, frozenset(self.checks), result)
             raise failure(result.error) from None
         if result.status == "unchanged":
-            yield from self._unchanged(result)
+            yield from self._unchanged(result, context.instance)
             return
         seq = result.commit.seq if result.commit is not None else 0
         yield dg.MaterializeResult(
@@ -66,8 +66,11 @@ class JobAsset:
             yield outcome
         yield from self._untold(told)
 
-    def _unchanged(self, result: RunResult) -> Iterator[Any]:
-        """The step's outputs, so that downstream steps run, without a materialization: the table is as it was."""
+    def _unchanged(self, result: RunResult, instance: dg.DagsterInstance) -> Iterator[Any]:
+        """The step's outputs, so that downstream steps run, without a materialization: the table is as it was.
+
+        The checks are told again as they came out last: the UI would show those of this run as never evaluated.
+        """
         seq = result.commit.seq if result.commit is not None else 0
         metadata: dict[str, Any] = {"status": "unchanged", "commit_seq": seq}
         if result.commit is not None:
@@ -79,7 +82,11 @@ class JobAsset:
         )
         # Dagster records no event for an output with this mark.
         yield dg.Output(None, RESULT, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
-        yield from self._untold(set())
+        told: set[str | None] = set()
+        for outcome in last_outcomes(self.key, self.checks, instance):
+            told.add(outcome.check_name)
+            yield outcome
+        yield from self._untold(told)
 
     def _untold(self, told: set[str | None]) -> Iterator[Any]:
         for name, output in self.checks.items():

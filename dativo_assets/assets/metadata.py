@@ -1,9 +1,10 @@
 """A run's result as Dagster shows it: metadata in the order of its weight, check results, failures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.asset_check_execution_record import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
 
 from dativo_assets.config import JobConfig
 from dativo_assets.contract import Contract, Rule
@@ -103,6 +104,28 @@ def check_results(key: dg.AssetKey, names: frozenset[str], result: RunResult) ->
                 description=_verdict(outcome),
                 metadata=_check_metadata(outcome),
             )
+
+
+def last_outcomes(
+    key: dg.AssetKey, names: Iterable[str], instance: dg.DagsterInstance
+) -> Iterator[dg.AssetCheckResult]:
+    """The newest outcome of each check that an instance knows."""
+    for name in names:
+        records = instance.event_log_storage.get_asset_check_execution_history(
+            dg.AssetCheckKey(key, name), limit=1, status=COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
+        )
+        for record in records:
+            event = record.event.dagster_event if record.event is not None else None
+            if event is not None:
+                last = event.asset_check_evaluation_data
+                yield dg.AssetCheckResult(
+                    passed=last.passed,
+                    asset_key=key,
+                    check_name=name,
+                    severity=last.severity,
+                    description=last.description,
+                    metadata=last.metadata,
+                )
 
 
 def _verdict(outcome: CheckOutcome) -> str:
