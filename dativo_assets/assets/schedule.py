@@ -25,8 +25,8 @@ def automation_condition(
         return None
     idle = ~dg.AutomationCondition.in_progress()
     if trigger.cron is not None:
-        due = dg.AutomationCondition.cron_tick_passed(trigger.cron, trigger.timezone).since_last_handled()
-        return _labelled(due & idle, f"on_cron({trigger.cron}, {trigger.timezone})")
+        passed: Any = dg.AutomationCondition.cron_tick_passed(trigger.cron, trigger.timezone)
+        return _labelled(passed.since_last_handled() & idle, f"on_cron({trigger.cron}, {trigger.timezone})")
     if trigger.on is not None and upstream:
         updated: Any = dg.AutomationCondition.any_deps_updated().allow(dg.AssetSelection.assets(*upstream))
         settled = ~dg.AutomationCondition.any_deps_in_progress()

@@ -11,6 +11,7 @@ import click
 from dativo_plugin_sdk import ConfigurationError, DativoError
 
 from dativo_assets.config import JobConfig, Project, find_project, load_job, load_project
+from dativo_assets.plan import JobPlan, bind, upstream_jobs
 from dativo_assets.registry import Registry
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -73,6 +74,18 @@ def select(names: Sequence[str], project: str | None = None, config: str | None 
     return Selection(loaded, registry, _ordered(found, loaded, registry))
 
 
+def plan_of(job: str | None, project: str | None, config: str | None) -> JobPlan:
+    """The bound plan of the one job that a verb was given.
+
+    Raises: click.UsageError: when it was given none.
+    """
+    if not (job or config):
+        context = click.get_current_context()
+        raise click.UsageError(f"name a JOB: {context.command_path} JOB", context)
+    selection = select((job,) if job else (), project, config)
+    return bind(selection.only(), selection.project, selection.registry)
+
+
 def _group_option(name: str) -> str | None:
     context = click.get_current_context(silent=True)
     given = context.obj.get(name) if context is not None and isinstance(context.obj, dict) else None
@@ -96,8 +109,6 @@ def _named(name: str, project: Project) -> tuple[Named, Project]:
 
 def _ordered(found: list[Named], project: Project, registry: Registry) -> tuple[Named, ...]:
     from graphlib import CycleError, TopologicalSorter
-
-    from dativo_assets.plan import upstream_jobs
 
     by_name = {item.name: item for item in found}
     upstream: dict[str, set[str]] = {}

@@ -7,9 +7,8 @@ import os
 import click
 
 from dativo_assets.errors import to_dativo_error
-from dativo_assets.plan import bind
 
-from .context import config_option, json_option, project_option, select
+from .context import config_option, json_option, plan_of, project_option
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -25,10 +24,7 @@ Examples:
 @project_option
 def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """List what a job's source offers."""
-    if not (job or config):
-        raise click.UsageError("name a JOB: dativo discover JOB")
-    selection = select((job,) if job else (), project, config)
-    plan = bind(selection.only(), selection.project, selection.registry)
+    plan = plan_of(job, project, config)
     reader = plan.open_reader(os.environ)
     try:
         found = reader.discover()

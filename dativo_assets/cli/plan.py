@@ -8,9 +8,8 @@ import click
 from dativo_plugin_sdk.arrow import schema_text
 
 from dativo_assets.pipeline import RunSettings, plan_read
-from dativo_assets.plan import bind
 
-from .context import config_option, json_option, project_option, select
+from .context import config_option, json_option, plan_of, project_option
 from .output import print_json, print_table, size
 
 EPILOG = """\b
@@ -26,10 +25,7 @@ Examples:
 @project_option
 def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """Show what a run would do; nothing is written."""
-    if not (job or config):
-        raise click.UsageError("name a JOB: dativo plan JOB")
-    selection = select((job,) if job else (), project, config)
-    plan = bind(selection.only(), selection.project, selection.registry)
+    plan = plan_of(job, project, config)
     writer = plan.open_writer(os.environ)
     last = writer.last_commit()
     target = plan.job.target

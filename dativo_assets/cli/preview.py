@@ -7,9 +7,8 @@ import sys
 import click
 
 from dativo_assets.pipeline import preview
-from dativo_assets.plan import bind
 
-from .context import config_option, json_option, project_option, select
+from .context import config_option, json_option, plan_of, project_option
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -28,10 +27,7 @@ _WIDTH = 40
 @project_option
 def command(job: str | None, rows: int, config: str | None, as_json: bool, project: str | None) -> int:
     """Show a job's first rows after its contract; nothing is written."""
-    if not (job or config):
-        raise click.UsageError("name a JOB: dativo preview JOB")
-    selection = select((job,) if job else (), project, config)
-    found = preview(bind(selection.only(), selection.project, selection.registry), rows)
+    found = preview(plan_of(job, project, config), rows)
     if as_json:
         broken = [
             {"rule": rule.rule.name, "description": rule.rule.description, "violations": rule.violations}

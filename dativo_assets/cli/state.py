@@ -7,9 +7,7 @@ import os
 
 import click
 
-from dativo_assets.plan import bind
-
-from .context import config_option, json_option, project_option, select
+from .context import config_option, json_option, plan_of, project_option
 from .output import print_json, print_table, size
 
 EPILOG = """\b
@@ -30,10 +28,7 @@ def command() -> None:
 @project_option
 def show(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """Show the last commit, its cursor, and the commits before it."""
-    if not (job or config):
-        raise click.UsageError("name a JOB: dativo state show JOB")
-    selection = select((job,) if job else (), project, config)
-    plan = bind(selection.only(), selection.project, selection.registry)
+    plan = plan_of(job, project, config)
     writer = plan.open_writer(os.environ)
     try:
         last, history = writer.last_commit(), writer.history()

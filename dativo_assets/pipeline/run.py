@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 import uuid
 from collections.abc import Callable
@@ -15,8 +14,6 @@ from dativo_plugin_sdk import (
     CancelledError,
     Commit,
     Committable,
-    DativoError,
-    RateLimitError,
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
@@ -26,7 +23,6 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
-from dativo_assets.config import Retry
 from dativo_assets.contract import Checker
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
@@ -39,6 +35,7 @@ from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
 from .result import CheckOutcome, RunResult, StageMetrics
+from .retry import delay_s
 from .settings import Progress, RunSettings
 
 _MAX_RESTARTS = 200
@@ -67,21 +64,13 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
             if not found.retryable or attempt == attempts or settings.cancel.cancelled:
                 break
-            delay = _delay(retry, attempt, found)
+            delay = delay_s(retry, attempt, found)
             logger.warning("attempt failed", job=plan.job.name, attempt=attempt, retry_in_s=delay, error=str(found))
             settings.cancel.wait(delay)
     result.seconds = time.perf_counter() - start
     result.peak_rss_bytes = peak_rss_bytes()
     logger.info("run ended", **_summary(result))
     return result
-
-
-def _delay(retry: Retry, attempt: int, error: DativoError) -> float:
-    """Seconds to wait after a failed attempt: grown, bounded, jittered, and never less than the source asked for."""
-    factor = {"exponential": 2.0 ** (attempt - 1), "linear": float(attempt), "none": 1.0}[retry.backoff]
-    delay = min(retry.delay_s * factor, retry.max_delay_s) * (0.5 + random.random() / 2)
-    asked = error.details.get("retry_after_s") if isinstance(error, RateLimitError) else None
-    return delay if asked is None else max(delay, float(asked))
 
 
 def _summary(result: RunResult) -> dict[str, Any]:
