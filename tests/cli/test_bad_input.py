@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +213,32 @@ def test_a_target_without_permission(shell: Any, tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "PERMISSION_DENIED" in done.stderr and "hint:" in done.stderr, done.stderr
     assert list(closed.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], check=False).returncode:
+        pytest.skip("no right to mount")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.parametrize("name", ["csv parquet", "rust_csv rust_parquet"])
+def test_a_full_disk(shell: Any, small_disk: Path, name: str) -> None:
+    reader, writer = name.split()
+    job = f"source: {{reader: {reader}, files: [a.csv]}}\ntarget: {{writer: {writer}, path: disk/out}}\n"
+    shell.write("jobs/job.yaml", job)
+    shell.write("a.csv", GOOD)
+    assert shell("run", "job").code == 0
+    shell.write("a.csv", b"a,b\n" + b"".join(b"%d,%s\n" % (n, os.urandom(40).hex().encode()) for n in range(40_000)))
+    said = shell("run", "job", "--no-retry")
+    assert said.code == 2
+    assert "DISK_FULL" in said.err and "hint:" in said.err
+    files = [str(path) for path in (small_disk / "out").resolve().rglob("*.parquet")]
+    assert ds.dataset(files, format="parquet").count_rows() == 2
+    assert sorted(path.name for path in small_disk.iterdir()) == [".out.versions", "out"]
 
 
 SLOW = """\
