@@ -127,7 +127,7 @@ class _Run:
         self.notes = []
         self.reader = self.plan.open_reader(self.settings.environment)
         base = self.base if self.mode != "overwrite" or self._incremental_overwrite() else None
-        stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.reference))
+        stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.load().name))
         with timed(stage):
             try:
                 read = self.reader.plan(
@@ -313,7 +313,7 @@ class _Run:
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
             details=self._details(),
         )
-        stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.reference))
+        stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()
         try:
             with timed(stage):
@@ -371,7 +371,8 @@ class _Run:
         )
 
     def _stages(self, workers: list[Worker]) -> None:
-        names = {"read": self.plan.reader.reference, "write": self.plan.writer.reference, "contract": ""}
+        reader, writer = self.plan.reader.load().name, self.plan.writer.load().name
+        names = {"read": reader, "write": writer, "contract": ""}
         for name, plugin in names.items():
             total = StageMetrics(plugin)
             for worker in workers:

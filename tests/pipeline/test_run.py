@@ -36,7 +36,7 @@ def test_a_level_1_reader_is_one_class_with_one_method(bench: Any, plugin: Plugi
     assert [row["id"] for row in bench.rows()] == list(range(15))
     assert result.files and all(name.endswith(".parquet") for name in result.files)
     assert bench.leftovers() == []
-    assert result.stages["read"].plugin == "plugin.py:Rows"
+    assert result.stages["read"].plugin == "plugin.py:Rows 1.0.0"
     assert result.stages["write"].rows == 15
     assert result.peak_rss_bytes > 1_000_000
 
