@@ -153,14 +153,14 @@ def _refuse_some_partitions(job: JobConfig, context: dg.OpExecutionContext) -> N
 
     Raises: ConfigurationError: at the line of `partitions`.
     """
-    if job.partitions is None or not context.has_partition_key_range:
+    if job.partitions is None or not (context.has_partition_key or context.has_partition_key_range):
         return
     wanted = context.partition_key_range
     keys = context.asset_partitions_def_for_output(RESULT).get_partition_keys()
     if keys and (wanted.start, wanted.end) == (keys[0], keys[-1]):
         return
     error = ConfigurationError(
-        f"a run of {wanted.start} to {wanted.end} alone is not supported yet",
+        f"a run of partitions {wanted.start} to {wanted.end} alone is not supported yet",
         "PARTITIONS_NOT_SUPPORTED",
         hint="select all partitions and launch them as a single run, or remove `partitions` from the job",
     )

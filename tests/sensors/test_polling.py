@@ -1,0 +1,45 @@
+"""Probes in parallel: a budget, a failure, one that hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from dativo_assets.sensors import Poller
+
+
+def test_one_that_fails_or_hangs_harms_no_other_and_is_asked_again_once_it_is_back() -> None:
+    release = threading.Event()
+
+    def hang() -> str | None:
+        release.wait(20)
+        return "late"
+
+    def fail() -> str | None:
+        raise RuntimeError("no route")
+
+    probes = {"hang": hang, "fail": fail, "new": lambda: "w1", "old": lambda: None}
+    poller = Poller(budget_s=0.5)
+    start = time.monotonic()
+    first = {item.name: item for item in poller.ask(probes, list(probes))}
+    assert time.monotonic() - start < 3
+    assert [first[name].state for name in probes] == ["hanging", "failed", "answered", "answered"]
+    assert first["new"].watermark == "w1"
+    assert "no route" in str(first["fail"].error)
+
+    assert {item.name: item.state for item in poller.ask(probes, list(probes))}["hang"] == "hanging"
+    release.set()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        again = {item.name: item for item in poller.ask(probes, list(probes))}
+        if again["hang"].state == "answered":
+            break
+    assert again["hang"].watermark == "late"
+
+
+def test_what_the_budget_leaves_no_time_for_is_told() -> None:
+    probes = {str(number): lambda: time.sleep(0.2) for number in range(50)}
+    found = Poller(budget_s=0.5, threads=2).ask(probes, list(probes))  # type: ignore[arg-type]
+    assert [item.name for item in found] == list(probes)
+    assert found[0].state == "answered"
+    assert found[-1].state == "no time"
