@@ -12,7 +12,10 @@ Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 
 @dataclass
 class StageMetrics:
-    """One stage's totals over all workers. plugin: its name and version. seconds: busy; waits_s: blocked on another stage. bytes: in Arrow memory."""
+    """One stage's totals over all workers.
+
+    plugin: name and version. seconds: busy; waits_s: blocked on another stage. bytes: in Arrow memory.
+    """
 
     plugin: str = ""
     seconds: float = 0.0
