@@ -46,7 +46,7 @@ def command(jobs: tuple[str, ...], as_json: bool, project: str | None) -> int:
                 print_error(error)
                 click.echo(err=True)
         fine = len(errors) - len(broken)
-        click.echo(f"{fine} of {len(errors)} jobs are valid" if broken else f"{fine} jobs, no mistake found")
+        click.echo(f"{fine} of {len(errors)} jobs valid" if broken else f"{fine} valid, no mistake found")
     if not broken:
         return EXIT_ALL_DONE
     return EXIT_SOME_FAILED if len(broken) < len(errors) else EXIT_NONE_RAN
