@@ -15,6 +15,7 @@ from dativo_assets.contract import Checker, RuleResult
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 
+from .attend import read_plan
 from .settings import RunSettings
 
 _MAX_RESTARTS = 50
@@ -45,7 +46,7 @@ def preview(plan: JobPlan, rows: int, settings: RunSettings | None = None) -> Pr
             if not error.column or widen.get(error.column) == error.widen_to:
                 raise
             widen[error.column] = error.widen_to
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise plan.redacted(to_dativo_error(error, job=plan.job.name, plugin=plan.reader.reference)) from error
     raise AssertionError("columns change type without end")
 
@@ -56,8 +57,8 @@ def plan_read(plan: JobPlan, settings: RunSettings, cursor: dict[str, Any] | Non
     with closing(reader):
         try:
             schema = plan.contract.schema() if plan.contract is not None else None
-            return reader.plan(ReadRequest(schema=schema, cursor=cursor, parallelism=settings.workers))
-        except Exception as error:
+            return read_plan(reader, ReadRequest(schema=schema, cursor=cursor, parallelism=settings.workers))
+        except (Exception, SystemExit) as error:
             found = to_dativo_error(error, job=plan.job.name, stage="plan", plugin=plan.reader.reference)
             raise plan.redacted(found) from error
 
@@ -68,7 +69,8 @@ def _attempt(plan: JobPlan, wanted: int, settings: RunSettings, widen: dict[str,
     checker: Checker | None = None
     left = wanted
     with closing(plan.open_reader(settings.environment)) as reader:
-        read = reader.plan(ReadRequest(schema=declared, widen=widen, parallelism=settings.workers, limit=wanted))
+        request = ReadRequest(schema=declared, widen=widen, parallelism=settings.workers, limit=wanted)
+        read = read_plan(reader, request)
         converter = Rows(declared, widen, read.schema)
         out.notes = read.notes
         for split in read.splits:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 from dativo_plugin_sdk import (
@@ -28,6 +28,7 @@ from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 from dativo_assets.state import commit_once, new_record, schema_hash
 
+from .attend import Attendant, read_plan
 from .evolve import schema_changes
 from .executor import ThreadExecutor
 from .incremental import CursorFilter
@@ -55,10 +56,11 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     for attempt in range(1, attempts + 1):
         result.attempts = attempt
         try:
-            _Run(plan, settings, result).execute()
+            one = _Run(plan, settings, result)
+            one.attendant.run(one.execute)
             result.error = None
             break
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             found = plan.redacted(to_dativo_error(error, job=plan.job.name))
             result.error = found
             result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
@@ -95,11 +97,16 @@ class _Run:
     checker: Checker | None = None
     cursor: CursorFilter | None = None
 
+    def __post_init__(self) -> None:
+        self.attendant = Attendant(self.plan.job.name, self.settings.cancel, self.plan.job.timeout_s)
+
     def execute(self) -> None:
         """The four steps."""
-        self.writer = self.plan.open_writer(self.settings.environment)
+        with self._calling_writer("open"):
+            self.writer = self.plan.open_writer(self.settings.environment)
         try:
-            self.base = self.writer.last_commit()
+            with self._calling_writer("open"):
+                self.base = self.writer.last_commit()
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if self.base is not None and self.base.run_id == self.result.run_id:
                 return self._report(self.base)
@@ -125,25 +132,21 @@ class _Run:
         self._tell("plan")
         self.settings.cancel.check()
         self.notes = []
-        self.reader = self.plan.open_reader(self.settings.environment)
+        with self.attendant.calling("plan", self.plan.reader.reference):
+            self.reader = self.plan.open_reader(self.settings.environment)
         base = self.base if self.mode != "overwrite" or self._incremental_overwrite() else None
         stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.load().name))
-        with timed(stage):
-            try:
-                read = self.reader.plan(
-                    ReadRequest(
-                        columns=None,
-                        schema=self._wanted_schema(),
-                        widen=dict(widen),
-                        cursor=None if self.settings.full_refresh or base is None else base.cursor,
-                        parallelism=self.settings.workers,
-                        memory_bytes=self.settings.memory_bytes,
-                        batch_bytes=self._batch_bytes(),
-                    )
-                )
-            except (Exception, SystemExit) as error:
-                found = to_dativo_error(error, job=self.plan.job.name, stage="plan", plugin=self.plan.reader.reference)
-                raise found from error
+        request = ReadRequest(
+            columns=None,
+            schema=self._wanted_schema(),
+            widen=dict(widen),
+            cursor=None if self.settings.full_refresh or base is None else base.cursor,
+            parallelism=self.settings.workers,
+            memory_bytes=self.settings.memory_bytes,
+            batch_bytes=self._batch_bytes(),
+        )
+        with timed(stage), self.attendant.calling("plan", self.plan.reader.reference):
+            read = read_plan(self.reader, request)
         self.notes.extend(read.notes)
         if self.plan.contract is not None:
             self.notes.extend(self.plan.contract.notes)
@@ -170,18 +173,18 @@ class _Run:
 
     def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
         job = self.plan.job
-        self.writer.open(
-            WriteRequest(
-                job=job.name,
-                run_id=self.result.run_id,
-                base_seq=0 if self.base is None else self.base.seq,
-                mode=self.mode,  # type: ignore[arg-type]
-                keys=job.target.keys,
-                partition_by=job.target.partition_by,
-                parallelism=self.settings.workers,
-                memory_bytes=self.settings.memory_bytes,
-            )
+        request = WriteRequest(
+            job=job.name,
+            run_id=self.result.run_id,
+            base_seq=0 if self.base is None else self.base.seq,
+            mode=self.mode,  # type: ignore[arg-type]
+            keys=job.target.keys,
+            partition_by=job.target.partition_by,
+            parallelism=self.settings.workers,
+            memory_bytes=self.settings.memory_bytes,
         )
+        with self._calling_writer("open"):
+            self.writer.open(request)
         shared = Shared(
             job=job.name,
             reader=self.reader,
@@ -316,7 +319,7 @@ class _Run:
         stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()
         try:
-            with timed(stage):
+            with timed(stage), self._calling_writer("commit"):
                 return commit_once(self.writer, committables, record)
         except BaseException:
             self.writer.abort()
@@ -344,7 +347,8 @@ class _Run:
         self._table()
 
     def _table(self) -> None:
-        table = self.writer.snapshot()
+        with self._calling_writer("report"):
+            table = self.writer.snapshot()
         commit = self.result.commit
         if table is None or commit is None:
             return
@@ -380,10 +384,12 @@ class _Run:
             if name != "contract" or self.plan.contract is not None:
                 self.result.stages[name] = total
 
+    def _calling_writer(self, stage: str) -> AbstractContextManager[None]:
+        return self.attendant.calling(stage, self.plan.writer.reference)
+
     def _tell(self, stage: str) -> None:
-        callback: Callable[[Progress], None] | None = self.settings.on_progress
-        if callback is not None:
-            callback(replace(Progress(self.plan.job.name, stage)))
+        if self.settings.on_progress is not None:
+            self.settings.on_progress(Progress(self.plan.job.name, stage))
 
 
 def _schema_of(text: dict[str, str]) -> Any:

@@ -46,8 +46,8 @@ class Grammar:
     """Parses text columns. true_values, false_values: texts that mean true and false, in any case."""
 
     def __init__(self, true_values: Iterable[str] = ("true",), false_values: Iterable[str] = ("false",)) -> None:
-        self._true = pa.array([value.lower() for value in true_values], pa.string())
-        self._false = pa.array([value.lower() for value in false_values], pa.string())
+        self._true = _texts(value.lower() for value in true_values)
+        self._false = _texts(value.lower() for value in false_values)
 
     def infer(self, texts: pa.Array) -> pa.DataType:
         """The narrowest type whose grammar holds every text; nulls don't count; string where none does."""
@@ -166,13 +166,20 @@ def _cast(texts: pa.Array, wanted: pa.DataType) -> pa.Array:
     raise Misfit(low)
 
 
+def _texts(values: Iterable[str]) -> pa.Array:
+    """As `pa.array`, which would import pandas wherever that is installed."""
+    builder = pa.lib.StringBuilder()
+    builder.append_values(list(values))
+    return builder.finish()
+
+
 def _exact(texts: pa.Array, values: Any, digits: int) -> pa.Array:
     """Whether each float kept its text: not too many digits, no overflow to infinity, no underflow to zero."""
     long = pc.greater(pc.binary_length(texts), digits)
     extreme = pc.or_(pc.is_inf(values), pc.equal(values, 0))
     doubtful = pc.and_(texts.is_valid(), pc.fill_null(pc.or_(long, extreme), False))
     if not pc.any(doubtful, min_count=0).as_py():
-        return pa.array([True])
+        return pc.invert(doubtful)
     mantissa = pc.replace_substring_regex(texts, r"[eE].*|[.\-]", "")
     significant = pc.binary_length(pc.replace_substring_regex(mantissa, r"\A0+", ""))
     named = _matches(texts, _NOT_FINITE)
