@@ -15,7 +15,7 @@ from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
-from .metadata import check_results, failure, last_outcomes, run_metadata
+from .metadata import check_results, failure, last_outcomes, run_metadata, unchanged_metadata
 
 RESULT = "result"
 _FIRST_PROGRESS_S = 2.0
@@ -72,13 +72,8 @@ class JobAsset:
         The checks are told again as they came out last: the UI would show those of this run as never evaluated.
         """
         seq = result.commit.seq if result.commit is not None else 0
-        metadata: dict[str, Any] = {"status": "unchanged", "commit_seq": seq}
-        if result.commit is not None:
-            metadata["committed_at"] = result.commit.committed_at
-        if result.notes:
-            metadata["notes"] = "; ".join(result.notes)
         yield dg.AssetObservation(
-            self.key, description=f"Nothing is new since commit {seq}", metadata={**metadata, "rows_read": 0}
+            self.key, description=f"Nothing is new since commit {seq}", metadata=unchanged_metadata(result)
         )
         # Dagster records no event for an output with this mark.
         yield dg.Output(None, RESULT, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})

@@ -53,6 +53,22 @@ def run_metadata(job: JobConfig, contract: Contract | None, result: RunResult) -
     return {key: value for key, value in found.items() if value is not None}
 
 
+def unchanged_metadata(result: RunResult) -> dict[str, Any]:
+    """What the observation of a run without anything new says: the table as it stands, so that its plots go on."""
+    commit = result.commit
+    found: dict[str, Any] = {
+        "dagster/row_count": result.table_rows,
+        "dagster/size_bytes": result.table_bytes,
+        "rows_read": 0,
+        "rows_written": 0,
+        "status": "unchanged",
+        "commit_seq": commit.seq if commit is not None else None,
+        "committed_at": commit.committed_at if commit is not None else None,
+        "notes": _lines(result.notes),
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
 def _files(names: tuple[str, ...]) -> dg.MetadataValue[Any] | None:
     if not names:
         return None

@@ -18,6 +18,7 @@ from dativo_assets.contract import Column, Contract
 from .schedule import automation_condition, freshness_policy, partitions_definition
 
 DEFAULT_GROUP = "default"
+_MAX_LINE_CHARACTERS = 90
 _MAX_KINDS = 3  # Dagster refuses more
 _RESERVED_TAG_PREFIX = "dagster/"
 _CLEAN = re.compile(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*")
@@ -230,7 +231,12 @@ def job_yaml(job: JobConfig) -> str:
         if hasattr(value, "model_dump"):
             value = _section(value)
         name = type(job).model_fields[key].alias or key
-        lines.append(f"{name}: {_flow(value, name)}")
+        line = f"{name}: {_flow(value, name)}"
+        if len(line) > _MAX_LINE_CHARACTERS and isinstance(value, dict):
+            lines.append(f"{name}:")
+            lines += [f"  {key}: {_flow(inner, key)}" for key, inner in value.items() if inner not in (None, (), {})]
+        else:
+            lines.append(line)
     return "\n".join(lines)
 
 

@@ -81,6 +81,7 @@ def test_nothing_new_is_an_observation_and_what_follows_still_runs(bench) -> Non
     assert set(again.materialized()) == {"sales/report"}
     seen = again.observed()["sales/orders"]
     assert seen.description == "Nothing is new since commit 1"
+    assert seen.metadata["dagster/row_count"].value == 2
     assert {name: check.passed for name, check in again.checks().items()} == {
         "types": True,
         "primary_key": True,
