@@ -84,7 +84,7 @@ class Verbs(click.Group):
 def cli(ctx: click.Context, debug: bool, project: str | None) -> None:
     """A job is a YAML file, and a job is an asset."""
     ctx.obj = {"debug": debug, "project": project}
-    if "--json" in sys.argv:
+    if _wants_json():
         from .output import keep_stdout
 
         keep_stdout()
@@ -96,16 +96,16 @@ def entry() -> None:
         code = cli.main(prog_name="dativo", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
-        code = 2
+        code = _misused(error)
     except click.Abort:
+        click.echo("dativo: interrupted", err=True)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         # Who reads us has gone; the interpreter must not complain about it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 0
-    except Exception as error:
-        if "--debug" in sys.argv:
+    except (Exception, SystemExit) as error:
+        if "--debug" in sys.argv or "_DATIVO_COMPLETE" in os.environ:
             raise
         code = _told(error)
     leave(code if isinstance(code, int) else 0)
@@ -121,21 +121,40 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def _told(error: Exception) -> int:
+def _told(error: BaseException) -> int:
     from dativo_plugin_sdk import DativoError
 
-    from .output import print_error
+    from .output import print_error, print_json
 
-    if isinstance(error, DativoError):
-        print_error(error)
-    else:
-        print_error(_internal(error))
+    found = error if isinstance(error, DativoError) else _internal(error)
+    if _wants_json():
+        print_json({"error": found.to_dict()})
+    print_error(found)
     return 2
 
 
-def _internal(error: Exception) -> DativoError:
+def _misused(error: click.ClickException) -> int:
+    """A command line that click refuses."""
+    if _wants_json():
+        from .output import print_json
+
+        message = error.format_message()
+        print_json({"error": {"kind": "UsageError", "error_code": "USAGE_ERROR", "message": message}})
+    error.show()
+    return 2
+
+
+def _wants_json() -> bool:
+    return "--json" in sys.argv
+
+
+def _internal(error: BaseException) -> DativoError:
     from dativo_plugin_sdk import DativoError
 
+    from dativo_assets.errors import to_dativo_error
+
+    if isinstance(error, (SystemExit, MemoryError)):
+        return to_dativo_error(error)
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return DativoError(
         f"internal error: {text}",

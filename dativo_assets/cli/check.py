@@ -11,7 +11,7 @@ from dativo_plugin_sdk import ConnectionTestResult, DativoError
 from dativo_assets.errors import EXIT_ALL_DONE, EXIT_NONE_RAN, EXIT_SOME_FAILED, to_dativo_error
 from dativo_assets.plan import JobPlan, bind
 
-from .context import Named, Selection, config_option, json_option, project_option, select
+from .context import Named, Selection, config_option, expect, json_option, project_option, select
 from .output import print_error, print_json, print_table
 
 EPILOG = """\b
@@ -62,14 +62,12 @@ def _side(plan: JobPlan, side: str) -> dict[str, Any]:
     try:
         plugin = plan.open_reader(os.environ) if side == "source" else plan.open_writer(os.environ)
         try:
-            result = plugin.check_connection()
+            result = expect(plugin.check_connection(), ConnectionTestResult, "check_connection")
         finally:
             plugin.close()
-        if not isinstance(result, ConnectionTestResult):
-            raise TypeError(f"check_connection() returned {type(result).__name__}, not ConnectionTestResult")
         told = {"job": plan.job.name, "side": side, "plugin": ref.reference, **result.to_dict()}
         return {**told, "message": plan.redactor.redact(result.message)}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found = plan.redacted(to_dativo_error(error, job=plan.job.name, stage="check", plugin=ref.reference))
         return _failed(plan.job.name, side, ref.reference, found)
 

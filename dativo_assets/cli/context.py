@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +12,11 @@ import click
 from dativo_plugin_sdk import ConfigurationError, DativoError
 
 from dativo_assets.config import JobConfig, Project, find_project, load_job, load_project
+from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan, bind, upstream_jobs
-from dativo_assets.registry import Registry
+from dativo_assets.registry import PluginRef, Registry
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 project_option = click.option("-p", "--project", metavar="DIR", help="The project's folder.")
@@ -84,6 +87,23 @@ def plan_of(job: str | None, project: str | None, config: str | None) -> JobPlan
         raise click.UsageError(f"name a JOB: {context.command_path} JOB", context)
     selection = select((job,) if job else (), project, config)
     return bind(selection.only(), selection.project, selection.registry)
+
+
+@contextmanager
+def calling(plan: JobPlan, stage: str, plugin: PluginRef) -> Iterator[None]:
+    """What a plugin raises inside names it and holds no secret, even an exit of the process."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        found = to_dativo_error(error, job=plan.job.name, stage=stage, plugin=plugin.reference)
+        raise plan.redacted(found) from error
+
+
+def expect(value: Any, kind: type[T], call: str) -> T:
+    """What a plugin's call answered. Raises: TypeError: when it is something else."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{call}() returned {type(value).__name__}, not {kind.__name__}")
+    return value
 
 
 def _group_option(name: str) -> str | None:

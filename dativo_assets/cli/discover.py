@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import click
+from dativo_plugin_sdk import DiscoveryResult
 
-from dativo_assets.errors import to_dativo_error
-
-from .context import config_option, json_option, plan_of, project_option
+from .context import calling, config_option, expect, json_option, plan_of, project_option
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -25,14 +25,8 @@ Examples:
 def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """List what a job's source offers."""
     plan = plan_of(job, project, config)
-    reader = plan.open_reader(os.environ)
-    try:
-        found = reader.discover()
-    except Exception as error:
-        told = to_dativo_error(error, job=plan.job.name, stage="discover", plugin=plan.reader.reference)
-        raise plan.redacted(told) from error
-    finally:
-        reader.close()
+    with calling(plan, "discover", plan.reader), closing(plan.open_reader(os.environ)) as reader:
+        found = expect(reader.discover(), DiscoveryResult, "discover")
     if as_json:
         print_json(found.to_dict())
         return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ def coloured(stream: Any) -> bool:
 
 
 _kept: list[int] = []
+_ENDLESS = 1_000_000
 
 
 def keep_stdout() -> None:
@@ -32,11 +35,26 @@ def keep_stdout() -> None:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
-    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    text = json.dumps(_plain(value), indent=2, ensure_ascii=False)
     if _kept:
         sys.stdout.flush()
         os.dup2(_kept.pop(), 1)
     click.echo(text)
+
+
+def _plain(value: Any) -> Any:
+    """The value as strict JSON has it: NaN and infinities as text, moments in ISO 8601, bytes in hexadecimal digits."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    return value.hex() if isinstance(value, bytes) else str(value)
 
 
 def print_error(error: DativoError) -> None:
@@ -64,9 +82,16 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Se
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else 200)
+        table.add_row(*(Text("" if cell is None else _visible(str(cell))) for cell in row))
+    console = Console(highlight=False, soft_wrap=False, width=None if sys.stdout.isatty() else _ENDLESS)
     console.print(table)
+
+
+def _visible(text: str) -> str:
+    """Control characters as escapes: data must not move the cursor of a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def size(count: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import click
 from dativo_plugin_sdk.arrow import schema_text
 
 from dativo_assets.pipeline import RunSettings, plan_read
 
-from .context import config_option, json_option, plan_of, project_option
+from .context import calling, config_option, json_option, plan_of, project_option
 from .output import print_json, print_table, size
 
 EPILOG = """\b
@@ -26,8 +27,8 @@ Examples:
 def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """Show what a run would do; nothing is written."""
     plan = plan_of(job, project, config)
-    writer = plan.open_writer(os.environ)
-    last = writer.last_commit()
+    with calling(plan, "plan", plan.writer), closing(plan.open_writer(os.environ)) as writer:
+        last = writer.last_commit()
     target = plan.job.target
     incremental = plan.job.incremental is not None
     read = plan_read(plan, RunSettings(), last.cursor if last and incremental else None)
@@ -56,7 +57,8 @@ def command(job: str | None, config: str | None, as_json: bool, project: str | N
         click.echo(f"nothing is new since commit {last.seq if last else 0}; a run would commit nothing")
         return 0
     total = sum(split.bytes or 0 for split in read.splits)
-    click.echo(f"{len(read.splits)} splits, {size(total)}; the commit would be number {told['next_seq']}")
+    splits = "1 split" if len(read.splits) == 1 else f"{len(read.splits)} splits"
+    click.echo(f"{splits}, {size(total)}; the commit would be number {told['next_seq']}")
     for note in read.notes:
         click.echo(note)
     print_table(

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
+
 from dativo_assets.pipeline import Progress
+from dativo_assets.pipeline.logs import logger
 
 from .output import size
 
+_FIRST_LINE_S = 10.0
+_MAX_STEP_S = 60.0
+
 
 class Watch:
-    """Shows nothing; what a pipe or a log gets."""
+    """What a run's progress is told to."""
 
     def tell(self, progress: Progress) -> None:
         """Take news of a run."""
@@ -24,6 +31,21 @@ class Watch:
     def print(self, report: Callable[[], None]) -> None:
         """Print a report, with no progress in its way."""
         report()
+
+
+class _Lines(Watch):
+    """A line now and then, for what takes long."""
+
+    def __init__(self, say: Callable[[Progress], None]) -> None:
+        self._say = say
+        self._step = _FIRST_LINE_S
+        self._next = time.monotonic() + self._step
+
+    def tell(self, progress: Progress) -> None:
+        if time.monotonic() >= self._next:
+            self._say(progress)
+            self._step = min(self._step * 1.5, _MAX_STEP_S)
+            self._next = time.monotonic() + self._step
 
 
 class _Live(Watch):
@@ -54,11 +76,20 @@ def describe(progress: Progress) -> str:
     return "  ".join(parts)
 
 
+def _log(progress: Progress) -> None:
+    fields = {"job": progress.job, "stage": progress.stage, "rows": progress.rows, "bytes": progress.bytes}
+    told = {"rows_per_s": round(progress.rows_per_s), "splits_done": progress.splits_done, "splits": progress.splits}
+    logger.info("progress", **fields, **told, eta_s=None if progress.eta_s is None else round(progress.eta_s, 1))
+
+
 @contextmanager
-def watching(*, quiet: bool) -> Iterator[Watch]:
-    """A live line on standard error where that is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield Watch()
+def watching(*, on_terminal: bool, logs: bool) -> Iterator[Watch]:
+    """A live line on standard error where that is a terminal; elsewhere lines, or entries of the log."""
+    if logs:
+        yield _Lines(_log)
+        return
+    if not (on_terminal and sys.stderr.isatty()):
+        yield _Lines(lambda progress: click.echo(describe(progress), err=True))
         return
     from rich.console import Console
     from rich.live import Live

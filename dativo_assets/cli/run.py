@@ -20,6 +20,7 @@ from .app import EXIT_INTERRUPTED
 from .context import Named, Selection, config_option, json_option, project_option, select
 from .output import print_error, print_json, size
 from .progress import watching
+from .secrets import MANAGERS, secrets_of
 
 _UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 
@@ -41,6 +42,8 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 @click.option("--no-retry", is_flag=True, help="One attempt alone.")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="Log to standard error.")
 @click.option("--job-dir", metavar="DIR", hidden=True, help="All jobs of a folder.")
+@click.option("--secrets-dir", metavar="DIR", hidden=True, help="Files whose names are those of variables.")
+@click.option("--secret-manager", type=click.Choice(MANAGERS), hidden=True, help="Where variables are looked up.")
 @click.option("--tenant-id", metavar="ID", hidden=True, help="Only jobs of this tenant.")
 @config_option
 @json_option
@@ -53,6 +56,8 @@ def command(
     no_retry: bool,
     log_format: str | None,
     job_dir: str | None,
+    secrets_dir: str | None,
+    secret_manager: str | None,
     tenant_id: str | None,
     config: str | None,
     as_json: bool,
@@ -64,17 +69,34 @@ def command(
 
         configure(log_format)  # type: ignore[arg-type]
     if job_dir is not None:
-        jobs = (*jobs, *(str(path) for path in sorted(Path(job_dir).glob("*.y*ml"))))
-    selection = select(jobs, project, config)
+        jobs = (*jobs, *_in_folder(Path(job_dir)))
+    environment = {**secrets_of(secret_manager, secrets_dir, tenant_id), **os.environ}
+    try:
+        selection = select(jobs, project, config)
+    except DativoError as error:
+        if not (as_json and jobs):
+            raise
+        print_json([RunResult(name, "", "failed", error=error).to_dict() for name in jobs])
+        print_error(error)
+        return EXIT_NONE_RAN
     token = CancelToken()
-    options: dict[str, Any] = {"cancel": token, "full_refresh": full_refresh, "retries": not no_retry}
+    options: dict[str, Any] = {
+        "cancel": token,
+        "full_refresh": full_refresh,
+        "retries": not no_retry,
+        "environment": environment,
+    }
     if workers is not None:
         options["workers"] = workers
     if memory is not None:
         options["memory_bytes"] = _bytes(memory)
     names = [named for named in selection.jobs if tenant_id is None or _tenant(named) == tenant_id]
+    if not names:
+        raise ConfigurationError(
+            f"no job here is of tenant `{tenant_id}`", hint="a job names its own: `tenant_id: ...` in its YAML file"
+        )
     results: list[RunResult] = []
-    with _signals(token), watching(quiet=as_json or log_format is not None) as watch:
+    with _signals(token), watching(on_terminal=not as_json, logs=log_format is not None) as watch:
         for result in _results(selection, names, token, RunSettings(**options, on_progress=watch.tell)):
             results.append(result)
             watch.done(result.job)
@@ -125,6 +147,8 @@ def _report(result: RunResult, selection: Selection) -> None:
     """One job's outcome: a line, its notes and broken rules, its error."""
     if result.error is not None:
         click.echo(f"{result.job}: {result.status}")
+        if result.status == "cancelled":
+            return
         _checks(result)
         print_error(result.error)
         return
@@ -133,11 +157,11 @@ def _report(result: RunResult, selection: Selection) -> None:
         click.echo(f"{result.job}: nothing is new since commit {seq}")
         return
     rejected = f", {result.rows_rejected:,} rejected" if result.rows_rejected else ""
+    rows = "1 row" if result.rows_written == 1 else f"{result.rows_written:,} rows"
     speed = f", {result.rows_read / result.seconds:,.0f} rows/s" if result.rows_read and result.seconds > 0 else ""
     seq = result.commit.seq if result.commit else 0
     click.echo(
-        f"{result.job}: {result.rows_written:,} rows{rejected}, {size(result.bytes_written)} "
-        f"in {result.seconds:.2f} s{speed}, commit {seq}"
+        f"{result.job}: {rows}{rejected}, {size(result.bytes_written)} in {result.seconds:.2f} s{speed}, commit {seq}"
     )
     for note in (*result.notes, *result.schema_changes):
         click.echo(f"  {note}")
@@ -166,6 +190,14 @@ def _exit_code(results: list[RunResult], token: CancelToken) -> int:
     return EXIT_SOME_FAILED if any(result.ok for result in results) else EXIT_NONE_RAN
 
 
+def _in_folder(folder: Path) -> list[str]:
+    """The job files of a folder. Raises: ConfigurationError: when there is none."""
+    found = [str(path) for path in sorted(folder.glob("*")) if path.suffix in (".yaml", ".yml")]
+    if not found:
+        raise ConfigurationError(f"there is no job file in {folder}", hint="--job-dir names a folder of YAML files")
+    return found
+
+
 def _tenant(named: Named) -> object:
     return None if named.job is None else named.job.metadata.get("tenant_id")
 
@@ -187,7 +219,7 @@ def _signals(token: CancelToken) -> Iterator[None]:
         if token.cancelled:
             os._exit(EXIT_INTERRUPTED)
         token.cancel()
-        click.echo("dativo: stopping; nothing of this run will be visible", err=True)
+        click.echo("dativo: stopping; a job that has not committed leaves nothing visible", err=True)
 
     before: list[tuple[int, Callable[..., Any] | int | None]] = [
         (number, signal.signal(number, handle)) for number in (signal.SIGINT, signal.SIGTERM)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 
 import click
 
-from .context import config_option, json_option, plan_of, project_option
+from .context import calling, config_option, json_option, plan_of, project_option
 from .output import print_json, print_table, size
 
 EPILOG = """\b
@@ -29,11 +30,8 @@ def command() -> None:
 def show(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """Show the last commit, its cursor, and the commits before it."""
     plan = plan_of(job, project, config)
-    writer = plan.open_writer(os.environ)
-    try:
+    with calling(plan, "state", plan.writer), closing(plan.open_writer(os.environ)) as writer:
         last, history = writer.last_commit(), writer.history()
-    finally:
-        writer.close()
     if as_json:
         told = {
             "job": plan.job.name,
