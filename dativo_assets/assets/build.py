@@ -132,7 +132,7 @@ class _Builder:
     def _contract(self, job: JobConfig) -> Contract | None:
         self.registry.resolve("reader", job.source.reader)
         self.registry.resolve("writer", job.target.writer)
-        return load_contract(job, self.project.root)
+        return load_contract(job, self.project.root, locate=False)
 
     def _definition(self, job: JobConfig, spec: dg.AssetSpec, contract: Contract | None) -> dg.AssetsDefinition:
         specs = {f"check_{check.name}": check for check in check_specs(spec.key, contract)}

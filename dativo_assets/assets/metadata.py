@@ -31,7 +31,7 @@ def run_metadata(job: JobConfig, contract: Contract | None, result: RunResult) -
         "rows_per_s": round(result.rows_read / result.seconds, 1) if result.seconds > 0 else None,
         **{f"{name}_s": round(stage.seconds, 3) for name, stage in result.stages.items()},
         "peak_memory_bytes": result.peak_rss_bytes,
-        "attempts": result.attempts,
+        "attempts": result.attempts if result.attempts > 1 else None,
     }
     commit = result.commit
     if commit is not None:
@@ -186,12 +186,17 @@ def _headline(error: DativoError) -> str:
 def error_metadata(error: DativoError, text: str) -> dict[str, Any]:
     """hint, where, error_code, error. text: the rendered error."""
     details = error.details
-    place = ":".join(str(details[key]) for key in ("file", "line", "column") if details.get(key) is not None)
+    # Without a file, `column` is the name of one in the data.
+    in_file = details.get("file") is not None
+    place = ":".join(
+        str(details[key]) for key in ("file", "line", "column") if in_file and details.get(key) is not None
+    )
+    others = ("stage", "split", "row", "plugin") if in_file else ("stage", "split", "row", "column", "plugin")
     found: dict[str, Any] = {
         "hint": error.hint,
         "where": place or None,
         "error_code": error.error_code,
-        **{key: str(details[key]) for key in ("stage", "split", "row", "plugin") if details.get(key) is not None},
+        **{key: str(details[key]) for key in others if details.get(key) is not None},
         "error": dg.MetadataValue.md(f"```\n{text}\n```"),
     }
     return {key: value for key, value in found.items() if value is not None}

@@ -22,15 +22,17 @@ from .odcs import is_odcs, read_odcs
 from .rules import compile_rules
 
 
-def load_contract(job: JobConfig, root: Path) -> Contract | None:
+def load_contract(job: JobConfig, root: Path, *, locate: bool = True) -> Contract | None:
     """The contract a job declares, None when it declares none. Imports no Arrow.
+
+    locate=False leaves out where the columns of an inline schema stand, which takes a second parse of the job's file.
 
     `contract:` is a path relative to root; `path#name` picks one of several tables in the file (default: the job's name).
 
     Raises: ConfigurationError: at file:line, for a file that is missing or says what can't be understood.
     """
     if job.columns is not None:
-        return _inline(job)
+        return _inline(job, locate)
     if job.contract is None:
         return None
     name, _, table = job.contract.partition("#")
@@ -80,10 +82,10 @@ def _parsed(file: _Digested, shown: str, table: str | None, job: str) -> Contrac
     )
 
 
-def _inline(job: JobConfig) -> Contract:
+def _inline(job: JobConfig, locate: bool) -> Contract:
     columns = []
     for index, column in enumerate(job.columns or ()):
-        place: Location = job.location("schema", index)
+        place: Location | None = job.location("schema", index) if locate else None
         columns.append(
             Column(
                 name=column.name,
