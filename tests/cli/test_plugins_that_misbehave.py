@@ -134,9 +134,18 @@ def test_a_second_signal_ends_the_process_at_once(shell: Any) -> None:
     assert time.monotonic() - asked < 0.7, "sooner than what the first one waits for"
 
 
-def _started(shell: Any, word: str) -> subprocess.Popen[str]:
+def test_an_interrupt_of_another_verb_is_one_line(shell: Any) -> None:
+    shell.write("plugin.py", reader("discover(self)", "print('asking', flush=True); time.sleep(60)"))
+    shell.write("jobs/job.yaml", JOB.replace("WRITER", "parquet"))
+    process = _started(shell, "asking", "discover")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert (process.returncode, err.strip()) == (130, "dativo: interrupted")
+
+
+def _started(shell: Any, word: str, verb: str = "run") -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        shell.command("run", "job"),
+        shell.command(verb, "job"),
         cwd=shell.root,
         env=shell.environment(),
         stdout=subprocess.PIPE,

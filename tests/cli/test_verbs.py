@@ -161,9 +161,11 @@ def test_every_verb_has_help_with_examples(shell: Any) -> None:
         (["validate"], "dagster polars duckdb"),
         (["plugins"], "dagster polars duckdb"),
         (["run", "orders"], "dagster polars duckdb rich"),
+        (["run", "plain"], "dagster polars duckdb rich pandas"),
     ],
 )
 def test_a_verb_imports_only_what_it_needs(orders: Any, arguments: list[str], absent: str) -> None:
+    orders.write("jobs/plain.yaml", JOB.replace("path: out", "path: plain"))
     script = (
         "import sys\n"
         "from dativo_assets.cli import app\n"
