@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ VERBS = {
     "completion": "Print the shell's completion script.",
 }
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # as a shell tells it: jobs may be left that did not run
 
 EPILOG = """\b
 Examples:
@@ -58,6 +60,12 @@ class Verbs(click.Group):
         finally:
             gc.enable()
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _pipe_broke()  # click would exit with 1, as if some jobs had failed
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -101,14 +109,18 @@ def entry() -> None:
         click.echo("dativo: interrupted", err=True)
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Who reads us has gone; the interpreter must not complain about it at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 0
+        code = _pipe_broke()
     except (Exception, SystemExit) as error:
         if "--debug" in sys.argv or "_DATIVO_COMPLETE" in os.environ:
             raise
         code = _told(error)
     leave(code if isinstance(code, int) else 0)
+
+
+def _pipe_broke() -> int:
+    """Who reads us has gone; the interpreter must not complain about it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return EXIT_BROKEN_PIPE
 
 
 def leave(code: int) -> None:
@@ -128,7 +140,8 @@ def _told(error: BaseException) -> int:
 
     found = error if isinstance(error, DativoError) else _internal(error)
     if _wants_json():
-        print_json({"error": found.to_dict()})
+        with suppress(OSError, DativoError):  # who reads standard output may be gone; standard error still tells
+            print_json({"error": found.to_dict()})
     print_error(found)
     return 2
 

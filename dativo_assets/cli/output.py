@@ -39,7 +39,16 @@ def print_json(value: Any) -> None:
     if _kept:
         sys.stdout.flush()
         os.dup2(_kept.pop(), 1)
-    click.echo(text)
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DativoError(
+            f"standard output can't be written: {error.strerror}",
+            "OUTPUT_FAILED",
+            hint="free some space, or print elsewhere",
+        ) from None
 
 
 def _plain(value: Any) -> Any:

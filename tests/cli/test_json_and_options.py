@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,3 +147,27 @@ def test_an_upstream_job_that_is_broken_skips_what_depends_on_it(shell: Any) -> 
     assert said.code == 2
     down = next(item for item in said.json if item["job"] == "down")
     assert "up" in down["error"]["message"]
+
+
+def test_standard_output_that_is_full(shell: Any) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            shell.command("plugins", "--json"), stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert "OUTPUT_FAILED" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_reader_that_left_is_not_told_that_all_is_done(shell: Any) -> None:
+    shell.write("a.csv", "a\n1\n")
+    for name in ("one", "two"):
+        shell.write(f"jobs/{name}.yaml", JOB)
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        shell.command("run"), cwd=shell.root, stdout=writing, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
