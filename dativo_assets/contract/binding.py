@@ -193,7 +193,6 @@ def count(mask: Mask) -> int:
     return int(mask.true_count)
 
 
-def first_positions(mask: Mask, most: int) -> list[int]:
-    """The first rows marked."""
-    found: list[int] = pc.indices_nonzero(mask).slice(0, most).to_pylist()
-    return found
+def first_positions(mask: Mask, most: int) -> Array:
+    """The positions of the first rows marked."""
+    return pc.indices_nonzero(mask).slice(0, most)

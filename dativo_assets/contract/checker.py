@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dativo_assets.errors import ValidationError
 
 from .model import MASK, Contract, Limit, Rule, RuleResult
+from .origin import check_origin_names
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from .binding import Broken
+    from .native import NativeChecks
 
 _SAMPLE_ROWS = 5
 _SHOWN_CHARACTERS = 100
@@ -25,8 +27,29 @@ class Checked:
     their origin, where the job quarantines; None where none were. Every row is in one of the two.
     """
 
-    good: pa.RecordBatch
+    good: Any
     rejected: pa.RecordBatch | None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows that were looked at: a whole batch, or those of it that break a rule. of: rows in the batch. positions: of these
+    rows in the batch, None for all of them. first_row: rows of the split before the batch.
+    """
+
+    batch: pa.RecordBatch
+    of: int
+    split: str
+    first_row: int
+    positions: Any = None
+
+    def numbers(self, at: Any) -> Any:
+        """The numbers in the split, from 1, of the rows at these positions: integer arrays both."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        within = at if self.positions is None else self.positions.take(at)
+        return pc.add(within.cast(pa.int64()), pa.scalar(self.first_row + 1, pa.int64()))
 
 
 @dataclass
@@ -48,44 +71,63 @@ class Checker:
     ConfigurationError: at its line, for a rule that makes no sense for its column's type.
     """
 
-    def __init__(self, contract: Contract, input_schema: Any, *, evolve: str, job: str) -> None:
-        from dativo_plugin_sdk.arrow import as_schema
-
-        from .binding import Binding
-        from .quarantine import quarantine_schema
-
-        self._contract, self._job = contract, job
-        self._source: pa.Schema = as_schema(input_schema)
-        self._binding = Binding(contract, self._source, evolve)
+    def __init__(
+        self, contract: Contract, input_schema: Any, *, evolve: str, job: str, native: NativeChecks | None = None
+    ) -> None:
+        """input_schema: anything with `__arrow_c_schema__`. native: the same contract's, for batches of that schema."""
+        self._contract, self._job, self._native = contract, job, native
+        self._source = input_schema
         self._quarantines = contract.on_violation == "quarantine"
-        self._quarantine_schema = quarantine_schema(self._source) if self._quarantines else None
         self._order = {rule.name: number for number, rule in enumerate(contract.rules)}
         self._masked = {column.name for column in contract.columns if column.masked}
         self._lock = threading.Lock()
         self._rows = 0
         self._tallies = {rule.name: _Tally(0, []) for rule in contract.rules}
+        if native is None:
+            from dativo_plugin_sdk.arrow import as_schema
+
+            from .binding import Binding
+
+            self._source = as_schema(input_schema)
+            self._binding = Binding(contract, self._source, evolve)
+        if self._quarantines:
+            check_origin_names(self._source.names if native is None else native.output_text)
 
     @property
-    def output_schema(self) -> pa.Schema:
+    def output_schema(self) -> Any:
         """Of rows that land: the declared columns in the contract's order, then any others."""
-        return self._binding.schema
+        return self._binding.schema if self._native is None else self._native.output_schema
+
+    @property
+    def output_text(self) -> dict[str, str]:
+        """{column: type name} of `output_schema`."""
+        if self._native is not None:
+            return dict(self._native.output_text)
+        from dativo_plugin_sdk.arrow import schema_text
+
+        return schema_text(self._binding.schema)
 
     @property
     def quarantine_schema(self) -> pa.Schema:
         """Of rejected rows: the source's columns, `_dativo_rule`, `_dativo_column`, `_dativo_value`, `_dativo_split`,
         `_dativo_row`.
         """
+        from dativo_plugin_sdk.arrow import as_schema
+
         from .quarantine import quarantine_schema
 
-        return self._quarantine_schema or quarantine_schema(self._source)
+        return quarantine_schema(as_schema(self._source))
 
-    def check(self, batch: pa.RecordBatch, split: str, first_row: int) -> Checked:
+    def check(self, batch: Any, split: str, first_row: int) -> Checked:
         """batch: n rows of the input schema. first_row: how many rows of the split came before it.
 
         Raises: ValidationError: when a row breaks a rule and the job does not quarantine; details: rule, column, value,
         split, row (from 1, within the split), violations (in this batch).
         """
+        if self._native is not None:
+            return self._check_natively(self._native, batch, split, first_row)
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         columns, broken = self._binding.cast(batch)
         broken += self._binding.values(batch, columns)
@@ -94,21 +136,43 @@ class Checker:
         if keys:
             broken += keys
             rejected = self._rejected(broken)
-        counted = self._count(batch, broken, split, first_row)
+        aside = self._judge(_Rows(batch, batch.num_rows, split, first_row), broken, rejected)
         good = pa.RecordBatch.from_arrays(columns, schema=self.output_schema)
-        if rejected is None:
+        return Checked(good if rejected is None else good.filter(pc.invert(rejected)), aside)
+
+    def _check_natively(self, native: NativeChecks, batch: Any, split: str, first_row: int) -> Checked:
+        good, marked = native.check(batch)
+        if marked is None:
+            with self._lock:
+                self._rows += batch.num_rows
             return Checked(good, None)
+        import pyarrow as pa
+
+        from .binding import Broken
+
+        found = pa.record_batch(marked)
+        rules = {int(name): found.column(at) for at, name in _marks(found, len(native.output_text))}
+        source = found.select(list(range(len(rules) + 1, found.num_columns)))
+        rows = _Rows(source, batch.num_rows, split, first_row, positions=found.column(0))
+        broken = []
+        for index, mask in rules.items():
+            rule = native.rules[index]
+            broken.append(Broken(rule, mask, source.schema.get_field_index(rule.columns[0])))
+        return Checked(good, self._judge(rows, broken, self._rejected(broken)))
+
+    def _judge(self, rows: _Rows, broken: list[Broken], rejected: Any) -> pa.RecordBatch | None:
+        """Count what is broken; the rejected rows for the quarantine. Raises: ValidationError: where there is none."""
+        counted = self._count(rows, broken)
+        if rejected is None:
+            return None
         stopping = sorted(
             (item for item in broken if self._stops(item.rule)), key=lambda item: self._order[item.rule.name]
         )
         if not self._quarantines:
-            raise self._error(batch, stopping[0], counted, split, first_row)
-        import pyarrow.compute as pc
-
+            raise self._error(rows, stopping[0], counted)
         from .quarantine import rejected_rows
 
-        aside = rejected_rows(batch, rejected, stopping, split, first_row, self.quarantine_schema)
-        return Checked(good.filter(pc.invert(rejected)), aside)
+        return rejected_rows(rows.batch, rejected, stopping, rows.split, rows.numbers, self.quarantine_schema)
 
     def finish(self) -> None:
         """To be called when every batch was checked, before the commit.
@@ -145,9 +209,7 @@ class Checker:
         )
 
     def _stops(self, rule: Rule) -> bool:
-        if rule.kind == "types":
-            return True
-        return rule.limit is None and rule.severity == "error" and self._contract.on_violation != "warn"
+        return self._contract.stops(rule)
 
     def _rejected(self, broken: list[Broken]) -> Any:
         from .masks import either
@@ -158,37 +220,38 @@ class Checker:
                 rejected = either(rejected, item.rows)
         return rejected
 
-    def _count(self, batch: pa.RecordBatch, broken: list[Broken], split: str, first_row: int) -> dict[str, int]:
+    def _count(self, rows: _Rows, broken: list[Broken]) -> dict[str, int]:
         """Note what a batch broke; the rows of each rule, in the contract's order."""
         if not broken:
             with self._lock:
-                self._rows += batch.num_rows
+                self._rows += rows.of
             return {}
         from .binding import count
         from .masks import either
 
-        rows: dict[str, Any] = {}
+        masks: dict[str, Any] = {}
         for item in broken:
-            rows[item.rule.name] = either(rows.get(item.rule.name), item.rows)
-        counted = {name: count(mask) for name, mask in rows.items()}
+            masks[item.rule.name] = either(masks.get(item.rule.name), item.rows)
+        counted = {name: count(mask) for name, mask in masks.items()}
         with self._lock:
-            self._rows += batch.num_rows
+            self._rows += rows.of
             for name, number in counted.items():
                 self._tallies[name].violations += number
             wanted = [item for item in broken if len(self._tallies[item.rule.name].sample) < _SAMPLE_ROWS]
         for item in wanted:
-            sample = self._sample(batch, item, split, first_row)
+            sample = self._sample(rows, item)
             with self._lock:
                 held = self._tallies[item.rule.name].sample
                 held.extend(sample[: _SAMPLE_ROWS - len(held)])
         return dict(sorted(counted.items(), key=lambda item: self._order[item[0]]))
 
-    def _sample(self, batch: pa.RecordBatch, item: Broken, split: str, first_row: int) -> list[dict[str, Any]]:
+    def _sample(self, rows: _Rows, item: Broken) -> list[dict[str, Any]]:
         from .binding import first_positions
 
+        at = first_positions(item.rows, _SAMPLE_ROWS)
         return [
-            {"split": split, "row": first_row + position + 1, **self._cell(batch, item, position)}
-            for position in first_positions(item.rows, _SAMPLE_ROWS)
+            {"split": rows.split, "row": number, **self._cell(rows.batch, item, position)}
+            for position, number in zip(at.to_pylist(), rows.numbers(at).to_pylist(), strict=True)
         ]
 
     def _cell(self, batch: pa.RecordBatch, item: Broken, position: int) -> dict[str, Any]:
@@ -208,11 +271,9 @@ class Checker:
         value = shown[0] if len(shown) == 1 else ", ".join("null" if text is None else text for text in shown)
         return {"column": ", ".join(names), "value": value}
 
-    def _error(
-        self, batch: pa.RecordBatch, first: Broken, counted: dict[str, int], split: str, first_row: int
-    ) -> ValidationError:
+    def _error(self, rows: _Rows, first: Broken, counted: dict[str, int]) -> ValidationError:
         rule = first.rule
-        place = self._sample(batch, first, split, first_row)[0]
+        place = self._sample(rows, first)[0]
         value = "null" if place["value"] is None else repr(place["value"])
         if rule.kind == "types":
             what = f"{place['column']} = {value} is no {self._contract.column(place['column']).type}"
@@ -221,13 +282,13 @@ class Checker:
         others = [f"{name} ({rows})" for name, rows in counted.items() if name != rule.name]
         also = f"; rows that break others: {', '.join(others)}" if others else ""
         return ValidationError(
-            f"rule {rule.name} is broken by {counted[rule.name]} of the {batch.num_rows} rows of a batch: {what}{also}",
+            f"rule {rule.name} is broken by {counted[rule.name]} of the {rows.of} rows of a batch: {what}{also}",
             "CONTRACT_VIOLATION",
             {
                 "rule": rule.name,
                 **place,
                 "violations": counted[rule.name],
-                "rows": batch.num_rows,
+                "rows": rows.of,
                 "rules": list(counted),
                 "job": self._job,
             },
@@ -238,6 +299,11 @@ class Checker:
         if rule.kind == "types":
             return "nothing landed; declare the column as string, mend the source, or set `on_violation: quarantine`"
         return "nothing landed; set `on_violation: quarantine` to set such rows aside, or `warn` to count them"
+
+
+def _marks(found: pa.RecordBatch, columns: int) -> list[tuple[int, str]]:
+    """(position, name) of the columns that mark a broken rule: those between `_row` and the batch's own."""
+    return list(enumerate(found.schema.names))[1 : found.num_columns - columns]
 
 
 def _violations(rule: Rule, counted: int, rows: int) -> int:

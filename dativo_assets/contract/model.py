@@ -172,6 +172,12 @@ class Contract:
                 return column
         raise KeyError(name)
 
+    def stops(self, rule: Rule) -> bool:
+        """Whether a row that breaks the rule does not land. One that fits no declared type never does."""
+        if rule.kind == "types":
+            return True
+        return rule.limit is None and rule.severity == "error" and self.on_violation != "warn"
+
     def schema(self) -> pa.Schema:
         """The declared columns, in order; every field nullable, since rows of a rule that only warns land too."""
         import pyarrow as pa

@@ -3,45 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dativo_assets.errors import ValidationError
-
 from .binding import Broken
 from .masks import Array, Mask
+from .origin import ORIGIN_NAMES
 
-ORIGIN_FIELDS = (
-    ("_dativo_rule", pa.string()),
-    ("_dativo_column", pa.string()),
-    ("_dativo_value", pa.string()),
-    ("_dativo_split", pa.string()),
-    ("_dativo_row", pa.int64()),
-)
+_TYPES = (pa.string(), pa.string(), pa.string(), pa.string(), pa.int64())
 
 
 def quarantine_schema(source: pa.Schema) -> pa.Schema:
     """The source's columns, then: the rules broken, joined by `;`; the column of each; the first one's value as text; the
     split; the row in it, from 1.
-
-    Raises: ValidationError: when the source itself has a column of such a name.
     """
-    for name, _ in ORIGIN_FIELDS:
-        if name in source.names:
-            raise ValidationError(
-                f"the source has a column {name!r}, which quarantined rows need for themselves",
-                details={"column": name},
-                hint="leave the column out at the source, or set on_violation to fail or warn",
-            )
-    return pa.schema([*source, *ORIGIN_FIELDS])
+    return pa.schema([*source, *zip(ORIGIN_NAMES, _TYPES, strict=True)])
 
 
 def rejected_rows(
-    batch: pa.RecordBatch, rejected: Mask, broken: list[Broken], split: str, first_row: int, schema: pa.Schema
+    batch: pa.RecordBatch,
+    rejected: Mask,
+    broken: list[Broken],
+    split: str,
+    numbers: Callable[[Array], Array],
+    schema: pa.Schema,
 ) -> pa.RecordBatch:
-    """One row for each row of `rejected`. broken: what keeps rows from landing, in the contract's order."""
+    """One row for each row of `rejected`. broken: what keeps rows from landing, in the contract's order. numbers: positions
+    of rows in the batch -> their numbers in the split.
+    """
     rows = pc.indices_nonzero(rejected)
     taken = batch.take(rows)
     rules: Array = pa.repeat(pa.scalar(""), len(rows))
@@ -58,7 +50,7 @@ def rejected_rows(
         columns,
         values,
         pa.repeat(pa.scalar(split, pa.string()), len(rows)),
-        pc.add(rows.cast(pa.int64()), pa.scalar(first_row + 1, pa.int64())),
+        numbers(rows),
     ]
     return pa.RecordBatch.from_arrays([*taken.columns, *origin], schema=schema)
 

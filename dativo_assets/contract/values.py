@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import math
 from collections.abc import Callable
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +11,7 @@ import pyarrow.compute as pc
 from dativo_plugin_sdk.arrow import type_name
 
 from .casts import is_text
+from .literals import day, decimal, integer_bound, integer_limits, moment, rounded_decimal, time
 from .masks import Array, Mask, failing, marked
 from .model import Rule
 
@@ -49,16 +48,8 @@ def _bound(least: bool, value: Any, exclusive: bool, data_type: Any) -> Check:
 
 
 def _integer_bound(least: bool, value: Any, exclusive: bool, data_type: Any) -> Check:
-    number = _decimal(value)
-    signed = pa.types.is_signed_integer(data_type)
-    bits = data_type.bit_width - (1 if signed else 0)
-    lowest, highest = (-(2**bits) if signed else 0), 2**bits - 1
-    if number.is_infinite():
-        bound = highest + 1 if number > 0 else lowest - 1
-    else:
-        bound = math.ceil(number) if least else math.floor(number)
-        if exclusive and bound == number:
-            bound += 1 if least else -1
+    lowest, highest = integer_limits(type_name(data_type))
+    bound = integer_bound(least, value, exclusive, lowest, highest)
     if (bound <= lowest) if least else (bound >= highest):
         return lambda array: None
     if (bound > highest) if least else (bound < lowest):
@@ -72,59 +63,21 @@ def _bound_scalar(least: bool, value: Any, exclusive: bool, data_type: Any) -> t
     """The bound as a value of the column's type; None where every value keeps it."""
     types = pa.types
     if types.is_floating(data_type):
-        return pa.scalar(float(_decimal(value)), data_type), exclusive
+        return pa.scalar(float(decimal(value)), data_type), exclusive
     if types.is_decimal(data_type):
-        number = _decimal(value)
+        number = decimal(value)
         if number.is_infinite():
             number = Decimal(10) ** (data_type.precision - data_type.scale) * (1 if number > 0 else -1)
-        with localcontext() as context:
-            context.prec = 100
-            rounded = number.quantize(Decimal(1).scaleb(-data_type.scale), ROUND_CEILING if least else ROUND_FLOOR)
+        rounded = rounded_decimal(number, data_type.scale, up=least)
         wide = pa.decimal256(76, data_type.scale) if data_type.precision > 36 else pa.decimal128(38, data_type.scale)
         return pa.scalar(rounded, wide), exclusive and rounded == number
     if types.is_date(data_type):
-        return pa.scalar(_day(value), data_type), exclusive
+        return pa.scalar(day(value), data_type), exclusive
     if types.is_timestamp(data_type):
-        return pa.scalar(_moment(value, data_type), data_type), exclusive
+        return pa.scalar(moment(value, data_type.tz, type_name(data_type)), data_type), exclusive
     if types.is_time(data_type):
-        return pa.scalar(_time(value), data_type), exclusive
+        return pa.scalar(time(value), data_type), exclusive
     raise ValueError(f"a bound needs a number, a date or a time, and the column is {type_name(data_type)}")
-
-
-def _decimal(value: Any) -> Decimal:
-    try:
-        found = Decimal(str(value))
-    except InvalidOperation:
-        found = Decimal("nan")
-    if found.is_nan():
-        raise ValueError(f"{value!r} is no number")
-    return found
-
-
-def _day(value: Any) -> dt.date:
-    try:
-        return dt.date.fromisoformat(str(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is no date; write it as 2013-01-31") from None
-
-
-def _time(value: Any) -> dt.time:
-    try:
-        return dt.time.fromisoformat(str(value))
-    except ValueError:
-        raise ValueError(f"{value!r} is no time; write it as 10:00:00") from None
-
-
-def _moment(value: Any, data_type: Any) -> dt.datetime:
-    text = str(value)
-    try:
-        found = dt.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
-    except ValueError:
-        raise ValueError(f"{value!r} is no timestamp; write it as 2013-01-31T10:00:00") from None
-    if (found.tzinfo is None) != (data_type.tz is None):
-        need = "needs a zone, such as Z" if data_type.tz else "must have no zone"
-        raise ValueError(f"{value!r} {need}: the column is {type_name(data_type)}")
-    return found
 
 
 def _pattern(pattern: str, data_type: Any) -> Check:
@@ -199,19 +152,19 @@ def _value(value: Any, data_type: Any) -> Any:
             raise ValueError(f"{value!r} is no boolean")
         return value
     if types.is_integer(data_type):
-        number = _decimal(value)
+        number = decimal(value)
         if number != number.to_integral_value():
             raise ValueError(f"{value!r} is no integer")
         return int(number)
     if types.is_floating(data_type):
-        return float(_decimal(value))
+        return float(decimal(value))
     if types.is_decimal(data_type):
-        return _decimal(value)
+        return decimal(value)
     if types.is_date(data_type):
-        return _day(value)
+        return day(value)
     if types.is_timestamp(data_type):
-        return _moment(value, data_type)
-    return _time(value) if types.is_time(data_type) else value
+        return moment(value, data_type.tz, type_name(data_type))
+    return time(value) if types.is_time(data_type) else value
 
 
 def _length(least: bool, bound: int, data_type: Any) -> Check:

@@ -44,7 +44,7 @@ class Shared:
     """schema of the input -> Settled; called once."""
     read_ahead: bool = False
     pass_through: bool = False
-    """Nothing looks at the rows: the reader's own batches go to the writer, and no Arrow library is loaded."""
+    """The reader's own batches go to the writer, at most through native checks, and no Arrow library is loaded."""
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -98,9 +98,9 @@ def _same_columns(known: Any, found: Any) -> bool:
 
 @dataclass(frozen=True)
 class Settled:
-    """What follows from the input's schema. output_schema: of rows written."""
+    """What follows from the input's schema. output_schema: of rows written; anything with `__arrow_c_schema__`."""
 
-    output_schema: pa.Schema
+    output_schema: Any
     checker: Checker | None
     cursor: CursorFilter | None
 
@@ -231,18 +231,13 @@ class Worker:
         for start in range(0, max(batch.num_rows, 1), step):
             yield batch if parts == 1 else batch.slice(start, step)
 
-    def _one(self, batch: pa.RecordBatch, split: Split) -> None:
-        if self.shared.pass_through:
-            assert self.shared.settled is not None
-            self._write(self.shared.settled, batch, None)
-            self.row += batch.num_rows
-            self.rows_read += batch.num_rows
-            self.rows_written += batch.num_rows
-            return
-        settled = self.shared.settled_for(batch.schema)
-        assert self.shared.input_schema is not None
-        if batch.schema.names != self.shared.input_schema.names:
-            batch = batch.select(self.shared.input_schema.names)
+    def _one(self, batch: Any, split: Split) -> None:
+        settled = self.shared.settled if self.shared.pass_through else self.shared.settled_for(batch.schema)
+        assert settled is not None
+        if not self.shared.pass_through:
+            assert self.shared.input_schema is not None
+            if batch.schema.names != self.shared.input_schema.names:
+                batch = batch.select(self.shared.input_schema.names)
         first_row = self.row
         self.row += batch.num_rows
         if settled.cursor is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
-from dativo_assets.contract import Checker
+from dativo_assets.contract import Checker, declared_schema, native_checks
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 from dativo_assets.state import commit_once, new_record, schema_hash
@@ -138,7 +139,7 @@ class _Run:
         stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.load().name))
         request = ReadRequest(
             columns=None,
-            schema=self._wanted_schema(),
+            schema=self._wanted_schema(native=True),
             widen=dict(widen),
             cursor=None if self.settings.full_refresh or base is None else base.cursor,
             parallelism=self.settings.workers,
@@ -160,10 +161,13 @@ class _Run:
         low, high = _BATCH_BYTES
         return max(low, min(high, self.settings.memory_bytes // (8 * max(1, self.settings.workers))))
 
-    def _wanted_schema(self) -> Any:
-        """What text should be parsed to: the contract's columns, else the table's as committed."""
+    def _wanted_schema(self, *, native: bool = False) -> Any:
+        """What text should be parsed to: the contract's columns, else the table's as committed. native: an Arrow schema of
+        whatever make, so that pyarrow is not loaded for it.
+        """
         if self.plan.contract is not None:
-            return self.plan.contract.schema()
+            found = declared_schema(self.plan.contract) if native else None
+            return self.plan.contract.schema() if found is None else found
         if self.base is not None and self.mode == "append":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
             return _schema_of(kept)
@@ -185,23 +189,24 @@ class _Run:
         )
         with self._calling_writer("open"):
             self.writer.open(request)
+        looks = self._filters(read) or bool(job.target.partition_by)
+        passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
             reader=self.reader,
             writer=self.writer,
             cancel=self.settings.cancel,
             batch_bytes=self._batch_bytes(),
-            declared=self._wanted_schema(),
+            declared=None if passing else self._wanted_schema(),
             widen=widen,
             settle=lambda schema: self._settle(schema, read),
             read_ahead=len(read.splits) < self.settings.workers,
-            pass_through=self._passes_through(read),
+            pass_through=passing is not None,
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:
-            if shared.pass_through:
-                self._evolve(dict(read.schema_text or {}))
-                shared.settled = Settled(read.schema, None, None)
+            if passing is not None:
+                shared.settled = passing
             elif read.schema is not None:
                 shared.input_schema = as_schema(read.schema)
                 shared.settled_for(shared.input_schema)
@@ -235,10 +240,19 @@ class _Run:
         self.cursor = self._cursor_filter(output, read)
         return Settled(output, self.checker, self.cursor)
 
-    def _passes_through(self, read: ReadPlan) -> bool:
-        """Whether the reader's batches can go to the writer as they are."""
-        looks = self.plan.contract is not None or self._filters(read) or self.plan.job.target.partition_by
-        return read.schema_text is not None and not looks
+    def _passing(self, read: ReadPlan, columns: Mapping[str, str]) -> Settled | None:
+        """How the reader's own batches go to the writer, where no Arrow library has to look at them on the way."""
+        contract, evolve = self.plan.contract, self.plan.job.evolve
+        self.checker = None
+        if contract is None:
+            self._evolve(dict(columns))
+            return Settled(read.schema, None, None)
+        native = native_checks(contract, columns, evolve)
+        if native is None:
+            return None
+        self.checker = Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
+        self._evolve(native.output_text)
+        return Settled(native.output_schema, self.checker, None)
 
     def _evolve(self, text: dict[str, str]) -> None:
         if self.base is not None and self.mode == "append":

@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from dativo_plugin_sdk.arrow import schema_text
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dativo_assets.contract import Checker, Column, Contract
+from dativo_assets.contract import Checked, Checker, Column, Contract, native_checks
 from dativo_assets.contract.model import Constraints, Limit, Rule
 from dativo_assets.contract.rules import compile_rules
 from dativo_assets.errors import ConfigurationError, ValidationError
@@ -31,8 +32,30 @@ def batch(**columns: Any) -> pa.RecordBatch:
     )
 
 
+@pytest.fixture(params=["pyarrow", "rust_contract"], autouse=True)
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test with each of the two ways to check; a contract that the native one refuses is the other's alone."""
+    monkeypatch.setattr(sys.modules[__name__], "NATIVE", request.param == "rust_contract")
+
+
+NATIVE = False
+
+
+class ArrowChecker(Checker):
+    """What native checks let land, as pyarrow sees it."""
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        return pa.schema(super().output_schema)
+
+    def check(self, batch: pa.RecordBatch, split: str, first_row: int) -> Checked:
+        found = super().check(batch, split, first_row)
+        return Checked(pa.record_batch(found.good), found.rejected)
+
+
 def checker(what: Contract, schema: pa.Schema, evolve: str = "none") -> Checker:
-    return Checker(what, schema, evolve=evolve, job="j")
+    native = native_checks(what, schema_text(schema), evolve) if NATIVE else None
+    return ArrowChecker(what, schema, evolve=evolve, job="j", native=native)
 
 
 ONE_BAD = {
@@ -260,9 +283,10 @@ def test_only_keys_need_numpy_and_say_so(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.delitem(sys.modules, "dativo_assets.contract.unique", raising=False)
     monkeypatch.setitem(sys.modules, "numpy", None)
     rows = batch(id=[1])
-    assert checker(contract(Column("id", "int64")), rows.schema).check(rows, "s", 0).good.num_rows == 1
+    plain = Checker(contract(Column("id", "int64")), rows.schema, evolve="none", job="j")
+    assert plain.check(rows, "s", 0).good.num_rows == 1
     with pytest.raises(ConfigurationError, match="needs numpy"):
-        checker(contract(KEY), rows.schema)
+        Checker(contract(KEY), rows.schema, evolve="none", job="j")
 
 
 def test_a_source_with_quarantine_s_own_columns_can_t_be_quarantined() -> None:

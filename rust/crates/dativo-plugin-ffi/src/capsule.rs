@@ -8,6 +8,7 @@ use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_schema::{ArrowError, Schema};
 use dativo_plugin::{Error, Result};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
@@ -17,7 +18,7 @@ const STREAM: &CStr = c"arrow_array_stream";
 
 /// A schema as a capsule.
 pub(crate) fn schema_to_capsule<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py, PyCapsule>> {
-    let exported = FFI_ArrowSchema::try_from(schema).map_err(|error| crate::python::raise(error.into()))?;
+    let exported = FFI_ArrowSchema::try_from(schema).map_err(|error| crate::control::raise(error.into()))?;
     PyCapsule::new_with_value(py, exported, SCHEMA)
 }
 
@@ -35,7 +36,7 @@ pub(crate) fn batch_to_capsules<'py>(
     batch: &RecordBatch,
 ) -> PyResult<(Bound<'py, PyCapsule>, Bound<'py, PyCapsule>)> {
     let data = StructArray::from(batch.clone()).into_data();
-    let (array, schema) = to_ffi(&data).map_err(|error| crate::python::raise(error.into()))?;
+    let (array, schema) = to_ffi(&data).map_err(|error| crate::control::raise(error.into()))?;
     Ok((PyCapsule::new_with_value(py, schema, SCHEMA)?, PyCapsule::new_with_value(py, array, ARRAY)?))
 }
 
@@ -46,19 +47,25 @@ pub(crate) fn schema_of(object: &Bound<'_, PyAny>) -> PyResult<Schema> {
     // SAFETY: the capsule has the name that the protocol reserves for an ArrowSchema, it is alive, and the schema is
     // only borrowed here: the capsule's destructor releases it.
     let schema = unsafe { pointer.as_ref() };
-    Schema::try_from(schema).map_err(|error| crate::python::raise(error.into()))
+    Schema::try_from(schema).map_err(|error| crate::control::raise(error.into()))
 }
 
-/// An array on its way in: moved out of its capsule, not looked at yet.
-pub(crate) struct ImportedArray {
+/// A record batch on its way in: moved out of its capsules, not looked at yet.
+pub struct ImportedBatch {
     array: FFI_ArrowArray,
     schema: FFI_ArrowSchema,
+    validated: bool,
 }
 
-impl ImportedArray {
-    /// Takes the array of an object with `__arrow_c_array__`.
-    pub(crate) fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let pair = object.call_method0("__arrow_c_array__")?;
+impl ImportedBatch {
+    /// Takes the batch of an object with `__arrow_c_array__`. One whose attribute `validated` is true was made by code
+    /// that vouches for its offsets and texts, as [`crate::NativeBatch`] does: it is not looked at a second time.
+    pub fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let validated = match object.getattr_opt(intern!(object.py(), "validated"))? {
+            Some(value) => value.is_truthy()?,
+            None => false,
+        };
+        let pair = object.call_method0(intern!(object.py(), "__arrow_c_array__"))?;
         let pair = pair.cast::<PyTuple>()?;
         let (schema, array) = (pair.get_item(0)?, pair.get_item(1)?);
         let schema = pointer::<FFI_ArrowSchema>(&schema, SCHEMA)?;
@@ -69,17 +76,20 @@ impl ImportedArray {
             Ok(Self {
                 array: FFI_ArrowArray::from_raw(array.as_ptr()),
                 schema: FFI_ArrowSchema::from_raw(schema.as_ptr()),
+                validated,
             })
         }
     }
 
-    /// The array as a record batch, after looking at every offset, every null count and every string.
-    pub(crate) fn into_batch(self) -> Result<RecordBatch> {
+    /// The record batch, after looking at every offset, every null count and every text that nobody vouches for.
+    pub fn into_batch(self) -> Result<RecordBatch> {
         // SAFETY: array and schema came together from one `__arrow_c_array__`, whose contract is that they describe
         // each other and that the buffers live until release.
         let mut data = unsafe { from_ffi(self.array, &self.schema) }?;
         data.align_buffers();
-        data.validate_full()?;
+        if !self.validated {
+            data.validate_full()?;
+        }
         if !matches!(data.data_type(), arrow_schema::DataType::Struct(_)) {
             return Err(Error::plugin(format!("a record batch is a struct array, got {}", data.data_type())));
         }
@@ -105,7 +115,7 @@ impl ImportedStream {
         // SAFETY: the capsule has the name that the protocol reserves for an ArrowArrayStream and is alive; from_raw
         // moves the content out and marks what stays behind as released.
         let reader = unsafe { RecordBatchStreamReader::from_raw(pointer.as_ptr()) };
-        reader.map(Self).map_err(|error| crate::python::raise(error.into()))
+        reader.map(Self).map_err(|error| crate::control::raise(error.into()))
     }
 }
 

@@ -3,8 +3,16 @@
 //! Data crosses as the Arrow C data interface, control as JSON, errors as one line of JSON. Every entry point catches
 //! panics, and none holds the GIL while the plugin works.
 
+mod batch;
 mod capsule;
-pub mod python;
+pub mod control;
+mod export;
+mod reader;
+mod sink;
 
+pub use batch::{NativeBatch, NativeSchema, NativeStream};
+pub use capsule::ImportedBatch;
 #[doc(hidden)]
 pub use pyo3;
+pub use reader::{ReaderHandle, describe_reader};
+pub use sink::{SinkHandle, describe_file_format};

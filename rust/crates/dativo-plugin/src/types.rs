@@ -39,8 +39,8 @@ pub fn parse_type(name: &str) -> Result<DataType> {
     let plain = match text.as_str() {
         "null" => Some(DataType::Null),
         "bool" | "boolean" => Some(DataType::Boolean),
-        "int8" => Some(DataType::Int8),
-        "int16" => Some(DataType::Int16),
+        "int8" | "tinyint" => Some(DataType::Int8),
+        "int16" | "smallint" => Some(DataType::Int16),
         "int32" => Some(DataType::Int32),
         "int64" | "int" | "integer" | "long" | "bigint" => Some(DataType::Int64),
         "uint8" => Some(DataType::UInt8),
@@ -49,12 +49,13 @@ pub fn parse_type(name: &str) -> Result<DataType> {
         "uint64" => Some(DataType::UInt64),
         "float32" | "real" => Some(DataType::Float32),
         "float64" | "double" | "float" | "number" => Some(DataType::Float64),
-        "string" | "utf8" => Some(DataType::Utf8),
+        "string" | "str" | "text" | "varchar" | "utf8" => Some(DataType::Utf8),
         "large_string" | "large_utf8" => Some(DataType::LargeUtf8),
-        "binary" => Some(DataType::Binary),
+        "binary" | "bytes" => Some(DataType::Binary),
         "large_binary" => Some(DataType::LargeBinary),
         "date" | "date32" | "date32[day]" => Some(DataType::Date32),
-        "timestamp" => Some(DataType::Timestamp(TimeUnit::Microsecond, None)),
+        "decimal" => Some(DataType::Decimal128(38, 9)),
+        "timestamp" | "datetime" => Some(DataType::Timestamp(TimeUnit::Microsecond, None)),
         "time" => Some(DataType::Time64(TimeUnit::Microsecond)),
         _ => None,
     };
@@ -71,7 +72,7 @@ fn parse_parametric(text: &str) -> Option<DataType> {
     let first = parts.next()?;
     let second = parts.next();
     match text[..open].trim().to_ascii_lowercase().as_str() {
-        "timestamp" => {
+        "timestamp" | "datetime" => {
             let zone = second.map(|zone| zone.strip_prefix("tz=").unwrap_or(zone).into());
             Some(DataType::Timestamp(parse_unit(first)?, zone))
         }
@@ -79,7 +80,7 @@ fn parse_parametric(text: &str) -> Option<DataType> {
             unit @ (TimeUnit::Second | TimeUnit::Millisecond) => Some(DataType::Time32(unit)),
             unit => Some(DataType::Time64(unit)),
         },
-        "decimal" | "decimal128" => {
+        "decimal" | "decimal128" | "numeric" => {
             let precision: u8 = first.parse().ok()?;
             let scale: i8 = second.unwrap_or("0").parse().ok()?;
             let fits = (1..=38).contains(&precision) && (0..=precision as i8).contains(&scale);

@@ -1,0 +1,75 @@
+//! Accepted and rejected values.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use arrow_array::types::*;
+use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, cast::AsArray};
+use arrow_schema::{DataType, TimeUnit};
+use dativo_plugin::{Error, Result};
+use hashbrown::HashSet;
+
+use crate::text::texts;
+use crate::{Check, marked};
+
+/// Up to here, looking at one after the other beats a hash.
+const FEW: usize = 16;
+
+/// Marks the rows of a column whose value is none of `values`, or, unless `accepted`, one of them.
+pub(crate) fn members(column: usize, data_type: &DataType, values: &[String], accepted: bool) -> Result<Check> {
+    use DataType::*;
+    match data_type {
+        Utf8 | LargeUtf8 => words(column, data_type, values, accepted),
+        Boolean => booleans(column, values, accepted),
+        Int8 => whole::<Int8Type>(column, values, accepted),
+        Int16 => whole::<Int16Type>(column, values, accepted),
+        Int32 => whole::<Int32Type>(column, values, accepted),
+        Int64 => whole::<Int64Type>(column, values, accepted),
+        UInt8 => whole::<UInt8Type>(column, values, accepted),
+        UInt16 => whole::<UInt16Type>(column, values, accepted),
+        UInt32 => whole::<UInt32Type>(column, values, accepted),
+        UInt64 => whole::<UInt64Type>(column, values, accepted),
+        Decimal128(_, _) => whole::<Decimal128Type>(column, values, accepted),
+        Date32 => whole::<Date32Type>(column, values, accepted),
+        Timestamp(TimeUnit::Second, _) => whole::<TimestampSecondType>(column, values, accepted),
+        Timestamp(TimeUnit::Millisecond, _) => whole::<TimestampMillisecondType>(column, values, accepted),
+        Timestamp(TimeUnit::Microsecond, _) => whole::<TimestampMicrosecondType>(column, values, accepted),
+        Timestamp(TimeUnit::Nanosecond, _) => whole::<TimestampNanosecondType>(column, values, accepted),
+        other => Err(Error::configuration(format!("no listed values for {other}"))),
+    }
+}
+
+fn words(column: usize, data_type: &DataType, values: &[String], accepted: bool) -> Result<Check> {
+    let listed: BTreeSet<Box<[u8]>> = values.iter().map(|value| value.as_bytes().into()).collect();
+    if listed.len() <= FEW {
+        let listed: Vec<_> = listed.into_iter().collect();
+        return texts(column, data_type, move |text| listed.iter().any(|value| **value == *text) != accepted);
+    }
+    let listed: HashSet<Box<[u8]>> = listed.into_iter().collect();
+    texts(column, data_type, move |text| listed.contains(text) != accepted)
+}
+
+fn booleans(column: usize, values: &[String], accepted: bool) -> Result<Check> {
+    let listed = [values.iter().any(|value| value == "false"), values.iter().any(|value| value == "true")];
+    Ok(Box::new(move |batch| {
+        let array = batch.column(column).as_boolean();
+        marked(array.len(), array.nulls(), |row| listed[usize::from(array.value(row))] != accepted)
+    }))
+}
+
+fn whole<T: ArrowPrimitiveType>(column: usize, values: &[String], accepted: bool) -> Result<Check>
+where
+    T::Native: FromStr + Ord,
+{
+    let parse = |text: &String| text.parse().map_err(|_| Error::configuration(format!("{text:?} is no value")));
+    let listed: BTreeSet<T::Native> = values.iter().map(parse).collect::<Result<_>>()?;
+    let listed: Vec<T::Native> = listed.into_iter().collect();
+    let is_listed = move |value: &T::Native| {
+        if listed.len() <= FEW { listed.contains(value) } else { listed.binary_search(value).is_ok() }
+    };
+    Ok(Box::new(move |batch| {
+        let array: &PrimitiveArray<T> = batch.column(column).as_primitive();
+        let values = array.values();
+        marked(values.len(), array.nulls(), |row| is_listed(&values[row]) != accepted)
+    }))
+}

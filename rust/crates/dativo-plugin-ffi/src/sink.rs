@@ -1,0 +1,117 @@
+//! The exported class of a file being written.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use dativo_plugin::{API_VERSION, CancelToken, Error, FileFormat, FileSink, Result, WriteContext, guard};
+use pyo3::prelude::*;
+use serde_json::{Value, json};
+
+use crate::capsule::{ImportedBatch, ImportedStream, schema_of};
+use crate::control::{from_json, raise, to_json};
+
+/// What a file format's class says of itself, as JSON.
+pub fn describe_file_format<F: FileFormat>() -> String {
+    json!({
+        "kind": "file_format",
+        "name": F::NAME,
+        "version": F::VERSION,
+        "api_version": API_VERSION,
+        "language": "rust",
+        "extension": F::EXTENSION,
+        "options_schema": F::options_schema(),
+    })
+    .to_string()
+}
+
+/// What is behind an exported sink class.
+pub struct SinkHandle {
+    plugin: &'static str,
+    schema: SchemaRef,
+    /// `None` once finished or aborted.
+    sink: Mutex<Option<Box<dyn FileSink>>>,
+    cancel: CancelToken,
+}
+
+impl SinkHandle {
+    /// Creates a file for batches of a schema.
+    pub fn new<F: FileFormat>(py: Python<'_>, path: &str, schema: &Bound<'_, PyAny>, options: &str) -> PyResult<Self> {
+        let schema = Arc::new(schema_of(schema)?);
+        let cancel = CancelToken::new();
+        let context = WriteContext { cancel: cancel.clone(), ..WriteContext::default() };
+        let sink = py
+            .detach(|| {
+                guard(F::NAME, || {
+                    let options: Value = from_json("options", options)?;
+                    F::create(Path::new(path), schema.clone(), &options, context)
+                })
+            })
+            .map_err(raise)?;
+        Ok(Self { plugin: F::NAME, schema, sink: Mutex::new(Some(Box::new(sink))), cancel })
+    }
+
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&mut Option<Box<dyn FileSink>>) -> Result<T> + Send,
+    ) -> PyResult<T> {
+        py.detach(|| guard(self.plugin, || work(&mut self.sink.lock().unwrap_or_else(PoisonError::into_inner))))
+            .map_err(raise)
+    }
+
+    fn put(&self, sink: &mut Option<Box<dyn FileSink>>, batch: &RecordBatch) -> Result<()> {
+        self.cancel.check()?;
+        let sink = sink.as_mut().ok_or_else(|| Error::plugin("this file was finished or aborted already"))?;
+        let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec()).map_err(|error| {
+            Error::plugin(format!("a batch does not have the schema its file was created with: {error}"))
+        })?;
+        sink.write(&batch)
+    }
+
+    /// Adds the rows of an object with `__arrow_c_array__`.
+    pub fn write(&self, py: Python<'_>, batch: &Bound<'_, PyAny>) -> PyResult<()> {
+        let array = ImportedBatch::take(batch)?;
+        self.call(py, move |sink| self.put(sink, &array.into_batch()?))
+    }
+
+    /// Adds all rows of an object with `__arrow_c_stream__`; returns how many.
+    pub fn write_stream(&self, py: Python<'_>, stream: &Bound<'_, PyAny>) -> PyResult<u64> {
+        let stream = ImportedStream::take(stream)?;
+        self.call(py, move |sink| {
+            let mut rows = 0;
+            for batch in stream {
+                let batch = batch?;
+                rows += batch.num_rows() as u64;
+                self.put(sink, &batch)?;
+            }
+            Ok(rows)
+        })
+    }
+
+    /// Bytes written so far; zero once the file is closed.
+    pub fn bytes_written(&self) -> u64 {
+        let sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.as_ref().map_or(0, |sink| sink.bytes_written())
+    }
+
+    /// Completes the file; its FileInfo as JSON.
+    pub fn finish(&self, py: Python<'_>) -> PyResult<String> {
+        self.call(py, |sink| {
+            self.cancel.check()?;
+            let sink = sink.take().ok_or_else(|| Error::plugin("this file was finished or aborted already"))?;
+            to_json(&sink.finish()?)
+        })
+    }
+
+    /// Removes what there is of the file; a second call does nothing.
+    pub fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        self.call(py, |sink| sink.take().map_or(Ok(()), |sink| sink.abort()))
+    }
+
+    /// Makes the next write fail with a CancelledError.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
