@@ -65,7 +65,9 @@ class Incremental(Frozen):
         json_schema_extra={"anyOf": [{"type": "string"}, {"type": "number"}]},
     )
     null_cursor: Literal["fail", "include", "quarantine"] = Field(
-        "fail", description="What happens to rows whose cursor_field is null."
+        "fail",
+        description="What happens to rows whose cursor_field is null: include loads them every time, quarantine sets them "
+        "aside and needs `on_violation: quarantine`.",
     )
 
     @field_validator("lookback_s", mode="before")

@@ -36,9 +36,8 @@ class Broken:
 
 @dataclass
 class _Cell:
-    """A declared column. source: its index in the source's schema."""
+    """A column that lands. source: its index in the source's schema."""
 
-    column: Column
     source: int
     cast: Cast | None
     checks: list[tuple[Rule, Check]]
@@ -63,11 +62,11 @@ class Binding:
         for column, field in zip(contract.columns, declared, strict=True):
             at = places[column.name]
             cast = _bind_cast(column, source.field(at).type, field.type)
-            checks = [(rule, _bind(rule, field.type)) for rule in contract.rules if _on_values(rule, column)]
-            self._cells.append(_Cell(column, at, cast, checks))
+            self._cells.append(_Cell(at, cast, _checks(contract, field)))
         known = set(declared.names)
-        self._extra = [index for index, name in enumerate(source.names) if name not in known]
-        self.schema = pa.schema([*declared, *(source.field(index) for index in self._extra)])
+        extra = [index for index, name in enumerate(source.names) if name not in known]
+        self._cells.extend(_Cell(index, None, _checks(contract, source.field(index))) for index in extra)
+        self.schema = pa.schema([*declared, *(source.field(index) for index in extra)])
         self._keys = [self._key(rule) for rule in contract.rules if rule.kind in ("unique", "primary_key")]
 
     def _key(self, rule: Rule) -> _Key:
@@ -95,13 +94,12 @@ class Binding:
                     assert self._types_rule is not None
                     broken.append(Broken(self._types_rule, bad, cell.source))
             columns.append(array)
-        columns.extend(batch.column(index) for index in self._extra)
         return columns, broken
 
     def values(self, batch: pa.RecordBatch, columns: list[Array]) -> list[Broken]:
         """The rows that break a rule about one value."""
         broken = []
-        for cell, array in zip(self._cells, columns, strict=False):
+        for cell, array in zip(self._cells, columns, strict=True):
             for rule, check in cell.checks:
                 # A value that could not be cast is there all the same: only the source's own nulls are missing.
                 bad = _nulls(batch.column(cell.source)) if rule.kind == "required" else check(array)
@@ -133,8 +131,11 @@ def _nulls(array: Array) -> Mask | None:
     return array.is_null() if array.null_count else None
 
 
-def _on_values(rule: Rule, column: Column) -> bool:
-    return rule.columns == (column.name,) and rule.kind not in ("types", "unique", "primary_key", "row_count")
+def _checks(contract: Contract, field: Any) -> list[tuple[Rule, Check]]:
+    """The rules about the values of one column."""
+    apart = ("types", "unique", "primary_key", "row_count")
+    rules = [rule for rule in contract.rules if rule.columns == (field.name,) and rule.kind not in apart]
+    return [(rule, _bind(rule, field.type)) for rule in rules]
 
 
 def _bind(rule: Rule, data_type: Any) -> Check:

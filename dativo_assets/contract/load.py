@@ -16,14 +16,14 @@ from dativo_assets.config.yaml import MAX_BYTES, loads
 from dativo_assets.errors import ConfigurationError, Location
 
 from .asset_file import is_asset_file, read_asset_file
-from .model import Column, Constraints, Contract
+from .model import Column, Constraints, Contract, Rule
 from .node import Node
 from .odcs import is_odcs, read_odcs
 from .rules import compile_rules
 
 
 def load_contract(job: JobConfig, root: Path, *, locate: bool = True) -> Contract | None:
-    """The contract a job declares, None when it declares none. Imports no Arrow.
+    """The contract a job declares, None when it declares none. Imports no Arrow. `null_cursor: quarantine` is a rule of it.
 
     locate=False leaves out where the columns of an inline schema stand, which takes a second parse of the job's file.
 
@@ -31,6 +31,10 @@ def load_contract(job: JobConfig, root: Path, *, locate: bool = True) -> Contrac
 
     Raises: ConfigurationError: at file:line, for a file that is missing or says what can't be understood.
     """
+    return _with_cursor_rule(_declared(job, root, locate), job)
+
+
+def _declared(job: JobConfig, root: Path, locate: bool) -> Contract | None:
     if job.columns is not None:
         return _inline(job, locate)
     if job.contract is None:
@@ -50,6 +54,25 @@ def load_contract(job: JobConfig, root: Path, *, locate: bool = True) -> Contrac
     digest = hashlib.sha256(data).digest()
     found = _parsed(_Digested(digest, data), name, table or None, job.name)
     return replace(found, on_violation=job.on_violation)
+
+
+def _with_cursor_rule(contract: Contract | None, job: JobConfig) -> Contract | None:
+    incremental = job.source.incremental
+    if incremental is None or incremental.null_cursor != "quarantine" or incremental.cursor_field is None:
+        return contract
+    where = job.location("source", "incremental", "null_cursor")
+    if job.on_violation != "quarantine":
+        raise ConfigurationError(
+            f"`null_cursor: quarantine` sets rows aside, and `on_violation: {job.on_violation}` does not",
+            details={"job": job.name, **where.details()},
+            hint="set `on_violation: quarantine` in the job, or another null_cursor",
+        )
+    column = incremental.cursor_field
+    contract = contract or Contract(job.name, job.version, on_violation=job.on_violation, file=job.file or None)
+    if any(rule.kind == "required" and rule.columns == (column,) for rule in contract.rules):
+        return contract
+    rule = Rule("null_cursor", "required", (column,), f"{column} IS NOT NULL", location=where)
+    return replace(contract, rules=(*contract.rules, rule))
 
 
 class _Digested:

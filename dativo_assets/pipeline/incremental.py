@@ -101,19 +101,21 @@ class CursorFilter:
         return seen
 
     def new_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows above the lower bound, before the contract; what is surely old is dropped.
+        """The rows above the lower bound, before the contract; what is surely old is dropped. Nulls are not: the contract
+        has a rule about them where they are to be set aside.
 
         Raises: ValidationError: for a null cursor, unless the job says what to do with one.
         """
         import pyarrow.compute as pc
 
         column = batch.column(self.name)
-        if column.null_count and self._null_cursor != "include":
+        if column.null_count and self._null_cursor == "fail":
             row = pc.index(pc.is_null(column), True).as_py()
             raise ValidationError(
                 f"cursor field {self.name!r} is null",
                 details={"column": self.name, "row_in_batch": row, "nulls": column.null_count},
-                hint="set source.incremental.null_cursor: include to load such rows every time, or mend the source",
+                hint="mend the source, or set source.incremental.null_cursor: include to load such rows every time, "
+                "quarantine to set them aside",
             )
         if self._low is None or not column.type.equals(self._type):
             return batch

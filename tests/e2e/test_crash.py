@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
+import textwrap
 from collections import Counter
 
 import pytest
@@ -68,3 +69,25 @@ def test_kills_at_random_moments_lose_and_double_no_row(folder: Folder, mode: st
     assert last["status"] in ("succeeded", "unchanged")
     assert Counter(visible(folder)) == Counter(range(files * FILE_ROWS))
     assert not list(folder.root.glob("warehouse/.rows.staging/*")), "leftovers of dead runs"
+
+
+def test_a_plugin_that_ends_the_process_leaves_nothing_visible_and_the_next_run_works(folder: Folder) -> None:
+    job = "source: {reader: 'plugin.py:Rows'}\nschema: [{name: id, type: int64}]\n"
+    good = """\
+        import os
+        from dativo_plugin_sdk import BaseReader
+        class Rows(BaseReader):
+            def extract(self, state_manager=None):
+                yield [{"id": 1}]
+        """
+    folder.write("plugin.py", textwrap.dedent(good))
+    folder.write("jobs/rows.yaml", job)
+    assert folder.run("rows")["rows"]["rows_written"] == 1
+    folder.write("plugin.py", textwrap.dedent(good) + "        os._exit(7)\n")
+    done = subprocess.run([str(DATIVO), "run", "rows"], cwd=folder.root, env=folder.environment(), check=False)
+    assert done.returncode == 7
+    assert visible(folder) == [1]
+    folder.write("plugin.py", textwrap.dedent(good) + "        yield [{'id': 2}]\n")
+    assert folder.run("rows")["rows"]["rows_written"] == 2
+    assert sorted(visible(folder)) == [1, 2]
+    assert not list(folder.root.glob("warehouse/.rows.staging/*"))

@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from dativo_assets.config import load_project
+from dativo_assets.errors import ConfigurationError
 from dativo_assets.pipeline import RunResult, RunSettings, run
 from dativo_assets.plan import bind
 
@@ -39,6 +40,13 @@ class Workbench:
         result = self.run(name, RunSettings(**{"workers": 2, **settings}))  # type: ignore[arg-type]
         assert result.error is None, result.error.to_dict()
         return result
+
+    def refused(self, name: str = "job") -> ConfigurationError:
+        """Why a job can't be bound."""
+        project = load_project(self.root)
+        with pytest.raises(ConfigurationError) as raised:
+            bind(project.jobs[name], project)
+        return raised.value
 
     def rows(self, table: str = "out") -> list[dict[str, object]]:
         files = sorted(str(path) for path in (self.root / table).resolve().glob("**/*.parquet"))

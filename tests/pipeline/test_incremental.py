@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import Any
 
 import pytest
@@ -114,6 +115,22 @@ def test_a_null_cursor_fails_and_says_what_to_do(bench: Any) -> None:
     assert "null_cursor: include" in result.error.hint
     bench.job(CURSOR.replace("cursor_field: at", "cursor_field: at, null_cursor: include"))
     assert bench.ok().rows_written == 2
+
+
+@pytest.mark.parametrize("schema", ["", "schema: [{name: id, type: int64}, {name: at, type: int64}]\n"])
+def test_a_null_cursor_can_be_set_aside(bench: Any, schema: str) -> None:
+    bench.write("data/a.csv", "id,at\n1,5\n2,\n")
+    job = textwrap.dedent(CURSOR).replace("cursor_field: at", "cursor_field: at, null_cursor: quarantine") + schema
+    bench.job(job)
+    refused = bench.refused()
+    assert "on_violation: quarantine" in refused.hint and refused.details["line"]
+    bench.job(job + "on_violation: quarantine\n")
+    result = bench.ok()
+    assert (result.rows_written, result.rows_rejected) == (1, 1)
+    assert {check.name: check.violations for check in result.checks}["null_cursor"] == 1
+    bench.write("data/a.csv", "id,at\n1,5\n2,\n3,6\n")
+    assert bench.ok().rows_written == 1
+    assert ids(bench) == [1, 3]
 
 
 def test_another_cursor_field_is_refused(bench: Any) -> None:
