@@ -60,6 +60,12 @@ class DirectoryWriter(BaseWriter):
         """Start one file at `path` for batches of `schema`."""
         raise PluginError(f"writer {type(self).__name__} has no open_file()")
 
+    @property
+    def file_memory_bytes(self) -> int:
+        """The budget of one open file: a worker has one, but for a partitioned target."""
+        assert self._request is not None, "open() comes first"
+        return self._request.memory_bytes // max(1, self._request.parallelism)
+
     def check_connection(self) -> ConnectionTestResult:
         folder = self.table.root
         while not folder.exists():

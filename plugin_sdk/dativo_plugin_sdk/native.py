@@ -149,6 +149,11 @@ class NativeFileReader(FileReader):
             reader.cancel()
 
 
+def write_context(writer: DirectoryWriter) -> str:
+    """What a native sink of this writer may use, as JSON."""
+    return json.dumps({"parallelism": 1, "memory_bytes": writer.file_memory_bytes})
+
+
 class NativeSink:
     """A native sink as a FileSink."""
 
@@ -186,4 +191,5 @@ class NativeWriter(DirectoryWriter):
 
     def open_file(self, path: str, schema: Any) -> FileSink:
         options = json.dumps(dict(self.target_config.options))
-        return NativeSink(self.target_config.writer, lambda: self._native(path, schema, options))
+        context = write_context(self)
+        return NativeSink(self.target_config.writer, lambda: self._native(path, schema, options, context))

@@ -145,3 +145,13 @@ def test_a_directory_is_committed_with_native_files(tmp_path: Path) -> None:
     writer.close()
     (file,) = writer.table.files()
     assert pq.read_table(file).to_pydict() == {"a": [1, 2]}
+
+
+def test_the_memory_granted_bounds_a_row_group(tmp_path: Path) -> None:
+    table = pa.table({"a": [f"text number {n}" for n in range(100_000)]})
+    groups = []
+    for name, context in (("small", '{"memory_bytes": 100000}'), ("large", "{}")):
+        sink = Sink(str(tmp_path / name), table.schema, '{"compression": "none"}', context)
+        sink.write_stream(table)
+        groups.append(json.loads(sink.finish())["row_groups"])
+    assert groups[1] == 1 < groups[0]

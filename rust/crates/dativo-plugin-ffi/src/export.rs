@@ -68,8 +68,15 @@ macro_rules! export_python {
         #[pymethods(crate = "dativo_plugin_ffi::pyo3")]
         impl $class {
             #[new]
-            fn new(py: Python<'_>, path: &str, schema: &Bound<'_, PyAny>, options_json: &str) -> PyResult<Self> {
-                $crate::SinkHandle::new::<$format>(py, path, schema, options_json).map(Self)
+            #[pyo3(signature = (path, schema, options_json, context_json = "{}"))]
+            fn new(
+                py: Python<'_>,
+                path: &str,
+                schema: &Bound<'_, PyAny>,
+                options_json: &str,
+                context_json: &str,
+            ) -> PyResult<Self> {
+                $crate::SinkHandle::new::<$format>(py, path, schema, options_json, context_json).map(Self)
             }
 
             #[staticmethod]

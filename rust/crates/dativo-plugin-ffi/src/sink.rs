@@ -36,16 +36,22 @@ pub struct SinkHandle {
 }
 
 impl SinkHandle {
-    /// Creates a file for batches of a schema.
-    pub fn new<F: FileFormat>(py: Python<'_>, path: &str, schema: &Bound<'_, PyAny>, options: &str) -> PyResult<Self> {
+    /// Creates a file for batches of a schema. context: a WriteContext in JSON, of which any part may be left out.
+    pub fn new<F: FileFormat>(
+        py: Python<'_>,
+        path: &str,
+        schema: &Bound<'_, PyAny>,
+        options: &str,
+        context: &str,
+    ) -> PyResult<Self> {
         let schema = Arc::new(schema_of(schema)?);
-        let cancel = CancelToken::new();
-        let context = WriteContext { cancel: cancel.clone(), ..WriteContext::default() };
-        let sink = py
+        let (sink, cancel) = py
             .detach(|| {
                 guard(F::NAME, || {
                     let options: Value = from_json("options", options)?;
-                    F::create(Path::new(path), schema.clone(), &options, context)
+                    let context: WriteContext = from_json("write context", context)?;
+                    let cancel = context.cancel.clone();
+                    Ok((F::create(Path::new(path), schema.clone(), &options, context)?, cancel))
                 })
             })
             .map_err(raise)?;

@@ -5,19 +5,21 @@ use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{CancelToken, Result};
 
 /// What a write may use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default)]
 pub struct WriteContext {
     /// Threads granted to this file.
     pub parallelism: usize,
     /// Budget for rows that are encoded or waiting to be.
     pub memory_bytes: usize,
     /// Raised when the run is asked to stop.
+    #[serde(skip)]
     pub cancel: CancelToken,
 }
 

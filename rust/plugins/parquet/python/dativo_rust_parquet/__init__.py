@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from dativo_plugin_sdk import DirectoryWriter, Options
-from dativo_plugin_sdk.native import NativeSink
+from dativo_plugin_sdk.native import NativeSink, write_context
 from pydantic import Field
 
 from ._native import Sink
@@ -37,4 +37,5 @@ class RustParquetWriter(DirectoryWriter):
 
     def open_file(self, path: str, schema: Any) -> NativeSink:
         options = self.options.model_dump_json()
-        return NativeSink(self.target_config.writer, lambda: Sink(path, schema, options))
+        context = write_context(self)
+        return NativeSink(self.target_config.writer, lambda: Sink(path, schema, options, context))
