@@ -6,6 +6,6 @@ demo: setup ; @.venv/bin/python examples/flights/demo.py
 ui: setup ; @scripts/ui
 test: setup ; @scripts/test
 lint: setup ; @scripts/lint
-bench: setup ; @.venv/bin/python -m benchmarks
+bench: ; @scripts/setup --group bench && .venv/bin/python -m benchmarks
 docs: setup ; @.venv/bin/python scripts/gen_docs.py
 clean: ; @scripts/clean

@@ -1,165 +1,276 @@
-"""`python -m benchmarks`: every table, each against its base in the same run."""
+"""`python -m benchmarks`: every table, each line against the fastest peer in the same run."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from . import data, peers, report
+from . import data, peers, plot, report
+from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "benchmarks.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+DATIVO = "Dativo"
+_CODECS = ("snappy", "zstd")
+
+
+@dataclass
+class Bench:
+    """What every section needs. bars: (label, seconds, peak bytes) of the section that is drawn."""
+
+    project: Project
+    folder: Path
+    rows: int
+    rounds: int
+    bars: list[plot.Bar]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the CSV file (default 10,000,000)")
+    parser.add_argument("--rows", type=int, default=10_000_000, help="rows of the seed (default 10,000,000)")
     parser.add_argument("--rounds", type=int, default=5, help="counted rounds of each table (default 5)")
     parser.add_argument("--quick", action="store_true", help="1,000,000 rows, 3 rounds, docs/benchmarks.md left alone")
+    parser.add_argument(
+        "--only", choices=SECTIONS, action="append", help="this table alone, docs/benchmarks.md left alone"
+    )
     options = parser.parse_args(argv)
     rows, rounds = (1_000_000, 3) if options.quick else (options.rows, options.rounds)
 
     machine = report.machine(["dativo-assets", *peers.packages()])
     print(machine, end="\n\n", flush=True)
-    sections = []
+    parts = []
     with tempfile.TemporaryDirectory(prefix="dativo-bench-") as folder:
-        project = Project(Path(folder) / "project")
-        steps: list[Callable[[], list[str]]] = [
-            lambda: startup(project, Path(folder), max(rounds, 5)),
-            lambda: conversion(project, Path(folder), rows, rounds),
-            lambda: memory(project, (rows, 3 * rows)),
-            lambda: contract(project, rows, rounds),
-        ]
-        for section in steps:
-            for part in section():
+        bench = Bench(Project(Path(folder) / "project"), Path(folder), rows, rounds, [])
+        for name in options.only or SECTIONS:
+            for part in SECTIONS[name](bench):
                 print(part, flush=True)
-                sections.append(part)
-    if not options.quick:
-        DOCUMENT.write_text(_document(machine, rows, rounds, sections))
-        print("written: docs/benchmarks.md")
+                parts.append(part)
+        if not (options.quick or options.only):
+            (DOCS / "benchmarks.md").write_text(_document(machine, rows, rounds, parts))
+            (DOCS / "images" / "benchmarks.svg").write_text(plot.draw(bench.bars))
+            print("written: docs/benchmarks.md")
     return 0
 
 
-def startup(project: Project, folder: Path, rounds: int) -> list[str]:
+def startup(bench: Bench) -> list[str]:
     """What a person waits for before anything happens."""
-    tiny = folder / "one.csv"
+    tiny = bench.folder / "one.csv"
     tiny.write_text("id,name\n1,one\n")
-    project.job("one", tiny, native=NATIVE)
+    bench.project.job("one", Dataset("one", 1, (tiny,), str(tiny), {}), native=NATIVE)
     base = "python -c pass"
     runs = paired(
         [
             Command(base, [sys.executable, "-c", "pass"]),
             Command("dativo --help", [str(executable()), "--help"]),
-            project.run("dativo run, one row", "one"),
+            bench.project.run("dativo run, one row", "one"),
         ],
-        rounds,
+        max(bench.rounds, 5),
     )
     rows = [
-        [label, report.seconds(median(found, "wall_s")), f"{_more(found, runs[base]):+.2f} s", limit, _peak(found)]
+        [label, _wall(found), f"{median(found, 'wall_s') - median(runs[base], 'wall_s'):+.2f} s", limit, _peak(found)]
         for (label, found), limit in zip(runs.items(), ("", "+0.20 s", "+0.50 s"), strict=True)
     ]
     head = ["command", "wall", f"more than `{base}`", "at most", "peak memory"]
     return ["## Start\n", report.table(head, rows) + "\n"]
 
 
-def _more(found: Sequence[Measured], base: Sequence[Measured]) -> float:
-    return median(found, "wall_s") - median(base, "wall_s")
+def copy(bench: Bench) -> list[str]:
+    """CSV to Parquet beside the fast ones."""
+    out = [
+        "## CSV to Parquet\n",
+        "Whole processes, and the size of what they wrote. Python: Dativo with its `csv` and `parquet`.\n",
+    ]
+    for source in (data.seed(bench.rows), data.lineitem(bench.rows / 10_000_000)):
+        for codec in _CODECS:
+            runs = _copies(bench, source, codec)
+            if source.name.startswith("seed") and codec == "zstd":
+                bench.bars = [
+                    plot.Bar(label, median(found, "wall_s"), median(found, "peak_bytes"))
+                    for label, found in runs.items()
+                ]
+            out.append(f"### {_title(source)}, {codec}\n")
+            out.append(_against_peers(runs, size=True))
+    return out
+
+
+def _copies(
+    bench: Bench, source: Dataset, codec: str, tools: Mapping[str, str] = peers.FAST
+) -> dict[str, list[Measured]]:
+    bench.project.job("native", source, native=NATIVE, codec=codec)
+    commands = [bench.project.run(DATIVO, "native")]
+    if (
+        NATIVE
+        and tools is peers.FAST
+        and source.rows <= 10_000_000
+        and codec == "zstd"
+        and source.name.startswith("seed")
+    ):
+        bench.project.job("plain", source, native=False, codec=codec)
+        commands.append(bench.project.run("Dativo, Python plugins", "plain"))
+    commands.extend(peers.copy(label, tool, source, bench.folder, codec) for label, tool in tools.items())
+    return paired(commands, bench.rounds)
+
+
+def read(bench: Bench) -> list[str]:
+    """CSV to Arrow."""
+    out = ["## Read only: CSV to Arrow in Python\n", "The reader by itself, imports left out.\n"]
+    for source in (data.seed(bench.rows), data.lineitem(bench.rows / 10_000_000)):
+        tools = {DATIVO: "dativo", **peers.FAST}
+        runs = paired([peers.read(label, tool, source) for label, tool in tools.items()], bench.rounds)
+        out.extend([f"### {_title(source)}\n", _against_peers(runs)])
+    return out
+
+
+def write(bench: Bench) -> list[str]:
+    """Arrow to Parquet."""
+    out = ["## Write only: Arrow in Python to Parquet\n", "The writer by itself, imports and loading left out.\n"]
+    for source in (data.seed(bench.rows), data.lineitem(bench.rows / 10_000_000)):
+        arrow = bench.folder / f"{source.name}.arrow"
+        _ipc(bench, source, arrow)
+        for codec in _CODECS:
+            tools = {DATIVO: "dativo", **peers.FAST}
+            commands = [peers.write(label, tool, arrow, bench.folder, codec) for label, tool in tools.items()]
+            out.extend([f"### {_title(source)}, {codec}\n", _against_peers(paired(commands, bench.rounds), size=True)])
+        arrow.unlink()
+    return out
+
+
+def _ipc(bench: Bench, source: Dataset, arrow: Path) -> None:
+    """The rows as Dativo's reader gives them, for all tools alike."""
+    bench.project.job("ipc", source, native=NATIVE)
+    subprocess.run([str(executable()), "run", "ipc"], env=None, cwd=bench.project.root, check=True, capture_output=True)
+    code = (
+        "import sys, pyarrow as pa, pyarrow.dataset as ds\n"
+        "rows = ds.dataset(sys.argv[1], format='parquet')\n"
+        "with pa.ipc.new_file(sys.argv[2], rows.schema) as out:\n"
+        "    for batch in rows.to_batches(batch_size=16384): out.write_batch(batch)\n"
+    )
+    table = (bench.project.root / "warehouse" / "ipc").resolve()
+    subprocess.run([sys.executable, "-c", code, str(table), str(arrow)], check=True)
+
+
+def shapes(bench: Bench) -> list[str]:
+    """Other inputs than one large file of a few columns."""
+    tenth = bench.rows // 10
+    out = ["## Other shapes, zstd\n"]
+    for source in (
+        data.narrow(2 * bench.rows),
+        data.wide(max(1_000, bench.rows // 400)),
+        data.quoted(bench.rows // 4),
+        data.gzipped(bench.rows // 4),
+        data.small_files(max(100, tenth // 100), 100),
+    ):
+        out.extend([f"### {_title(source)}\n", _against_peers(_copies(bench, source, "zstd"))])
+    return out
+
+
+def memory(bench: Bench) -> list[str]:
+    """Peak memory must not grow with the input."""
+    lines = []
+    sizes = (bench.rows // 10, bench.rows, 5 * bench.rows)
+    for rows in sizes:
+        source = data.seed(rows)
+        bench.project.job(f"rows_{rows}", source, native=NATIVE)
+        found = paired([bench.project.run("run", f"rows_{rows}")], 1)["run"]
+        lines.append([f"{rows:,}", report.megabytes(source.bytes), _wall(found), _peak(found)])
+        if rows == sizes[-1]:
+            source.remove()
+    return [
+        "## Memory of `dativo run`, whole process\n",
+        report.table(["rows", "input", "wall", "peak memory"], lines) + "\n",
+    ]
+
+
+def contract(bench: Bench) -> list[str]:
+    """What checking costs."""
+    source = data.seed(bench.rows)
+    lines = []
+    for native in (True, False) if NATIVE else (False,):
+        plugins = "rust_csv and rust_parquet" if native else "csv and parquet (Python)"
+        bench.project.job("without", source, native=native)
+        bench.project.job("with", source, native=native, contract=True)
+        runs = paired([bench.project.run("without", "without"), bench.project.run("with", "with")], bench.rounds)
+        found = report.times(ratio(runs["with"], runs["without"]))
+        lines.append([plugins, _wall(runs["without"]), _wall(runs["with"]), found, _peak(runs["with"])])
+    head = ["plugins", "no contract", "8 types, 7 required, 5 rules", "ratio", "peak memory"]
+    return ["## Contract\n", report.table(head, lines) + "\n"]
+
+
+def scale(bench: Bench) -> list[str]:
+    """Slower ways to do the same, on a tenth of the rows."""
+    runs = _copies(bench, data.seed(bench.rows // 10), "zstd", peers.FOR_SCALE)
+    return [f"## For scale: {bench.rows // 10:,} rows of the seed, zstd\n", _against_peers(runs, size=True)]
+
+
+SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
+    "startup": startup,
+    "copy": copy,
+    "read": read,
+    "write": write,
+    "shapes": shapes,
+    "memory": memory,
+    "contract": contract,
+    "scale": scale,
+}
+
+
+def _title(source: Dataset) -> str:
+    files = f", {len(source.files):,} files" if len(source.files) > 1 else ""
+    name = source.name.partition("-")[0]
+    return f"{name}: {source.rows:,} rows x {len(source.types):,} columns{files}, {report.megabytes(source.bytes)}"
+
+
+def _against_peers(runs: Mapping[str, Sequence[Measured]], *, size: bool = False) -> str:
+    """A line a tool, its time as a multiple of Dativo's in the same round; the last column says how many times as fast as
+    the fastest peer Dativo was."""
+    base = runs[DATIVO]
+    lines = [
+        [
+            label,
+            _wall(found),
+            report.times(ratio(found, base)),
+            report.seconds(median(found, "cpu_s")),
+            _peak(found),
+            *([report.megabytes(median(found, "size_bytes"))] if size else []),
+        ]
+        for label, found in runs.items()
+    ]
+    others = [found for label, found in runs.items() if not label.startswith(DATIVO)]
+    fastest = statistics.median(
+        min(found[number].wall_s for found in others) / base[number].wall_s for number in range(len(base))
+    )
+    head = ["tool", "wall", "of Dativo's", "CPU", "peak memory", *(["file"] if size else [])]
+    return (
+        report.table(head, lines) + f"\n\nThe fastest other tool of each round took {report.times(fastest)} as long.\n"
+    )
+
+
+def _wall(found: Sequence[Measured]) -> str:
+    return report.seconds(median(found, "wall_s"))
 
 
 def _peak(found: Sequence[Measured]) -> str:
     return report.megabytes(median(found, "peak_bytes"))
 
 
-def conversion(project: Project, folder: Path, rows: int, rounds: int) -> list[str]:
-    """CSV to Parquet beside the peers."""
-    source = data.seed(rows)
-    commands = []
-    if NATIVE:
-        project.job("native", source, native=True)
-        commands.append(project.run("Dativo, rust_csv and rust_parquet", "native"))
-    project.job("plain", source, native=False)
-    commands.append(project.run("Dativo, csv and parquet (Python)", "plain"))
-    base = commands[0].label
-    runs = paired([*commands, *peers.commands(source, folder)], rounds)
-    lines = [
-        [
-            label,
-            report.seconds(median(found, "wall_s")),
-            report.times(ratio(found, runs[base])),
-            report.seconds(median(found, "cpu_s")),
-            _peak(found),
-            report.megabytes(median(found, "size_bytes")),
-        ]
-        for label, found in runs.items()
-    ]
-    head = ["CSV to Parquet, whole process", "wall", "against the first", "CPU", "peak memory", "file"]
-    note = (
-        f"{rows:,} rows x 8 columns, {report.megabytes(source.stat().st_size)}; zstd, level 1 for the peers, the writers' "
-        "default for Dativo.\n"
-    )
-    native = "" if NATIVE else "The native plugins are not installed, so their lines are missing.\n"
-    return ["## CSV to Parquet\n", note + native, report.table(head, lines) + "\n"]
-
-
-def memory(project: Project, sizes: Sequence[int]) -> list[str]:
-    """Peak memory must not grow with the input."""
-    empty = median(paired([project.run("one", "one")], 1)["one"], "peak_bytes")
-    lines = []
-    for rows in sizes:
-        source = data.seed(rows)
-        project.job(f"rows_{rows}", source, native=NATIVE)
-        found = paired([project.run("run", f"rows_{rows}")], 1)["run"]
-        peak = median(found, "peak_bytes")
-        lines.append(
-            [
-                f"{rows:,}",
-                report.megabytes(source.stat().st_size),
-                report.megabytes(peak),
-                report.megabytes(peak - empty),
-            ]
-        )
-        if rows != sizes[0]:
-            source.unlink()
-    head = ["rows", "input", "peak memory", "more than a one-row run", "at most"]
-    return ["## Memory\n", report.table(head, lines) + "\n"]
-
-
-def contract(project: Project, rows: int, rounds: int) -> list[str]:
-    """What checking costs."""
-    source = data.seed(rows)
-    lines = []
-    for native in (True, False) if NATIVE else (False,):
-        plugins = "rust_csv and rust_parquet" if native else "csv and parquet (Python)"
-        project.job("without", source, native=native)
-        project.job("with", source, native=native, contract=True)
-        runs = paired([project.run("without", "without"), project.run("with", "with")], rounds)
-        lines.append(
-            [
-                plugins,
-                report.seconds(median(runs["without"], "wall_s")),
-                report.seconds(median(runs["with"], "wall_s")),
-                report.times(ratio(runs["with"], runs["without"])),
-                "x 1.25",
-            ]
-        )
-    head = ["plugins", "no contract", "8 types, 7 required, 5 rules", "ratio", "at most"]
-    return ["## Contract\n", report.table(head, lines) + "\n"]
-
-
-def _document(machine: str, rows: int, rounds: int, sections: Sequence[str]) -> str:
+def _document(machine: str, rows: int, rounds: int, parts: Sequence[str]) -> str:
     today = datetime.datetime.now(datetime.timezone.utc).date()
     intro = (
-        f"# Benchmarks\n\nMade by `make bench` on {today}: {rows:,} rows, {rounds} counted rounds after one that warms the "
-        "caches. In a round every\ncommand runs once, in turn, so a ratio compares runs that shared the machine's mood. "
-        "Figures are medians; memory is the whole\nprocess's peak, as the kernel tells it.\n\n"
-        f"{machine}\n"
+        f"# Benchmarks\n\nMade by `make bench` on {today}: {rows:,} rows of the seed, {rounds} counted rounds after one that "
+        "warms the caches. In a round every\ncommand runs once, in turn, so a ratio compares runs that shared the machine's "
+        "mood. Figures are medians; memory is the whole\nprocess's peak, as the kernel tells it. Peers are told the column "
+        "types; Dativo infers them, but in the contract's table.\nzstd is at level 1 everywhere.\n\n"
+        f"{machine}\n\n![Time and peak memory](images/benchmarks.svg)\n"
     )
-    return intro + "\n" + "\n".join(sections)
+    return intro + "\n" + "\n".join(parts)
 
 
 if __name__ == "__main__":

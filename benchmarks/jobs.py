@@ -7,7 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from .data import TYPES
+from .data import Dataset
 from .measure import Command
 
 NATIVE = importlib.util.find_spec("dativo_rust_csv") is not None
@@ -31,19 +31,19 @@ class Project:
         (root / "jobs").mkdir(parents=True)
         (root / "dativo.yaml").write_text("name: benchmarks\n")
 
-    def job(self, name: str, source: Path, *, native: bool, contract: bool = False) -> Path:
-        """Write a job that turns one CSV file into a Parquet table. Returns the table's folder.
+    def job(self, name: str, source: Dataset, *, native: bool, codec: str = "zstd", contract: bool = False) -> Path:
+        """Write a job that turns CSV into a Parquet table. Returns the table's folder.
 
         contract: declare every column's type, seven as required, and five more rules.
         """
         reader, writer = ("rust_csv", "rust_parquet") if native else ("csv", "parquet")
         lines = [
-            f"source: {{reader: {reader}, files: ['{source}']}}",
-            f"target: {{writer: {writer}, path: warehouse/{name}, mode: overwrite}}",
+            f"source: {{reader: {reader}, files: ['{source.glob}']}}",
+            f"target: {{writer: {writer}, path: warehouse/{name}, mode: overwrite, options: {{compression: {codec}}}}}",
         ]
         if contract:
             lines.append("schema:")
-            for column, kind in TYPES.items():
+            for column, kind in source.types.items():
                 rules = f", {_RULES[column]}" if column in _RULES else ""
                 lines.append(f'  - {{name: {column}, type: "{kind}"{rules}}}')
         (self.root / "jobs" / f"{name}.yaml").write_text("\n".join(lines) + "\n")

@@ -1,49 +1,52 @@
-"""The same task for each tool: one CSV file to Parquet, zstd level 1, types given, all threads.
-
-Each is told the types, so that none spends time on guessing them; Dativo's plain job is not.
-"""
+"""The tools beside Dativo, each at its best settings: `tools.py` has what they run."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from pathlib import Path
 
+from .data import Dataset
 from .measure import Command
 
-_DUCKDB = """
-import duckdb, sys
-types = {"id": "BIGINT", "name": "VARCHAR", "email": "VARCHAR", "category": "VARCHAR", "amount": "DOUBLE",
-         "quantity": "BIGINT", "active": "BOOLEAN", "created_at": "TIMESTAMP"}
-connection = duckdb.connect(config={"preserve_insertion_order": False})
-connection.execute(f"COPY (FROM read_csv('{sys.argv[1]}', header = true, auto_detect = false, columns = {types})) "
-                   f"TO '{sys.argv[2]}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)")
-"""
-_POLARS = """
-import polars as pl, sys
-types = {"id": pl.Int64, "name": pl.String, "email": pl.String, "category": pl.String, "amount": pl.Float64,
-         "quantity": pl.Int64, "active": pl.Boolean, "created_at": pl.Datetime("us")}
-pl.scan_csv(sys.argv[1], schema=types).sink_parquet(sys.argv[2], compression="zstd", compression_level=1)
-"""
-_PYARROW = """
-import sys
-import pyarrow as pa, pyarrow.csv as csv, pyarrow.parquet as pq
-types = {"id": pa.int64(), "name": pa.string(), "email": pa.string(), "category": pa.string(), "amount": pa.float64(),
-         "quantity": pa.int64(), "active": pa.bool_(), "created_at": pa.timestamp("us")}
-table = csv.read_csv(sys.argv[1], csv.ReadOptions(block_size=8 << 20), convert_options=csv.ConvertOptions(column_types=types))
-pq.write_table(table, sys.argv[2], compression="zstd", compression_level=1, row_group_size=131_072)
-"""
-_SCRIPTS = {"DuckDB": ("duckdb", _DUCKDB), "Polars": ("polars", _POLARS), "pyarrow": ("pyarrow", _PYARROW)}
+FAST = {"DuckDB": "duckdb", "Polars": "polars", "DataFusion": "datafusion", "pyarrow": "pyarrow"}
+FOR_SCALE = {"pandas (its pyarrow engine)": "pandas", "dlt": "dlt", "Python's csv": "csv", "rows as JSON text": "json"}
 
 
-def commands(source: Path, out: Path) -> list[Command]:
-    """A command for each peer."""
-    found = []
-    for label, (_, script) in _SCRIPTS.items():
-        target = out / f"{label.lower()}.parquet"
-        found.append(Command(label, [sys.executable, "-c", script, str(source), str(target)], output=target))
-    return found
+def copy(label: str, tool: str, source: Dataset, out: Path, codec: str) -> Command:
+    """CSV to Parquet."""
+    target = out / (tool if tool in ("dlt", "datafusion") else f"{tool}.parquet")
+    return _command(label, tool, "copy", _read_task(source) | {"out": str(target), "codec": codec}, target)
+
+
+def read(label: str, tool: str, source: Dataset) -> Command:
+    """CSV to Arrow in Python."""
+    return _command(label, tool, "read", _read_task(source), None)
+
+
+def write(label: str, tool: str, arrow: Path, out: Path, codec: str) -> Command:
+    """Arrow in Python to Parquet."""
+    target = out / (tool if tool == "datafusion" else f"{tool}.parquet")
+    return _command(label, tool, "write", {"arrow": str(arrow), "out": str(target), "codec": codec}, target)
 
 
 def packages() -> list[str]:
     """The distributions that are measured."""
-    return [name for name, _ in _SCRIPTS.values()]
+    return [*FAST.values(), "pandas", "dlt"]
+
+
+def _read_task(source: Dataset) -> dict[str, object]:
+    files = [str(file) for file in source.files]
+    return {"files": files, "glob": source.glob, "types": source.types, "newlines": source.newlines}
+
+
+def _command(label: str, tool: str, task: str, details: dict[str, object], output: Path | None) -> Command:
+    def clear() -> None:
+        if output is not None and output.is_dir():
+            shutil.rmtree(output)
+        elif output is not None:
+            output.unlink(missing_ok=True)
+
+    argv = [sys.executable, "-m", "benchmarks.tools", tool, task]
+    return Command(label, argv, clear, output, argument=json.dumps(details))
