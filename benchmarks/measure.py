@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 _MAX_ARGUMENT = 100_000  # bytes: the kernel takes 128 KiB
 
 
