@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, RecordBatch, RecordBatchOptions};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use arrow_select::filter::{FilterBuilder, filter_record_batch};
@@ -98,10 +98,13 @@ impl Checks {
                 }
             }
         }
-        let good = match &self.order {
-            None => batch.clone(),
-            Some(order) => batch.project(order)?,
+        // In the schema told beforehand, whatever the batch's own says of nulls.
+        let columns = match &self.order {
+            None => batch.columns().to_vec(),
+            Some(order) => order.iter().map(|column| batch.column(*column).clone()).collect(),
         };
+        let rows = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let good = RecordBatch::try_new_with_options(self.output.clone(), columns, &rows)?;
         let Some(broken) = masks.iter().fold(None, |all, mask| either(all, mask.clone())) else {
             return Ok(Checked { good, broken: None });
         };
@@ -226,6 +229,16 @@ mod tests {
         assert!(found.broken.is_none());
         assert_eq!(found.good.schema().field(0).name(), "name");
         assert_eq!(found.good.num_rows(), 4);
+    }
+
+    #[test]
+    fn what_lands_has_the_schema_told_beforehand() {
+        let checks = checks(json!([{"kind": "required", "column": 0, "stops": true}]));
+        let strict = |field: &Arc<Field>| Field::new(field.name(), field.data_type().clone(), false);
+        let schema = Schema::new(checks.input().fields().iter().map(strict).collect::<Vec<_>>());
+        let rows = batch().slice(0, 2);
+        let rows = RecordBatch::try_new(Arc::new(schema), rows.columns().to_vec()).expect("no nulls");
+        assert_eq!(checks.check(&rows).expect("checked").good.schema(), *checks.output());
     }
 
     #[test]
