@@ -113,6 +113,10 @@ impl Blocks {
                 self.filled += 1;
             }
             self.newline_added |= self.ended;
+            if let Some(bytes) = tokens.take_plain(dialect, &self.buffer[..self.filled], self.ended, limits) {
+                self.used = bytes;
+                return Ok(Some(Taken::Records(bytes)));
+            }
             let bad_before = tokens.bad_rows;
             match tokenize(dialect, &self.buffer[..self.filled], self.ended, limits, tokens) {
                 Ok(0) if self.ended => return Ok(None),

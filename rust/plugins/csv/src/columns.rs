@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::options::CsvOptions;
-use crate::tokens::Field;
+use crate::tokens::{Field, Tokens};
 use crate::values;
 
 /// Digits of an inferred integer; a declared one may have as many as fit its width.
@@ -75,6 +75,8 @@ pub struct Words {
     longest_null: usize,
     truths: Vec<Vec<u8>>,
     falsehoods: Vec<Vec<u8>>,
+    /// Whether `true` and `false` are among them.
+    usual: bool,
     trim: bool,
 }
 
@@ -86,6 +88,8 @@ impl Words {
         Self {
             longest_null: nulls.iter().map(Vec::len).max().unwrap_or(0),
             nulls,
+            usual: options.true_values.iter().any(|text| text == "true")
+                && options.false_values.iter().any(|text| text == "false"),
             truths: bytes(&options.true_values),
             falsehoods: bytes(&options.false_values),
             trim: options.trim,
@@ -99,6 +103,9 @@ impl Words {
 
     /// The truth value a text stands for.
     pub fn truth(&self, text: &[u8]) -> Option<bool> {
+        if self.usual && (text == b"true" || text == b"false") {
+            return Some(text == b"true");
+        }
         let one_of = |words: &[Vec<u8>]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
         if one_of(&self.truths) {
             return Some(true);
@@ -137,7 +144,7 @@ pub struct Cells<'a> {
     /// The block.
     pub block: &'a [u8],
     /// The fields of all its rows.
-    pub fields: &'a [Field],
+    pub tokens: &'a Tokens,
     /// Fields in a row.
     pub width: usize,
     /// Which of them.
@@ -161,11 +168,13 @@ type Parsed<T> = Result<T, Misfit>;
 
 impl Cells<'_> {
     fn column(&self) -> impl Iterator<Item = Field> {
-        self.fields.iter().skip(self.position).step_by(self.width.max(1)).copied()
+        let last = self.position + 1 == self.width;
+        let numbers = (self.position..self.tokens.len()).step_by(self.width.max(1));
+        numbers.map(move |number| self.tokens.field(self.dialect, self.block, number, last))
     }
 
     fn rows(&self) -> usize {
-        self.fields.len() / self.width.max(1)
+        self.tokens.len() / self.width.max(1)
     }
 
     fn each(&self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> Parsed<()> {
@@ -350,7 +359,8 @@ impl Cells<'_> {
     fn invalid_utf8(&self) -> Misfit {
         let invalid = |field: Field| std::str::from_utf8(field.text(self.block)).err().map(|error| error.valid_up_to());
         let found = self.column().find_map(|field| Some((field, invalid(field)?)));
-        let (field, at) = found.unwrap_or((self.fields[self.position], 0));
+        let first = || self.tokens.field(self.dialect, self.block, self.position, self.position + 1 == self.width);
+        let (field, at) = found.unwrap_or_else(|| (first(), 0));
         Misfit { field, invalid_utf8_at: Some(at) }
     }
 }

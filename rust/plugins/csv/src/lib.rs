@@ -8,6 +8,7 @@ mod blocks;
 mod boundary;
 mod columns;
 mod dialect;
+mod digits;
 mod head;
 mod infer;
 mod input;

@@ -161,7 +161,7 @@ impl CsvStream {
             match open.blocks.next(&self.payload.dialect, &limits, &mut self.tokens)? {
                 None => self.open = None,
                 Some(Taken::Fault(fault)) => return Err(self.explain(fault)),
-                Some(Taken::Records(_)) if self.tokens.fields.is_empty() => {}
+                Some(Taken::Records(_)) if self.tokens.len() == 0 => {}
                 Some(Taken::Records(_)) => return self.batch().map(Some),
             }
         }
@@ -174,7 +174,7 @@ impl CsvStream {
         for (index, column) in self.payload.columns.iter().enumerate() {
             let cells = Cells {
                 block: open.blocks.current(),
-                fields: &self.tokens.fields,
+                tokens: &self.tokens,
                 width,
                 position: open.positions[index],
                 dialect: &self.payload.dialect,
@@ -183,7 +183,7 @@ impl CsvStream {
             let parsed = cells.parse(self.schema.field(index).data_type(), column.declared);
             arrays.push(parsed.map_err(|misfit| self.misfit(open, column, &misfit))?);
         }
-        let rows = RecordBatchOptions::new().with_row_count(Some(self.tokens.fields.len() / width.max(1)));
+        let rows = RecordBatchOptions::new().with_row_count(Some(self.tokens.len() / width.max(1)));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &rows)?)
     }
 

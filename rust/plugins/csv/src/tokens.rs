@@ -4,6 +4,8 @@
 //! a closing quote and the delimiter belongs to the field. Inside quotes an escape makes the byte after it ordinary.
 //! Blank lines and comment lines are no records.
 
+use dativo_simd::{Backend, Index, Marks};
+
 use crate::dialect::{Dialect, is_newline};
 
 const QUOTED: u32 = 1 << 31;
@@ -70,8 +72,11 @@ impl Field {
 /// The fields of the records of a block, row after row.
 #[derive(Debug, Default)]
 pub struct Tokens {
-    /// All fields, row after row.
-    pub fields: Vec<Field>,
+    /// All fields, row after row; empty where the block is indexed.
+    fields: Vec<Field>,
+    /// Where the fields of a plain block end.
+    index: Index,
+    indexed: bool,
     /// Where each row ends in `fields`; kept only while the width is unknown.
     row_ends: Vec<usize>,
     /// Rows left out because of their length.
@@ -79,6 +84,51 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        if self.indexed { self.index.ends.len() } else { self.fields.len() }
+    }
+
+    /// A field, by its number; `last_of_row`: whether a record ends with it.
+    #[inline]
+    pub fn field(&self, dialect: &Dialect, block: &[u8], number: usize, last_of_row: bool) -> Field {
+        if !self.indexed {
+            return self.fields[number];
+        }
+        let start = if number == 0 { 0 } else { self.index.ends[number - 1] as usize + 1 };
+        let mut end = self.index.ends[number] as usize;
+        if last_of_row && self.index.carriage_returns && end > start && block[end - 1] == b'\r' {
+            end -= 1;
+        }
+        if end == start || Some(block[start]) != dialect.quote {
+            return Field::new(start, end, 0);
+        }
+        let inner = &block[start + 1..end - 1];
+        if self.index.doubled_quotes && dialect.quote.is_some_and(|quote| memchr::memchr(quote, inner).is_some()) {
+            return Field::new(start, end, QUOTED | RAW);
+        }
+        Field::new(start + 1, end - 1, QUOTED)
+    }
+
+    /// Takes a block of plain records of `width` fields apart, as [`tokenize`] would; returns how many bytes they take, or
+    /// `None` where it has to do the work.
+    pub fn take_plain(&mut self, dialect: &Dialect, block: &[u8], at_end: bool, limits: &Limits) -> Option<usize> {
+        let width = limits.width?;
+        let ordinary = dialect.escape.is_none() && dialect.comment.is_none();
+        if !ordinary || width == 0 || block.len() > limits.max_field_bytes.min(MAX_FIELD_BYTES) {
+            return None;
+        }
+        let marks = Marks { delimiter: dialect.delimiter, quote: dialect.quote };
+        let plain = self.index.build(Backend::best(), block, marks);
+        let ends = &self.index.ends;
+        let complete = self.index.bytes > 0 && (!at_end || self.index.bytes == block.len());
+        self.indexed = plain
+            && complete
+            && ends.len() == self.index.records * width
+            && ends.chunks_exact(width).all(|row| block[row[width - 1] as usize] == b'\n');
+        self.indexed.then_some(self.index.bytes)
+    }
+
     /// Rows found, while the width is unknown.
     pub fn rows(&self) -> usize {
         self.row_ends.len()
@@ -143,6 +193,7 @@ pub fn tokenize(
     limits: &Limits,
     tokens: &mut Tokens,
 ) -> Result<usize, Fault> {
+    tokens.indexed = false;
     tokens.fields.clear();
     tokens.row_ends.clear();
     let max_field_bytes = limits.max_field_bytes.min(MAX_FIELD_BYTES);
@@ -382,6 +433,29 @@ mod tests {
             match (split(&dialect, &text), naive(&dialect, &text)) {
                 (Ok(found), Some(wanted)) => prop_assert_eq!(found, wanted),
                 (found, wanted) => prop_assert!(found.is_err() && wanted.is_none(), "{found:?} against {wanted:?}"),
+            }
+        }
+
+        #[test]
+        fn an_indexed_block_has_the_fields_that_tokenizing_finds(
+            text in "((a|\"b\"|\"\"|\"a\"\"\"|\"\n\"|é|\"|\r){0,1}(,|,|\n|\r\n)){0,40}x?",
+            width in 1_usize..4,
+            at_end in any::<bool>(),
+        ) {
+            let mut block = text.into_bytes();
+            if at_end && block.last().is_some_and(|last| !is_newline(*last)) {
+                block.push(b'\n');
+            }
+            let limits = Limits { width: Some(width), ..ANY };
+            let (mut indexed, mut tokenized) = (Tokens::default(), Tokens::default());
+            if let Some(bytes) = indexed.take_plain(&COMMAS, &block, at_end, &limits) {
+                prop_assert_eq!(tokenize(&COMMAS, &block, at_end, &limits, &mut tokenized), Ok(bytes));
+                prop_assert_eq!(indexed.len(), tokenized.len());
+                for number in 0..indexed.len() {
+                    let last = (number + 1) % width == 0;
+                    let found = indexed.field(&COMMAS, &block, number, last);
+                    prop_assert_eq!(found, tokenized.field(&COMMAS, &block, number, last), "field {}", number);
+                }
             }
         }
 

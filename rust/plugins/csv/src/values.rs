@@ -1,5 +1,7 @@
 //! The grammar of values: what text is an integer, a float, a date. Nothing here loses a digit in silence.
 
+use crate::digits::{clock, eight, number, without_dot, year_and_month};
+
 /// An integer: `-?(0|[1-9][0-9]*)`, as sign and magnitude; at most `max_digits` digits and 64 bits.
 pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
     let (negative, digits) = match text.split_first() {
@@ -8,6 +10,16 @@ pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
     };
     if digits.is_empty() || digits.len() > max_digits.min(20) || (digits[0] == b'0' && digits.len() > 1) {
         return None;
+    }
+    if let Some((first, last)) = digits.split_at_checked(digits.len().wrapping_sub(8)) {
+        if first.is_empty() {
+            return Some((negative, number(eight(last))?));
+        }
+        if first.len() <= 8 {
+            return Some((negative, number(eight(first))? * 100_000_000 + number(eight(last))?));
+        }
+    } else {
+        return Some((negative, number(eight(digits))?));
     }
     let mut value = 0_u64;
     if digits.len() < 20 {
@@ -56,6 +68,9 @@ pub fn float(text: &[u8], max_digits: usize) -> Option<f64> {
         Some((b'-', rest)) => (true, rest),
         _ => (false, text),
     };
+    if let Some(value) = short_float(body) {
+        return Some(if negative { -value } else { value });
+    }
     let mut mantissa = 0_u64;
     let mut significant = 0_usize;
     let mut fraction = 0_usize;
@@ -101,6 +116,23 @@ pub fn float(text: &[u8], max_digits: usize) -> Option<f64> {
     let value: f64 = fast_float2::parse(text).ok()?;
     let lost = value.is_infinite() || (value == 0.0 && significant > 0);
     (!lost).then_some(value)
+}
+
+/// A float of at most seven digits and a dot, or eight digits; `None` leaves the rest of the grammar to others.
+#[inline]
+fn short_float(body: &[u8]) -> Option<f64> {
+    if body.len() > 8 || body.is_empty() {
+        return None;
+    }
+    let text = eight(body);
+    let (digits, behind) = without_dot(text).unwrap_or((text, 0));
+    let whole = if digits == text { body.len() } else { body.len() - 1 - behind };
+    let no_dot_at_an_end = whole > 0 && (digits == text || behind > 0);
+    let no_leading_zero = body[0] != b'0' || whole == 1;
+    if !no_dot_at_an_end || !no_leading_zero {
+        return None;
+    }
+    Some(number(digits)? as f64 / POWERS[behind])
 }
 
 fn special(negative: bool, body: &[u8]) -> Option<f64> {
@@ -151,11 +183,9 @@ fn two(text: &[u8]) -> Option<u32> {
 
 /// `YYYY-MM-DD`, a day that exists, as days since 1970-01-01.
 pub fn date(text: &[u8]) -> Option<i32> {
-    if text.len() != 10 || text[4] != b'-' || text[7] != b'-' {
-        return None;
-    }
-    let year = two(text)? * 100 + two(&text[2..])?;
-    let (month, day) = (two(&text[5..])?, two(&text[8..])?);
+    let (begin, day) = text.split_first_chunk::<8>().filter(|(_, day)| day.len() == 2)?;
+    let (year, month) = year_and_month(*begin)?;
+    let day = two(day)?;
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let days_in_month = match month {
         2 => 28 + u32::from(leap),
@@ -176,16 +206,14 @@ pub fn date(text: &[u8]) -> Option<i32> {
 
 /// A time of day in nanoseconds and how many digits its fraction has: `HH:MM:SS(.f{1,9})?`.
 pub fn time(text: &[u8]) -> Option<(i64, usize)> {
-    if text.len() < 8 || text[2] != b':' || text[5] != b':' {
-        return None;
-    }
-    let (hour, minute, second) = (two(text)?, two(&text[3..])?, two(&text[6..])?);
+    let (begin, rest) = text.split_first_chunk::<8>()?;
+    let (hour, minute, second) = clock(*begin)?;
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
     let seconds = i64::from(hour * 3600 + minute * 60 + second);
-    let Some(fraction) = text[8..].strip_prefix(b".") else {
-        return (text.len() == 8).then_some((seconds * 1_000_000_000, 0));
+    let Some(fraction) = rest.strip_prefix(b".") else {
+        return rest.is_empty().then_some((seconds * 1_000_000_000, 0));
     };
     if fraction.is_empty() || fraction.len() > 9 {
         return None;
@@ -232,16 +260,21 @@ pub fn instant(text: &[u8]) -> Option<Instant> {
         return None;
     }
     let days = date(&text[..10])?;
-    let (clock, offset) = match memchr::memchr3(b'Z', b'+', b'-', &text[19..]).map(|at| at + 19) {
-        None => (&text[11..], None),
-        Some(at) => (&text[11..at], Some(zone(&text[at..])?)),
-    };
+    let (clock, offset) = if text.len() == 19 { (&text[11..], None) } else { zoned(text)? };
     let (nanos_of_day, digits) = time(clock)?;
     Some(Instant {
         seconds: i64::from(days) * 86_400 + nanos_of_day / 1_000_000_000 - offset.unwrap_or(0),
         nanos: nanos_of_day % 1_000_000_000,
         digits,
         zoned: offset.is_some(),
+    })
+}
+
+/// The clock of an instant, and the seconds of its zone where it has one.
+fn zoned(text: &[u8]) -> Option<(&[u8], Option<i64>)> {
+    Some(match memchr::memchr3(b'Z', b'+', b'-', &text[19..]).map(|at| at + 19) {
+        None => (&text[11..], None),
+        Some(at) => (&text[11..at], Some(zone(&text[at..])?)),
     })
 }
 
