@@ -97,6 +97,7 @@ impl Words {
     }
 
     /// Whether an unquoted text means null.
+    #[inline]
     fn is_null(&self, text: &[u8]) -> bool {
         text.len() <= self.longest_null && self.nulls.iter().any(|null| null == text)
     }
@@ -179,8 +180,30 @@ impl Cells<'_> {
 
     fn each(&self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> Parsed<()> {
         let mut scratch = Vec::new();
-        for field in self.column() {
-            if !take(self.words.text(self.dialect, self.block, field, &mut scratch)) {
+        let Some((ends, returns)) = self.tokens.plain_ends() else {
+            for field in self.column() {
+                if !take(self.words.text(self.dialect, self.block, field, &mut scratch)) {
+                    return Err(Misfit { field, invalid_utf8_at: None });
+                }
+            }
+            return Ok(());
+        };
+        // The same without a detour over fields where a text stands as it is, which is nearly everywhere.
+        let last = self.position + 1 == self.width;
+        let simple = !(self.words.trim || (last && returns));
+        let mut row_start = 0;
+        for (row, ends) in ends.chunks_exact(self.width.max(1)).enumerate() {
+            let start = if self.position == 0 { row_start } else { ends[self.position - 1] as usize + 1 };
+            let text = &self.block[start..ends[self.position] as usize];
+            row_start = ends[self.width - 1] as usize + 1;
+            let taken = if simple && text.first().copied() != self.dialect.quote {
+                take((!self.words.is_null(text)).then_some(text))
+            } else {
+                let field = self.tokens.field(self.dialect, self.block, row * self.width + self.position, last);
+                take(self.words.text(self.dialect, self.block, field, &mut scratch))
+            };
+            if !taken {
+                let field = self.tokens.field(self.dialect, self.block, row * self.width + self.position, last);
                 return Err(Misfit { field, invalid_utf8_at: None });
             }
         }
@@ -333,8 +356,7 @@ impl Cells<'_> {
     }
 
     fn texts<O: OffsetSizeTrait>(&self) -> Parsed<(OffsetBuffer<O>, Buffer, Option<NullBuffer>)> {
-        let bytes = self.column().map(|field| field.text(self.block).len()).sum();
-        let mut out: Vec<u8> = Vec::with_capacity(bytes);
+        let mut out: Vec<u8> = Vec::with_capacity(self.text_bytes());
         let mut offsets: Vec<O> = Vec::with_capacity(self.rows() + 1);
         let mut nulls = NullBufferBuilder::new(self.rows());
         offsets.push(O::default());
@@ -353,6 +375,19 @@ impl Cells<'_> {
             true
         })?;
         Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(out), nulls.finish()))
+    }
+
+    /// The bytes of all texts, or a few more.
+    fn text_bytes(&self) -> usize {
+        let Some((ends, _)) = self.tokens.plain_ends() else {
+            return self.column().map(|field| field.text(self.block).len()).sum();
+        };
+        let before = |row: usize| match (self.position, row) {
+            (0, 0) => 0,
+            (0, _) => ends[row * self.width - 1] as usize + 1,
+            (at, _) => ends[row * self.width + at - 1] as usize + 1,
+        };
+        (0..self.rows()).map(|row| ends[row * self.width + self.position] as usize - before(row)).sum()
     }
 
     /// The first field that is no UTF-8.

@@ -14,7 +14,7 @@ use crate::plan::plan;
 use crate::stream::{CsvStream, Payload};
 
 const MIN_BLOCK_BYTES: usize = 64 << 10;
-const MAX_BLOCK_BYTES: usize = 2 << 20;
+const MAX_BLOCK_BYTES: usize = 1 << 20;
 
 /// The plugin `rust_csv`.
 pub struct CsvReaderPlugin;

@@ -89,6 +89,11 @@ impl Tokens {
         if self.indexed { self.index.ends.len() } else { self.fields.len() }
     }
 
+    /// Where the fields end, row after row, and whether carriage returns stand before line feeds; for a plain block.
+    pub fn plain_ends(&self) -> Option<(&[u32], bool)> {
+        self.indexed.then_some((self.index.ends.as_slice(), self.index.carriage_returns))
+    }
+
     /// A field, by its number; `last_of_row`: whether a record ends with it.
     #[inline]
     pub fn field(&self, dialect: &Dialect, block: &[u8], number: usize, last_of_row: bool) -> Field {

@@ -3,6 +3,7 @@
 use crate::digits::{clock, eight, number, without_dot, year_and_month};
 
 /// An integer: `-?(0|[1-9][0-9]*)`, as sign and magnitude; at most `max_digits` digits and 64 bits.
+#[inline]
 pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
     let (negative, digits) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
@@ -43,6 +44,7 @@ pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
 }
 
 /// A signed integer of up to 64 bits.
+#[inline]
 pub fn signed(text: &[u8], max_digits: usize) -> Option<i64> {
     match integer(text, max_digits)? {
         (false, value) => i64::try_from(value).ok(),
@@ -182,6 +184,7 @@ fn two(text: &[u8]) -> Option<u32> {
 }
 
 /// `YYYY-MM-DD`, a day that exists, as days since 1970-01-01.
+#[inline]
 pub fn date(text: &[u8]) -> Option<i32> {
     let (begin, day) = text.split_first_chunk::<8>().filter(|(_, day)| day.len() == 2)?;
     let (year, month) = year_and_month(*begin)?;
@@ -205,6 +208,7 @@ pub fn date(text: &[u8]) -> Option<i32> {
 }
 
 /// A time of day in nanoseconds and how many digits its fraction has: `HH:MM:SS(.f{1,9})?`.
+#[inline]
 pub fn time(text: &[u8]) -> Option<(i64, usize)> {
     let (begin, rest) = text.split_first_chunk::<8>()?;
     let (hour, minute, second) = clock(*begin)?;
@@ -255,6 +259,7 @@ impl Instant {
 }
 
 /// `YYYY-MM-DD[T ]HH:MM:SS(.f{1,9})?(Z|[+-]HH:?MM)?`.
+#[inline]
 pub fn instant(text: &[u8]) -> Option<Instant> {
     if text.len() < 19 || !matches!(text[10], b' ' | b'T') {
         return None;
