@@ -21,6 +21,7 @@ from .context import Named, Selection, config_option, json_option, project_optio
 from .output import print_error, print_json, size
 from .progress import watching
 from .secrets import MANAGERS, secrets_of
+from .witness import witnessed
 
 _UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 
@@ -96,8 +97,12 @@ def command(
             f"no job here is of tenant `{tenant_id}`", hint="a job names its own: `tenant_id: ...` in its YAML file"
         )
     results: list[RunResult] = []
-    with _signals(token), watching(on_terminal=not as_json, logs=log_format is not None) as watch:
-        for result in _results(selection, names, token, RunSettings(**options, on_progress=watch.tell)):
+    with (
+        witnessed() as begin,
+        _signals(token),
+        watching(on_terminal=not as_json, logs=log_format is not None) as watch,
+    ):
+        for result in _results(selection, names, token, RunSettings(**options, on_progress=watch.tell), begin):
             results.append(result)
             watch.done(result.job)
             if not as_json:
@@ -111,10 +116,15 @@ def command(
 
 
 def _results(
-    selection: Selection, names: list[Named], token: CancelToken, settings: RunSettings
+    selection: Selection,
+    names: list[Named],
+    token: CancelToken,
+    settings: RunSettings,
+    begin: Callable[[str], None],
 ) -> Iterator[RunResult]:
     failed: set[str] = set()
     for named in names:
+        begin(named.name)
         result = _one(selection, named, failed, token, settings)
         if not result.ok:
             failed.add(named.name)

@@ -84,8 +84,12 @@ def test_a_plugin_that_ends_the_process_leaves_nothing_visible_and_the_next_run_
     folder.write("jobs/rows.yaml", job)
     assert folder.run("rows")["rows"]["rows_written"] == 1
     folder.write("plugin.py", textwrap.dedent(good) + "        os._exit(7)\n")
-    done = subprocess.run([str(DATIVO), "run", "rows"], cwd=folder.root, env=folder.environment(), check=False)
-    assert done.returncode == 7
+    command = [str(DATIVO), "run", "rows", "--json"]
+    done = subprocess.run(
+        command, cwd=folder.root, env=folder.environment(), check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (7, "")
+    assert "PROCESS_ENDED" in done.stderr and "job rows ran" in done.stderr and "hint: nothing" in done.stderr
     assert visible(folder) == [1]
     folder.write("plugin.py", textwrap.dedent(good) + "        yield [{'id': 2}]\n")
     assert folder.run("rows")["rows"]["rows_written"] == 2
