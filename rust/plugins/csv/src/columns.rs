@@ -223,13 +223,10 @@ impl Cells<'_> {
             DataType::Int16 => self.integers::<Int16Type>(digits)?,
             DataType::Int32 => self.integers::<Int32Type>(digits)?,
             DataType::Int64 => self.primitives::<Int64Type>(|text| values::signed(text, digits))?,
-            DataType::UInt8 => self.integers::<UInt8Type>(digits)?,
-            DataType::UInt16 => self.integers::<UInt16Type>(digits)?,
-            DataType::UInt32 => self.integers::<UInt32Type>(digits)?,
-            DataType::UInt64 => self.primitives::<UInt64Type>(|text| match values::integer(text, digits)? {
-                (true, 1..) => None,
-                (_, value) => Some(value),
-            })?,
+            DataType::UInt8 => self.unsigned::<UInt8Type>(digits)?,
+            DataType::UInt16 => self.unsigned::<UInt16Type>(digits)?,
+            DataType::UInt32 => self.unsigned::<UInt32Type>(digits)?,
+            DataType::UInt64 => self.unsigned::<UInt64Type>(digits)?,
             DataType::Float32 => self.primitives::<Float32Type>(|text| {
                 let wide = values::float(text, values::SINGLE_DIGITS)?;
                 let narrow = wide as f32;
@@ -339,6 +336,17 @@ impl Cells<'_> {
         T::Native: TryFrom<i64>,
     {
         self.primitives::<T>(|text| T::Native::try_from(values::signed(text, digits)?).ok())
+    }
+
+    /// Without a sign, be it that of a zero.
+    fn unsigned<T: ArrowPrimitiveType>(&self, digits: usize) -> Parsed<ArrayRef>
+    where
+        T::Native: TryFrom<u64>,
+    {
+        self.primitives::<T>(|text| match values::integer(text, digits)? {
+            (true, _) => None,
+            (false, value) => T::Native::try_from(value).ok(),
+        })
     }
 
     fn instants<T: arrow_array::types::ArrowTimestampType>(
