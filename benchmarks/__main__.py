@@ -19,6 +19,7 @@ from .measure import Command, Measured, median, paired, ratio
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
+_PYTHON = "Dativo, Python plugins"
 _CODECS = ("snappy", "zstd")
 
 
@@ -88,10 +89,12 @@ def copy(bench: Bench) -> list[str]:
         "## CSV to Parquet\n",
         "Whole processes, and the size of what they wrote. Python: Dativo with its `csv` and `parquet`.\n",
     ]
-    for source in (data.seed(bench.rows), data.lineitem(bench.rows / 10_000_000)):
+    seed = data.seed(bench.rows)
+    for source in (seed, data.lineitem(bench.rows / 10_000_000)):
         for codec in _CODECS:
-            runs = _copies(bench, source, codec)
-            if source.name.startswith("seed") and codec == "zstd":
+            drawn = source is seed and codec == "zstd"
+            runs = _copies(bench, source, codec, python=drawn)
+            if drawn:
                 bench.bars = [
                     plot.Bar(label, median(found, "wall_s"), median(found, "peak_bytes"))
                     for label, found in runs.items()
@@ -102,19 +105,14 @@ def copy(bench: Bench) -> list[str]:
 
 
 def _copies(
-    bench: Bench, source: Dataset, codec: str, tools: Mapping[str, str] = peers.FAST
+    bench: Bench, source: Dataset, codec: str, tools: Mapping[str, str] = peers.FAST, *, python: bool = False
 ) -> dict[str, list[Measured]]:
+    """python: Dativo's Python plugins too, beside its native ones."""
     bench.project.job("native", source, native=NATIVE, codec=codec)
     commands = [bench.project.run(DATIVO, "native")]
-    if (
-        NATIVE
-        and tools is peers.FAST
-        and source.rows <= 10_000_000
-        and codec == "zstd"
-        and source.name.startswith("seed")
-    ):
+    if NATIVE and python:
         bench.project.job("plain", source, native=False, codec=codec)
-        commands.append(bench.project.run("Dativo, Python plugins", "plain"))
+        commands.append(bench.project.run(_PYTHON, "plain"))
     commands.extend(peers.copy(label, tool, source, bench.folder, codec) for label, tool in tools.items())
     return paired(commands, bench.rounds)
 
@@ -146,7 +144,7 @@ def write(bench: Bench) -> list[str]:
 def _ipc(bench: Bench, source: Dataset, arrow: Path) -> None:
     """The rows as Dativo's reader gives them, for all tools alike."""
     bench.project.job("ipc", source, native=NATIVE)
-    subprocess.run([str(executable()), "run", "ipc"], env=None, cwd=bench.project.root, check=True, capture_output=True)
+    subprocess.run([str(executable()), "run", "ipc"], cwd=bench.project.root, check=True, capture_output=True)
     code = (
         "import sys, pyarrow as pa, pyarrow.dataset as ds\n"
         "rows = ds.dataset(sys.argv[1], format='parquet')\n"
@@ -243,7 +241,7 @@ def _against_peers(runs: Mapping[str, Sequence[Measured]], *, size: bool = False
         ]
         for label, found in runs.items()
     ]
-    others = [found for label, found in runs.items() if not label.startswith(DATIVO)]
+    others = [found for label, found in runs.items() if label not in (DATIVO, _PYTHON)]
     fastest = statistics.median(
         min(found[number].wall_s for found in others) / base[number].wall_s for number in range(len(base))
     )

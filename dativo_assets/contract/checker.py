@@ -99,15 +99,6 @@ class Checker:
         return self._binding.schema if self._native is None else self._native.output_schema
 
     @property
-    def output_text(self) -> dict[str, str]:
-        """{column: type name} of `output_schema`."""
-        if self._native is not None:
-            return dict(self._native.output_text)
-        from dativo_plugin_sdk.arrow import schema_text
-
-        return schema_text(self._binding.schema)
-
-    @property
     def quarantine_schema(self) -> pa.Schema:
         """Of rejected rows: the source's columns, `_dativo_rule`, `_dativo_column`, `_dativo_value`, `_dativo_split`,
         `_dativo_row`.
@@ -132,7 +123,7 @@ class Checker:
         columns, broken = self._binding.cast(batch)
         broken += self._binding.values(batch, columns)
         rejected = self._rejected(broken)
-        keys = self._binding.keys(batch, columns, rejected, self._stops)
+        keys = self._binding.keys(batch, columns, rejected, self._contract.stops)
         if keys:
             broken += keys
             rejected = self._rejected(broken)
@@ -166,7 +157,7 @@ class Checker:
         if rejected is None:
             return None
         stopping = sorted(
-            (item for item in broken if self._stops(item.rule)), key=lambda item: self._order[item.rule.name]
+            (item for item in broken if self._contract.stops(item.rule)), key=lambda item: self._order[item.rule.name]
         )
         if not self._quarantines:
             raise self._error(rows, stopping[0], counted)
@@ -208,15 +199,12 @@ class Checker:
             for rule in self._contract.rules
         )
 
-    def _stops(self, rule: Rule) -> bool:
-        return self._contract.stops(rule)
-
     def _rejected(self, broken: list[Broken]) -> Any:
         from .masks import either
 
         rejected = None
         for item in broken:
-            if self._stops(item.rule):
+            if self._contract.stops(item.rule):
                 rejected = either(rejected, item.rows)
         return rejected
 

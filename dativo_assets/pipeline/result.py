@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from dativo_plugin_sdk import Commit, DativoError
 
+from dativo_assets.contract import RuleResult
+
 Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 
 
@@ -48,6 +50,21 @@ class CheckOutcome:
     violations: int
     columns: tuple[str, ...] = ()
     sample: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, result: RuleResult) -> CheckOutcome:
+        """A rule's result, flat."""
+        rule = result.rule
+        return cls(
+            name=rule.name,
+            description=rule.description,
+            severity=rule.severity,
+            passed=result.passed,
+            checked=result.checked,
+            violations=result.violations,
+            columns=rule.columns,
+            sample=result.sample,
+        )
 
 
 @dataclass

@@ -372,21 +372,8 @@ class _Run:
             self.result.files = tuple(name for name in table.files if name.endswith(commit.files))
 
     def _checks(self) -> None:
-        if self.checker is None:
-            return
-        self.result.checks = tuple(
-            CheckOutcome(
-                name=outcome.rule.name,
-                description=outcome.rule.description,
-                severity=outcome.rule.severity,
-                passed=outcome.passed,
-                checked=outcome.checked,
-                violations=outcome.violations,
-                columns=tuple(outcome.rule.columns),
-                sample=tuple(outcome.sample),
-            )
-            for outcome in self.checker.results()
-        )
+        if self.checker is not None:
+            self.result.checks = tuple(CheckOutcome.of(result) for result in self.checker.results())
 
     def _stages(self, workers: list[Worker]) -> None:
         reader, writer = self.plan.reader.load().name, self.plan.writer.load().name

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
 
-use arrow_array::types::*;
-use arrow_array::{Array, ArrayRef, cast::AsArray};
+use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::{Array, ArrayRef, cast::AsArray, downcast_integer, downcast_temporal};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 use dativo_plugin::{Error, Result};
 use hashbrown::HashSet;
 use twox_hash::XxHash3_128;
@@ -198,7 +198,8 @@ fn words(array: &ArrayRef) -> Vec<u64> {
             array.as_primitive::<$type>().values().iter().map(|value| *value as i64 as u64).collect()
         };
     }
-    match array.data_type() {
+    downcast_integer! {
+        array.data_type() => (plain),
         DataType::Boolean => array.as_boolean().values().iter().map(u64::from).collect(),
         DataType::Float32 => {
             array.as_primitive::<Float32Type>().values().iter().map(|value| float_word(f64::from(*value))).collect()
@@ -206,24 +207,10 @@ fn words(array: &ArrayRef) -> Vec<u64> {
         DataType::Float64 => {
             array.as_primitive::<Float64Type>().values().iter().map(|value| float_word(*value)).collect()
         }
-        DataType::Date32 => plain!(Date32Type),
-        DataType::Time32(TimeUnit::Second) => plain!(Time32SecondType),
-        DataType::Time32(_) => plain!(Time32MillisecondType),
-        DataType::Time64(TimeUnit::Microsecond) => plain!(Time64MicrosecondType),
-        DataType::Time64(_) => plain!(Time64NanosecondType),
-        DataType::Timestamp(TimeUnit::Second, _) => plain!(TimestampSecondType),
-        DataType::Timestamp(TimeUnit::Millisecond, _) => plain!(TimestampMillisecondType),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => plain!(TimestampMicrosecondType),
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => plain!(TimestampNanosecondType),
-        DataType::Int8 => plain!(Int8Type),
-        DataType::Int16 => plain!(Int16Type),
-        DataType::Int32 => plain!(Int32Type),
-        DataType::Int64 => plain!(Int64Type),
-        DataType::UInt8 => plain!(UInt8Type),
-        DataType::UInt16 => plain!(UInt16Type),
-        DataType::UInt32 => plain!(UInt32Type),
-        DataType::UInt64 => plain!(UInt64Type),
-        _ => Vec::new(),
+        _ => downcast_temporal! {
+            array.data_type() => (plain),
+            _ => Vec::new()
+        }
     }
 }
 

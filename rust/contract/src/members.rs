@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use arrow_array::types::*;
-use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, cast::AsArray};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_array::types::Decimal128Type;
+use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, cast::AsArray, downcast_integer, downcast_temporal};
+use arrow_schema::DataType;
 use dativo_plugin::{Error, Result};
 use hashbrown::HashSet;
 
@@ -17,25 +17,20 @@ const FEW: usize = 16;
 
 /// Marks the rows of a column whose value is none of `values`, or, unless `accepted`, one of them.
 pub(crate) fn members(column: usize, data_type: &DataType, values: &[String], accepted: bool) -> Result<Check> {
-    use DataType::*;
-    match data_type {
-        Utf8 | LargeUtf8 => words(column, data_type, values, accepted),
-        Boolean => booleans(column, values, accepted),
-        Int8 => whole::<Int8Type>(column, values, accepted),
-        Int16 => whole::<Int16Type>(column, values, accepted),
-        Int32 => whole::<Int32Type>(column, values, accepted),
-        Int64 => whole::<Int64Type>(column, values, accepted),
-        UInt8 => whole::<UInt8Type>(column, values, accepted),
-        UInt16 => whole::<UInt16Type>(column, values, accepted),
-        UInt32 => whole::<UInt32Type>(column, values, accepted),
-        UInt64 => whole::<UInt64Type>(column, values, accepted),
-        Decimal128(_, _) => whole::<Decimal128Type>(column, values, accepted),
-        Date32 => whole::<Date32Type>(column, values, accepted),
-        Timestamp(TimeUnit::Second, _) => whole::<TimestampSecondType>(column, values, accepted),
-        Timestamp(TimeUnit::Millisecond, _) => whole::<TimestampMillisecondType>(column, values, accepted),
-        Timestamp(TimeUnit::Microsecond, _) => whole::<TimestampMicrosecondType>(column, values, accepted),
-        Timestamp(TimeUnit::Nanosecond, _) => whole::<TimestampNanosecondType>(column, values, accepted),
-        other => Err(Error::configuration(format!("no listed values for {other}"))),
+    macro_rules! whole {
+        ($type:ty) => {
+            whole::<$type>(column, values, accepted)
+        };
+    }
+    downcast_integer! {
+        data_type => (whole),
+        DataType::Utf8 | DataType::LargeUtf8 => words(column, data_type, values, accepted),
+        DataType::Boolean => booleans(column, values, accepted),
+        DataType::Decimal128(_, _) => whole::<Decimal128Type>(column, values, accepted),
+        _ => downcast_temporal! {
+            data_type => (whole),
+            other => Err(Error::configuration(format!("no listed values for {other}"))),
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use arrow_array::types::*;
-use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, cast::AsArray};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_array::types::{Decimal128Type, Float32Type, Float64Type};
+use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, cast::AsArray, downcast_integer, downcast_temporal};
+use arrow_schema::DataType;
 use dativo_plugin::{Error, Result};
 
 use crate::{Check, marked};
@@ -17,29 +17,20 @@ pub(crate) fn range(
     high: Option<&str>,
     exclusive: bool,
 ) -> Result<Check> {
-    use DataType::*;
-    match data_type {
-        Int8 => whole::<Int8Type>(column, low, high),
-        Int16 => whole::<Int16Type>(column, low, high),
-        Int32 => whole::<Int32Type>(column, low, high),
-        Int64 => whole::<Int64Type>(column, low, high),
-        UInt8 => whole::<UInt8Type>(column, low, high),
-        UInt16 => whole::<UInt16Type>(column, low, high),
-        UInt32 => whole::<UInt32Type>(column, low, high),
-        UInt64 => whole::<UInt64Type>(column, low, high),
-        Decimal128(_, _) => whole::<Decimal128Type>(column, low, high),
-        Date32 => whole::<Date32Type>(column, low, high),
-        Time32(TimeUnit::Second) => whole::<Time32SecondType>(column, low, high),
-        Time32(_) => whole::<Time32MillisecondType>(column, low, high),
-        Time64(TimeUnit::Microsecond) => whole::<Time64MicrosecondType>(column, low, high),
-        Time64(_) => whole::<Time64NanosecondType>(column, low, high),
-        Timestamp(TimeUnit::Second, _) => whole::<TimestampSecondType>(column, low, high),
-        Timestamp(TimeUnit::Millisecond, _) => whole::<TimestampMillisecondType>(column, low, high),
-        Timestamp(TimeUnit::Microsecond, _) => whole::<TimestampMicrosecondType>(column, low, high),
-        Timestamp(TimeUnit::Nanosecond, _) => whole::<TimestampNanosecondType>(column, low, high),
-        Float32 => float::<Float32Type>(column, low, high, exclusive),
-        Float64 => float::<Float64Type>(column, low, high, exclusive),
-        other => Err(Error::configuration(format!("no bounds for {other}"))),
+    macro_rules! whole {
+        ($type:ty) => {
+            whole::<$type>(column, low, high)
+        };
+    }
+    downcast_integer! {
+        data_type => (whole),
+        DataType::Decimal128(_, _) => whole::<Decimal128Type>(column, low, high),
+        DataType::Float32 => float::<Float32Type>(column, low, high, exclusive),
+        DataType::Float64 => float::<Float64Type>(column, low, high, exclusive),
+        _ => downcast_temporal! {
+            data_type => (whole),
+            other => Err(Error::configuration(format!("no bounds for {other}"))),
+        }
     }
 }
 

@@ -42,12 +42,12 @@ impl Index {
         // The most that can be found, so that no push has to ask for room. Pages that are never written cost nothing.
         self.ends.reserve(block.len() + 64);
         match backend {
-            // SAFETY: `Backend::available` names this one only where the processor has AVX2, BMI1, POPCNT and PCLMULQDQ.
+            // SAFETY: the processor was asked for AVX2, BMI1, POPCNT and PCLMULQDQ.
             #[cfg(target_arch = "x86_64")]
-            Backend::Avx2 if Backend::available().contains(&backend) => unsafe { self.build_avx2(block, marks) },
-            // SAFETY: `Backend::available` names this one only where the processor has POPCNT and PCLMULQDQ.
+            Backend::Avx2 if backend.is_available() => unsafe { self.build_avx2(block, marks) },
+            // SAFETY: the processor was asked for POPCNT and PCLMULQDQ.
             #[cfg(target_arch = "x86_64")]
-            Backend::Sse2 if Backend::available().contains(&backend) => unsafe { self.build_sse2(block, marks) },
+            Backend::Sse2 if backend.is_available() => unsafe { self.build_sse2(block, marks) },
             // SAFETY: every processor of this architecture has NEON.
             #[cfg(target_arch = "aarch64")]
             Backend::Neon => unsafe { self.run::<Neon>(block, marks) },

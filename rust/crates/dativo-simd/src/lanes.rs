@@ -14,26 +14,35 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// All that this processor can do, the best first.
-    pub fn available() -> Vec<Self> {
-        let mut found = Vec::new();
-        #[cfg(target_arch = "x86_64")]
-        if std::is_x86_feature_detected!("pclmulqdq") && std::is_x86_feature_detected!("popcnt") {
-            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("bmi1") {
-                found.push(Self::Avx2);
+    const ALL: [Self; 4] = [Self::Avx2, Self::Sse2, Self::Neon, Self::Scalar];
+
+    /// Whether this processor can do it.
+    pub fn is_available(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                Self::Sse2.is_available()
+                    && std::is_x86_feature_detected!("avx2")
+                    && std::is_x86_feature_detected!("bmi1")
             }
-            found.push(Self::Sse2);
+            #[cfg(target_arch = "x86_64")]
+            Self::Sse2 => std::is_x86_feature_detected!("pclmulqdq") && std::is_x86_feature_detected!("popcnt"),
+            Self::Neon => cfg!(target_arch = "aarch64"),
+            Self::Scalar => true,
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Sse2 => false,
         }
-        #[cfg(target_arch = "aarch64")]
-        found.push(Self::Neon);
-        found.push(Self::Scalar);
-        found
+    }
+
+    /// All that this processor can do, the best first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|backend| backend.is_available())
     }
 
     /// The best that this processor can do.
     pub fn best() -> Self {
         static BEST: std::sync::OnceLock<Backend> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| Self::available()[0])
+        *BEST.get_or_init(|| Self::available().next().unwrap_or(Self::Scalar))
     }
 }
 

@@ -3,8 +3,9 @@
 use dativo_plugin::{Error, Result};
 
 use crate::dialect::{Dialect, is_newline};
+use crate::fields::Tokens;
 use crate::input::{Text, read_error};
-use crate::tokens::{Fault, Limits, Tokens, tokenize};
+use crate::tokens::{Fault, Limits, tokenize};
 
 /// A longer record is refused: Arrow's string offsets could not address its fields.
 const MAX_RECORD_BYTES: usize = i32::MAX as usize;

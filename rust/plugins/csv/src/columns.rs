@@ -17,9 +17,9 @@ use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
-use crate::options::CsvOptions;
-use crate::tokens::{Field, Tokens};
+use crate::fields::{Field, Tokens, span};
 use crate::values;
+use crate::words::Words;
 
 /// Digits of an inferred integer; a declared one may have as many as fit its width.
 pub const INFERRED_DIGITS: usize = 18;
@@ -66,78 +66,6 @@ pub fn is_parsed(data_type: &DataType) -> bool {
             | T::Binary
             | T::LargeBinary
     )
-}
-
-/// What texts mean beyond the grammar: nulls, truths, spaces.
-#[derive(Clone, Debug)]
-pub struct Words {
-    nulls: Vec<Vec<u8>>,
-    longest_null: usize,
-    truths: Vec<Vec<u8>>,
-    falsehoods: Vec<Vec<u8>>,
-    /// Whether `true` and `false` are among them.
-    usual: bool,
-    trim: bool,
-}
-
-impl Words {
-    /// The words of the options.
-    pub fn new(options: &CsvOptions) -> Self {
-        let bytes = |texts: &[String]| texts.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
-        let nulls = bytes(&options.null_values);
-        Self {
-            longest_null: nulls.iter().map(Vec::len).max().unwrap_or(0),
-            nulls,
-            usual: options.true_values.iter().any(|text| text == "true")
-                && options.false_values.iter().any(|text| text == "false"),
-            truths: bytes(&options.true_values),
-            falsehoods: bytes(&options.false_values),
-            trim: options.trim,
-        }
-    }
-
-    /// Whether an unquoted text means null.
-    #[inline]
-    fn is_null(&self, text: &[u8]) -> bool {
-        text.len() <= self.longest_null && self.nulls.iter().any(|null| null == text)
-    }
-
-    /// The truth value a text stands for.
-    pub fn truth(&self, text: &[u8]) -> Option<bool> {
-        if self.usual && (text == b"true" || text == b"false") {
-            return Some(text == b"true");
-        }
-        let one_of = |words: &[Vec<u8>]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
-        if one_of(&self.truths) {
-            return Some(true);
-        }
-        one_of(&self.falsehoods).then_some(false)
-    }
-
-    /// A field's text, `None` for null. `scratch` holds what has to be decoded.
-    pub fn text<'a>(
-        &self,
-        dialect: &Dialect,
-        block: &'a [u8],
-        field: Field,
-        scratch: &'a mut Vec<u8>,
-    ) -> Option<&'a [u8]> {
-        if field.needs_decoding() {
-            scratch.clear();
-            field.decode(dialect, block, scratch);
-            return Some(scratch);
-        }
-        let mut text = field.text(block);
-        if field.is_quoted() {
-            return Some(text);
-        }
-        if self.trim {
-            while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
-                text = rest;
-            }
-        }
-        (!self.is_null(text)).then_some(text)
-    }
 }
 
 /// One column of a block: every `width`-th field.
@@ -191,20 +119,17 @@ impl Cells<'_> {
         // The same without a detour over fields where a text stands as it is, which is nearly everywhere.
         let last = self.position + 1 == self.width;
         let simple = !(self.words.trim || (last && returns));
-        let mut row_start = 0;
-        for (row, ends) in ends.chunks_exact(self.width.max(1)).enumerate() {
-            let start = if self.position == 0 { row_start } else { ends[self.position - 1] as usize + 1 };
-            let text = &self.block[start..ends[self.position] as usize];
-            row_start = ends[self.width - 1] as usize + 1;
+        for number in (self.position..ends.len()).step_by(self.width.max(1)) {
+            let (start, end) = span(ends, number);
+            let text = &self.block[start..end];
+            let field = || self.tokens.field(self.dialect, self.block, number, last);
             let taken = if simple && text.first().copied() != self.dialect.quote {
                 take((!self.words.is_null(text)).then_some(text))
             } else {
-                let field = self.tokens.field(self.dialect, self.block, row * self.width + self.position, last);
-                take(self.words.text(self.dialect, self.block, field, &mut scratch))
+                take(self.words.text(self.dialect, self.block, field(), &mut scratch))
             };
             if !taken {
-                let field = self.tokens.field(self.dialect, self.block, row * self.width + self.position, last);
-                return Err(Misfit { field, invalid_utf8_at: None });
+                return Err(Misfit { field: field(), invalid_utf8_at: None });
             }
         }
         Ok(())
@@ -390,12 +315,11 @@ impl Cells<'_> {
         let Some((ends, _)) = self.tokens.plain_ends() else {
             return self.column().map(|field| field.text(self.block).len()).sum();
         };
-        let before = |row: usize| match (self.position, row) {
-            (0, 0) => 0,
-            (0, _) => ends[row * self.width - 1] as usize + 1,
-            (at, _) => ends[row * self.width + at - 1] as usize + 1,
+        let bytes = |number| {
+            let (start, end) = span(ends, number);
+            end - start
         };
-        (0..self.rows()).map(|row| ends[row * self.width + self.position] as usize - before(row)).sum()
+        (self.position..ends.len()).step_by(self.width.max(1)).map(bytes).sum()
     }
 
     /// The first field that is no UTF-8.

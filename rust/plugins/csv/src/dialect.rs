@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fields::Tokens;
 use crate::options::CsvOptions;
-use crate::tokens::{Limits, Tokens, tokenize};
+use crate::tokens::{Limits, tokenize};
 
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// Records looked at to find a delimiter.

@@ -7,9 +7,10 @@ use dativo_plugin::{Error, Result};
 
 use crate::blocks::{Blocks, Taken};
 use crate::dialect::Dialect;
+use crate::fields::Tokens;
 use crate::input::{self, Text};
 use crate::options::CsvOptions;
-use crate::tokens::{Fault, Limits, Tokens};
+use crate::tokens::{Fault, Limits};
 
 /// The beginning of a file.
 pub struct Head;

@@ -2,8 +2,9 @@
 
 use arrow_schema::{DataType, TimeUnit};
 
-use crate::columns::{INFERRED_DIGITS, Words};
+use crate::columns::INFERRED_DIGITS;
 use crate::values;
+use crate::words::Words;
 
 const INTEGER: u8 = 1;
 const FLOAT: u8 = 1 << 1;

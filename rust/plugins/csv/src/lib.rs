@@ -9,6 +9,7 @@ mod boundary;
 mod columns;
 mod dialect;
 mod digits;
+mod fields;
 mod head;
 mod infer;
 mod input;
@@ -18,6 +19,7 @@ mod reader;
 mod stream;
 mod tokens;
 mod values;
+mod words;
 
 pub use options::{BadLines, Compression, CsvOptions};
 pub use reader::{CsvReader, CsvReaderPlugin};

@@ -7,14 +7,16 @@ use dativo_plugin::{Error, ReadContext, ReadPlan, ReadRequest, Result, Split, pa
 
 use crate::blocks::{Blocks, Taken};
 use crate::boundary::record_starts;
-use crate::columns::{Column, Words, is_parsed};
+use crate::columns::{Column, is_parsed};
 use crate::dialect::Dialect;
+use crate::fields::Tokens;
 use crate::head::{Head, header_error};
 use crate::infer::Candidates;
 use crate::input;
 use crate::options::CsvOptions;
 use crate::stream::{Part, Payload, schema_of};
-use crate::tokens::{Limits, Tokens};
+use crate::tokens::Limits;
+use crate::words::Words;
 
 /// Files of which a sample is taken, at most.
 const SAMPLED_FILES: usize = 16;

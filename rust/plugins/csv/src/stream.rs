@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::blocks::{Blocks, Taken};
-use crate::columns::{Cells, Column, Misfit, Words};
+use crate::columns::{Cells, Column, Misfit};
 use crate::dialect::Dialect;
+use crate::fields::Tokens;
 use crate::head::Head;
 use crate::input;
 use crate::options::{BadLines, CsvOptions};
-use crate::tokens::{Fault, Limits, Tokens};
+use crate::tokens::{Fault, Limits};
 use crate::values;
+use crate::words::Words;
 
 /// A part of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -12,33 +12,20 @@ pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
     if digits.is_empty() || digits.len() > max_digits.min(20) || (digits[0] == b'0' && digits.len() > 1) {
         return None;
     }
-    if let Some((first, last)) = digits.split_at_checked(digits.len().wrapping_sub(8)) {
-        if first.is_empty() {
-            return Some((negative, number(eight(last))?));
-        }
-        if first.len() <= 8 {
-            return Some((negative, number(eight(first))? * 100_000_000 + number(eight(last))?));
-        }
-    } else {
+    if digits.len() <= 8 {
         return Some((negative, number(eight(digits))?));
     }
+    if digits.len() <= 16 {
+        let (first, last) = digits.split_at(digits.len() - 8);
+        return Some((negative, number(eight(first))? * 100_000_000 + number(eight(last))?));
+    }
     let mut value = 0_u64;
-    if digits.len() < 20 {
-        for byte in digits {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value * 10 + u64::from(digit);
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
         }
-    } else {
-        for byte in digits {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                return None;
-            }
-            value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
-        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
     }
     Some((negative, value))
 }
@@ -127,11 +114,13 @@ fn short_float(body: &[u8]) -> Option<f64> {
         return None;
     }
     let text = eight(body);
-    let (digits, behind) = without_dot(text).unwrap_or((text, 0));
-    let whole = if digits == text { body.len() } else { body.len() - 1 - behind };
-    let no_dot_at_an_end = whole > 0 && (digits == text || behind > 0);
+    let (digits, whole, behind) = match without_dot(text) {
+        None => (text, body.len(), 0),
+        Some((_, 0)) => return None,
+        Some((digits, behind)) => (digits, body.len() - 1 - behind, behind),
+    };
     let no_leading_zero = body[0] != b'0' || whole == 1;
-    if !no_dot_at_an_end || !no_leading_zero {
+    if whole == 0 || !no_leading_zero {
         return None;
     }
     Some(number(digits)? as f64 / POWERS[behind])
