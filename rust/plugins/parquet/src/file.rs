@@ -1,16 +1,28 @@
 //! One Parquet file: rows in, row groups out, memory bounded by rows and by bytes.
 
 use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
 use dativo_plugin::{CancelToken, Error, FileFormat, FileInfo, FileSink, Result, WriteContext};
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::errors::ParquetError;
+use parquet::file::writer::SerializedFileWriter;
 use serde_json::Value;
 
+use crate::columns::Scratch;
+use crate::group::RowGroup;
 use crate::options::ParquetOptions;
+
+/// Bytes handed to the operating system at a time.
+const WRITE_BYTES: usize = 1 << 20;
+
+/// Rows that are encoded at a time, at least: pages of fewer cost more than they hold. A thread's share.
+const STRIDE_ROWS: usize = 8192;
 
 /// The Parquet file format.
 pub struct ParquetFormat;
@@ -27,25 +39,12 @@ impl FileFormat for ParquetFormat {
 
     fn create(path: &Path, schema: SchemaRef, options: &Value, context: WriteContext) -> Result<ParquetSink> {
         let options = ParquetOptions::from_json(options)?;
-        let properties = options.properties()?;
         let shown = path.display().to_string();
         let file =
             OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| Error::io(&error, &shown))?;
-        let opened = ArrowWriter::try_new(file, schema, Some(properties));
-        let writer = match opened {
-            Ok(writer) => writer,
-            Err(error) => {
-                // The file is empty and nobody knows of it yet; a failure to remove it must not hide the reason.
-                drop(std::fs::remove_file(path));
-                return Err(from_parquet(error, &shown));
-            }
-        };
-        Ok(ParquetSink {
-            path: path.to_owned(),
-            writer,
-            rows: 0,
-            group_bytes: options.row_group_bytes.min(context.memory_bytes),
-            cancel: context.cancel,
+        ParquetSink::new(path, file, schema, &options, context).inspect_err(|_| {
+            // The file is empty and nobody knows of it yet; a failure to remove it must not hide the reason.
+            drop(std::fs::remove_file(path));
         })
     }
 }
@@ -53,21 +52,61 @@ impl FileFormat for ParquetFormat {
 /// A Parquet file being written.
 pub struct ParquetSink {
     path: PathBuf,
-    writer: ArrowWriter<File>,
+    schema: SchemaRef,
+    file: SerializedFileWriter<BufWriter<File>>,
+    group: RowGroup,
+    scratches: Vec<Scratch>,
+    waiting: Vec<RecordBatch>,
     rows: u64,
+    group_rows: usize,
     group_bytes: usize,
     cancel: CancelToken,
 }
 
 impl ParquetSink {
+    fn new(
+        path: &Path,
+        file: File,
+        schema: SchemaRef,
+        options: &ParquetOptions,
+        context: WriteContext,
+    ) -> Result<Self> {
+        let mut properties = options.properties()?;
+        add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
+        let limits = options.page_limits();
+        let (group_rows, own) = (options.row_group_rows, options.own_encoders());
+        let compression = options.codec()?;
+        let create = || {
+            let converted = ArrowSchemaConverter::new().convert(&schema)?;
+            let file = BufWriter::with_capacity(WRITE_BYTES, file);
+            let file = SerializedFileWriter::new(file, converted.root_schema_ptr(), Arc::new(properties))?;
+            let group = RowGroup::new(&file, &schema, limits, own)?;
+            let scratches: Vec<Scratch> = (0..context.parallelism.max(1))
+                .map(|_| Scratch::new(compression))
+                .collect::<std::result::Result<_, _>>()?;
+            Ok((file, group, scratches))
+        };
+        let (file, group, scratches) = create().map_err(|error| from_parquet(error, &path.display().to_string()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            schema,
+            file,
+            group,
+            scratches,
+            waiting: Vec::new(),
+            rows: 0,
+            group_rows,
+            group_bytes: options.row_group_bytes.min(context.memory_bytes),
+            cancel: context.cancel,
+        })
+    }
+
     fn shown(&self) -> String {
         self.path.display().to_string()
     }
-}
 
-impl FileSink for ParquetSink {
-    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        // A batch may be far larger than a row group's share of memory: hand it over in slices.
+    /// Encodes rows, in slices: a batch may be far larger than a row group's share of memory.
+    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         let slice_rows = (batch.num_rows() * (self.group_bytes / 4).max(1))
             .checked_div(batch.get_array_memory_size())
             .unwrap_or(batch.num_rows())
@@ -75,27 +114,64 @@ impl FileSink for ParquetSink {
         let mut start = 0;
         while start < batch.num_rows() {
             self.cancel.check()?;
-            let rows = slice_rows.min(batch.num_rows() - start);
-            self.writer.write(&batch.slice(start, rows)).map_err(|error| from_parquet(error, &self.shown()))?;
+            let rows = slice_rows.min(batch.num_rows() - start).min(self.group_rows - self.group.rows());
+            let written = self.group.write(&batch.slice(start, rows), &mut self.scratches);
+            written.map_err(|error| from_parquet(error, &self.shown()))?;
             start += rows;
-            self.rows += rows as u64;
-            if self.writer.memory_size() >= self.group_bytes {
-                self.writer.flush().map_err(|error| from_parquet(error, &self.shown()))?;
+            if self.group.rows() >= self.group_rows || self.group.bytes() >= self.group_bytes {
+                self.flush()?;
             }
         }
         Ok(())
     }
 
+    fn encode_waiting(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        match waiting.as_slice() {
+            [] => Ok(()),
+            [batch] => self.encode(batch),
+            batches => {
+                let joined = concat_batches(&self.schema, batches);
+                self.encode(&joined.map_err(|error| from_parquet(error.into(), &self.shown()))?)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let flushed = self.group.flush(&mut self.file, &mut self.scratches[0]);
+        flushed.map_err(|error| from_parquet(error, &self.shown()))
+    }
+}
+
+impl FileSink for ParquetSink {
+    fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.cancel.check()?;
+        self.rows += batch.num_rows() as u64;
+        self.waiting.push(batch.clone());
+        let rows: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
+        let bytes: usize = self.waiting.iter().map(RecordBatch::get_array_memory_size).sum();
+        if rows >= STRIDE_ROWS * self.scratches.len() || bytes >= self.group_bytes / 4 {
+            self.encode_waiting()?;
+        }
+        Ok(())
+    }
+
     fn bytes_written(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.file.bytes_written() + self.group.bytes()) as u64
     }
 
     fn finish(mut self: Box<Self>) -> Result<FileInfo> {
+        self.encode_waiting()?;
+        if self.group.rows() > 0 {
+            self.flush()?;
+        }
         let path = self.shown();
-        let footer = self.writer.finish().map_err(|error| from_parquet(error, &path))?;
-        let file = self.writer.inner();
-        file.sync_all().map_err(|error| Error::io(&error, &path))?;
-        let bytes = file.metadata().map_err(|error| Error::io(&error, &path))?.len();
+        let footer = self.file.finish().map_err(|error| from_parquet(error, &path))?;
+        let io = |error: std::io::Error| Error::io(&error, &path);
+        self.file.inner_mut().flush().map_err(io)?;
+        let file = self.file.inner().get_ref();
+        file.sync_all().map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
         Ok(FileInfo { path, rows: self.rows, bytes, row_groups: footer.num_row_groups() as u64 })
     }
 

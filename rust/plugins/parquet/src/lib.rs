@@ -1,8 +1,11 @@
 //! `rust_parquet`: Arrow record batches to Parquet files.
 #![forbid(unsafe_code)]
 
+mod columns;
 mod file;
+mod group;
 mod options;
+mod pages;
 
 pub use file::{ParquetFormat, ParquetSink};
 pub use options::{Compatibility, Compression, ParquetOptions, Statistics};

@@ -9,6 +9,9 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersi
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::columns::PageLimits;
+use crate::pages::chunk::Told;
+
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,7 +113,21 @@ impl ParquetOptions {
         }
     }
 
-    fn codec(&self) -> Result<Codec> {
+    /// Whether flat columns are encoded here. The parquet crate writes what older readers need, and bloom filters.
+    pub(crate) fn own_encoders(&self) -> bool {
+        self.compatibility == Compatibility::Modern && !self.bloom_filter
+    }
+
+    pub(crate) fn page_limits(&self) -> PageLimits {
+        PageLimits {
+            rows: self.page_rows,
+            bytes: self.page_bytes,
+            dictionary_bytes: self.dictionary_bytes,
+            told: Told { chunk: self.statistics != Statistics::None, pages: self.statistics == Statistics::Page },
+        }
+    }
+
+    pub(crate) fn codec(&self) -> Result<Codec> {
         let bad_level = |error: parquet::errors::ParquetError| {
             Error::configuration(format!("options of rust_parquet: compression_level: {error}"))
         };

@@ -1,0 +1,81 @@
+//! Booleans: a bit each.
+
+use arrow_array::{Array, cast::AsArray};
+use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
+use parquet::basic::{Compression, Encoding};
+use parquet::errors::Result;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::{Column, PageLimits, Scratch, page_rows};
+use crate::pages::bounds::Bounds;
+use crate::pages::chunk::{Chunk, ChunkWriter, DataPage, levels};
+
+/// A column of booleans.
+pub struct BooleanColumn {
+    nullable: bool,
+    limits: PageLimits,
+    chunk: ChunkWriter,
+    bounds: Bounds<bool>,
+}
+
+impl BooleanColumn {
+    pub fn new(descriptor: &ColumnDescPtr, compression: Compression, limits: PageLimits) -> Self {
+        Self {
+            nullable: descriptor.max_def_level() > 0,
+            limits,
+            chunk: ChunkWriter::new(descriptor.clone(), compression, limits.told),
+            bounds: Bounds::new(),
+        }
+    }
+}
+
+impl Column for BooleanColumn {
+    fn write(&mut self, rows: &dyn Array, scratch: &mut Scratch) -> Result<()> {
+        let stride = page_rows(rows.len(), rows.len().div_ceil(8), &self.limits);
+        for start in (0..rows.len()).step_by(stride) {
+            let page = rows.slice(start, stride.min(rows.len() - start));
+            let nulls = page.nulls().filter(|nulls| nulls.null_count() > 0);
+            levels(&mut scratch.levels, self.nullable, page.len(), nulls);
+            let slots = page.as_boolean().values();
+            let values = match nulls {
+                None => slots.clone(),
+                Some(nulls) => {
+                    let mut there = BooleanBufferBuilder::new(page.len());
+                    nulls.valid_indices().for_each(|row| there.append(slots.value(row)));
+                    there.finish()
+                }
+            };
+            plain(&mut scratch.page, &values);
+            let trues = values.count_set_bits();
+            let bounds = (!values.is_empty()).then(|| (trues == values.len(), trues > 0));
+            let page = DataPage {
+                rows: page.len(),
+                nulls: page.len() - values.len(),
+                levels: &scratch.levels,
+                values: &scratch.page,
+                encoding: Encoding::PLAIN,
+                bounds: self.bounds.page(bounds, 0),
+                nans: None,
+            };
+            self.chunk.add(page, &mut scratch.compressor)?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self) -> usize {
+        self.chunk.bytes()
+    }
+
+    fn finish(&mut self, scratch: &mut Scratch) -> Result<Chunk> {
+        let (statistics, order) = self.bounds.finish(self.chunk.nulls());
+        self.chunk.finish(None, statistics, order, &mut scratch.compressor)
+    }
+}
+
+fn plain(out: &mut Vec<u8>, values: &BooleanBuffer) {
+    out.clear();
+    out.extend_from_slice(&values.sliced().as_slice()[..values.len().div_ceil(8)]);
+    if let (true, Some(last)) = (values.len() % 8 > 0, out.last_mut()) {
+        *last &= (1 << (values.len() % 8)) - 1;
+    }
+}

@@ -1,0 +1,131 @@
+//! Columns of flat types, from Arrow arrays to chunks of pages.
+
+mod boolean;
+mod bytes;
+mod fixed;
+mod sources;
+
+use arrow_array::Array;
+use arrow_schema::{DataType, TimeUnit};
+use parquet::basic::Compression;
+use parquet::errors::Result;
+use parquet::schema::types::ColumnDescPtr;
+
+use crate::pages::chunk::{Chunk, Told};
+use crate::pages::codec::Compressor;
+
+/// Values looked at before a dictionary of all is tried.
+const SAMPLE: usize = 1024;
+
+/// How a chunk's values are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The first page decides.
+    Open,
+    /// By a dictionary.
+    Dictionary,
+    /// As they are.
+    Direct,
+}
+
+/// How pages are made.
+#[derive(Clone, Copy, Debug)]
+pub struct PageLimits {
+    /// Rows, at most.
+    pub rows: usize,
+    /// Bytes before compression, about at most.
+    pub bytes: usize,
+    /// Bytes of a dictionary.
+    pub dictionary_bytes: usize,
+    /// Which statistics are written.
+    pub told: Told,
+}
+
+/// What the columns that one thread encodes share.
+pub struct Scratch {
+    /// Compresses their pages.
+    pub compressor: Compressor,
+    levels: Vec<u8>,
+    page: Vec<u8>,
+    other: Vec<u8>,
+    indices: Vec<u32>,
+}
+
+impl Scratch {
+    /// Raises an error for a codec that cannot be had.
+    pub fn new(compression: Compression) -> Result<Self> {
+        Ok(Self {
+            compressor: Compressor::new(compression)?,
+            levels: Vec::new(),
+            page: Vec::new(),
+            other: Vec::new(),
+            indices: Vec::new(),
+        })
+    }
+}
+
+/// One flat column of the row group being written.
+pub trait Column: Send {
+    /// Adds rows as one or more pages.
+    fn write(&mut self, rows: &dyn Array, scratch: &mut Scratch) -> Result<()>;
+
+    /// Bytes held for the chunk so far, its dictionary counted.
+    fn bytes(&self) -> usize;
+
+    /// Ends the chunk and starts the next.
+    fn finish(&mut self, scratch: &mut Scratch) -> Result<Chunk>;
+}
+
+/// The encoder for a type; `None` where the parquet crate's own is used: nested types and rare ones.
+pub fn column(
+    data_type: &DataType,
+    descriptor: &ColumnDescPtr,
+    compression: Compression,
+    limits: PageLimits,
+) -> Option<Box<dyn Column>> {
+    use fixed::FixedColumn;
+    use sources::{decimal_of_eighteen, decimal_of_nine, same_width, widened};
+
+    macro_rules! fixed {
+        ($source:expr) => {
+            Box::new(FixedColumn::new(descriptor, compression, limits, $source))
+        };
+    }
+    macro_rules! bytes {
+        ($source:ident, $text:literal) => {
+            Box::new(bytes::BytesColumn::<sources::$source, $text>::new(descriptor, compression, limits))
+        };
+    }
+    Some(match data_type {
+        DataType::Boolean => Box::new(boolean::BooleanColumn::new(descriptor, compression, limits)),
+        DataType::Int8 => fixed!(widened::<arrow_array::types::Int8Type, i32>),
+        DataType::Int16 => fixed!(widened::<arrow_array::types::Int16Type, i32>),
+        DataType::UInt8 => fixed!(widened::<arrow_array::types::UInt8Type, u32>),
+        DataType::UInt16 => fixed!(widened::<arrow_array::types::UInt16Type, u32>),
+        DataType::Int32 | DataType::Date32 | DataType::Time32(TimeUnit::Millisecond) => fixed!(same_width::<i32>),
+        DataType::UInt32 => fixed!(same_width::<u32>),
+        DataType::Int64
+        | DataType::Time64(_)
+        | DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond, _) => {
+            fixed!(same_width::<i64>)
+        }
+        DataType::UInt64 => fixed!(same_width::<u64>),
+        DataType::Float32 => fixed!(same_width::<f32>),
+        DataType::Float64 => fixed!(same_width::<f64>),
+        DataType::Decimal128(1..=9, _) => fixed!(decimal_of_nine),
+        DataType::Decimal128(10..=18, _) => fixed!(decimal_of_eighteen),
+        DataType::Utf8 => bytes!(Utf8, true),
+        DataType::LargeUtf8 => bytes!(LargeUtf8, true),
+        DataType::Utf8View => bytes!(Utf8View, true),
+        DataType::Binary => bytes!(Binary, false),
+        DataType::LargeBinary => bytes!(LargeBinary, false),
+        DataType::BinaryView => bytes!(BinaryView, false),
+        _ => return None,
+    })
+}
+
+/// Rows of each page, for an array whose values take that many bytes.
+fn page_rows(rows: usize, bytes: usize, limits: &PageLimits) -> usize {
+    let pages = rows.div_ceil(limits.rows).max(bytes.div_ceil(limits.bytes)).clamp(1, rows.max(1));
+    rows.div_ceil(pages).max(1)
+}

@@ -1,0 +1,257 @@
+//! The pages of one column chunk, as the file will hold them.
+
+use arrow_buffer::NullBuffer;
+use bytes::Bytes;
+use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::reader::{ChunkReader, Length};
+use parquet::file::statistics::Statistics;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+use std::io::{Chain, Cursor, Read};
+
+use super::bits::{validity, varint};
+use super::codec::Compressor;
+
+/// What is written about the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Statistics of the chunk.
+    pub chunk: bool,
+    /// Statistics of each page, in the page index.
+    pub pages: bool,
+}
+
+impl Told {
+    /// Whether bounds are wanted at all.
+    pub fn any(self) -> bool {
+        self.chunk || self.pages
+    }
+}
+
+/// Which rows have a value, as definition levels without their length; none where every row has to have one.
+pub fn levels(out: &mut Vec<u8>, nullable: bool, rows: usize, nulls: Option<&NullBuffer>) {
+    out.clear();
+    match nulls {
+        _ if !nullable => {}
+        Some(nulls) => validity(out, nulls.inner()),
+        None => {
+            varint(out, (rows as u64) << 1);
+            out.push(1);
+        }
+    }
+}
+
+/// One page's values, encoded and not yet compressed.
+pub struct DataPage<'a> {
+    /// Rows, nulls among them.
+    pub rows: usize,
+    /// Rows without a value.
+    pub nulls: usize,
+    /// Definition levels, without their length.
+    pub levels: &'a [u8],
+    /// The values.
+    pub values: &'a [u8],
+    /// How they are encoded.
+    pub encoding: Encoding,
+    /// Least and greatest, where there are any.
+    pub bounds: Option<(Vec<u8>, Vec<u8>)>,
+    /// For floats: how many are NaN.
+    pub nans: Option<u64>,
+}
+
+/// A chunk being written.
+pub struct ChunkWriter {
+    descriptor: ColumnDescPtr,
+    compression: Compression,
+    told: Told,
+    pages: TrackedWrite<Vec<u8>>,
+    offsets: OffsetIndexBuilder,
+    index: ColumnIndexBuilder,
+    encodings: Vec<PageEncodingStats>,
+    uncompressed: usize,
+    rows: usize,
+    nulls: usize,
+    /// The first page of the chunk did not get smaller: the others are not tried.
+    incompressible: bool,
+}
+
+/// A finished chunk: what the row group's writer needs to take it over.
+pub struct Chunk {
+    pages: Pages,
+    closed: ColumnCloseResult,
+}
+
+impl ChunkWriter {
+    pub fn new(descriptor: ColumnDescPtr, compression: Compression, told: Told) -> Self {
+        let index = ColumnIndexBuilder::new(descriptor.physical_type());
+        Self {
+            descriptor,
+            compression,
+            told,
+            pages: TrackedWrite::new(Vec::new()),
+            offsets: OffsetIndexBuilder::new(),
+            index,
+            encodings: Vec::new(),
+            uncompressed: 0,
+            rows: 0,
+            nulls: 0,
+            incompressible: false,
+        }
+    }
+
+    /// Bytes of the pages so far.
+    pub fn bytes(&self) -> usize {
+        self.pages.bytes_written()
+    }
+
+    /// Nulls so far.
+    pub fn nulls(&self) -> u64 {
+        self.nulls as u64
+    }
+
+    pub fn add(&mut self, page: DataPage, compressor: &mut Compressor) -> Result<()> {
+        let compressed = if self.incompressible { None } else { compressor.compress(page.values)? };
+        self.incompressible = compressed.is_none();
+        let values = compressed.unwrap_or(page.values);
+        let mut buffer = Vec::with_capacity(page.levels.len() + values.len());
+        buffer.extend_from_slice(page.levels);
+        buffer.extend_from_slice(values);
+        let shape = Page::DataPageV2 {
+            buf: Bytes::from(buffer),
+            num_values: page.rows as u32,
+            encoding: page.encoding,
+            num_nulls: page.nulls as u32,
+            num_rows: page.rows as u32,
+            def_levels_byte_len: page.levels.len() as u32,
+            rep_levels_byte_len: 0,
+            is_compressed: compressed.is_some(),
+            statistics: None,
+        };
+        let plain_length = page.levels.len() + page.values.len();
+        let offset = self.pages.bytes_written();
+        let written =
+            SerializedPageWriter::new(&mut self.pages).write_page(CompressedPage::new(shape, plain_length))?;
+        self.uncompressed += written.uncompressed_size;
+        self.offsets.append_offset_and_size(offset as i64, written.compressed_size as i32);
+        self.offsets.append_row_count(page.rows as i64);
+        self.rows += page.rows;
+        self.nulls += page.nulls;
+        self.count(PageType::DATA_PAGE_V2, page.encoding);
+        match page.bounds {
+            Some((min, max)) => self.index.append(false, min, max, page.nulls as i64, signed(page.nans)),
+            None if page.nulls == page.rows => {
+                self.index.append(true, Vec::new(), Vec::new(), page.nulls as i64, signed(page.nans));
+            }
+            None => self.index.to_invalid(),
+        }
+        Ok(())
+    }
+
+    /// Ends the chunk. dictionary: the entries, plain, and how many. Starts anew.
+    pub fn finish(
+        &mut self,
+        dictionary: Option<(&[u8], usize)>,
+        statistics: Statistics,
+        order: BoundaryOrder,
+        compressor: &mut Compressor,
+    ) -> Result<Chunk> {
+        let fresh = Self::new(self.descriptor.clone(), self.compression, self.told);
+        let mut done = std::mem::replace(self, fresh);
+        let mut entries = TrackedWrite::new(Vec::new());
+        if let Some((plain, count)) = dictionary {
+            // A dictionary page cannot say that it is not compressed: the codec has to be used whatever it gains.
+            let packed = compressor.always(plain)?;
+            let page = Page::DictionaryPage {
+                buf: Bytes::copy_from_slice(packed),
+                num_values: count as u32,
+                encoding: Encoding::PLAIN,
+                is_sorted: false,
+            };
+            let written =
+                SerializedPageWriter::new(&mut entries).write_page(CompressedPage::new(page, plain.len()))?;
+            done.uncompressed += written.uncompressed_size;
+            done.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
+        }
+        let (entries, data) = (entries.into_inner()?, done.pages.into_inner()?);
+        let mut encodings: Vec<Encoding> = done.encodings.iter().map(|stats| stats.encoding).collect();
+        encodings.push(Encoding::RLE);
+        let mut metadata = ColumnChunkMetaData::builder(done.descriptor)
+            .set_compression(done.compression)
+            .set_encodings(encodings)
+            .set_page_encoding_stats(done.encodings)
+            .set_total_compressed_size((entries.len() + data.len()) as i64)
+            .set_total_uncompressed_size(done.uncompressed as i64)
+            .set_num_values(done.rows as i64)
+            .set_data_page_offset(0);
+        if done.told.chunk {
+            metadata = metadata.set_statistics(statistics);
+        }
+        done.index.set_boundary_order(order);
+        let indexed = done.told.pages && done.index.valid();
+        let closed = ColumnCloseResult {
+            bytes_written: (entries.len() + data.len()) as u64,
+            rows_written: done.rows as u64,
+            metadata: metadata.build()?,
+            bloom_filter: None,
+            column_index: indexed.then(|| done.index.build()).transpose()?,
+            offset_index: Some(done.offsets.build()),
+        }
+        .update_dictionary_location(entries.len())?;
+        Ok(Chunk { pages: Pages { entries: entries.into(), data: data.into() }, closed })
+    }
+
+    fn count(&mut self, page_type: PageType, encoding: Encoding) {
+        let known =
+            self.encodings.iter_mut().find(|stats| stats.page_type == page_type && stats.encoding == encoding);
+        match known {
+            Some(stats) => stats.count += 1,
+            None => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+    }
+}
+
+impl Chunk {
+    /// Hands the pages over to the file.
+    pub fn append_to<W: std::io::Write + Send>(
+        self,
+        group: &mut parquet::file::writer::SerializedRowGroupWriter<'_, W>,
+    ) -> Result<()> {
+        group.append_column(&self.pages, self.closed)
+    }
+}
+
+fn signed(count: Option<u64>) -> Option<i64> {
+    count.map(|count| count as i64)
+}
+
+/// A chunk's bytes: the dictionary's page, then those of the data.
+struct Pages {
+    entries: Bytes,
+    data: Bytes,
+}
+
+impl Length for Pages {
+    fn len(&self) -> u64 {
+        (self.entries.len() + self.data.len()) as u64
+    }
+}
+
+impl ChunkReader for Pages {
+    type T = Chain<Cursor<Bytes>, Cursor<Bytes>>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T> {
+        let split = (start as usize).min(self.entries.len());
+        let rest = (start as usize - split).min(self.data.len());
+        Ok(Cursor::new(self.entries.slice(split..)).chain(Cursor::new(self.data.slice(rest..))))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
+        let mut out = Vec::with_capacity(length);
+        self.get_read(start)?.take(length as u64).read_to_end(&mut out)?;
+        Ok(out.into())
+    }
+}
