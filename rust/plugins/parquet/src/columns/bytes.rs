@@ -12,7 +12,7 @@ use crate::pages::bits::{hybrid, width};
 use crate::pages::bounds::{Bounds, Bytes};
 use crate::pages::chunk::{Chunk, ChunkWriter, DataPage, levels};
 use crate::pages::delta::delta;
-use crate::pages::dictionary::BytesDictionary;
+use crate::pages::dictionary::{BytesDictionary, Key};
 
 /// A column of byte strings. `TEXT`: of UTF-8.
 pub struct BytesColumn<S, const TEXT: bool> {
@@ -22,28 +22,64 @@ pub struct BytesColumn<S, const TEXT: bool> {
     bounds: Bounds<Bytes<TEXT>>,
     dictionary: BytesDictionary,
     way: Way,
+    keys: Vec<Key>,
     lengths: Vec<i32>,
+    valid: Vec<u32>,
     source: std::marker::PhantomData<fn(S)>,
 }
 
-/// The rows of one page.
+/// The values of one page.
 struct Page<'a, S: ByteSource> {
-    all: &'a S::Rows,
+    rows: &'a S::Rows,
     nulls: Option<&'a NullBuffer>,
+    /// Where there are nulls: the rows that have a value.
+    valid: &'a [u32],
 }
 
 impl<'a, S: ByteSource> Page<'a, S> {
-    /// Calls with each value that is there.
-    #[inline]
-    fn each(&self, mut with: impl FnMut(&'a [u8])) {
-        match self.nulls {
-            None => (0..self.all.len()).for_each(|row| with(S::value(self.all, row))),
-            Some(nulls) => nulls.valid_indices().for_each(|row| with(S::value(self.all, row))),
-        }
+    /// Values, nulls not counted.
+    fn len(&self) -> usize {
+        if self.nulls.is_some() { self.valid.len() } else { self.rows.len() }
     }
 
-    fn values(&self) -> usize {
-        self.all.len() - self.nulls.map_or(0, NullBuffer::null_count)
+    #[inline(always)]
+    fn row(&self, position: usize) -> usize {
+        if self.nulls.is_some() { self.valid[position] as usize } else { position }
+    }
+
+    #[inline(always)]
+    fn value(&self, position: usize) -> &'a [u8] {
+        S::value(self.rows, self.row(position))
+    }
+
+    #[inline(always)]
+    fn key(&self, position: usize) -> Key {
+        let row = self.row(position);
+        Key::new(S::value(self.rows, row), S::memory(self.rows, row))
+    }
+
+    /// The least and the greatest value. Most are told apart by their first bytes.
+    fn bounds(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let mut positions = 0..self.len();
+        let first = positions.next()?;
+        let (mut min, mut max) = (self.value(first), self.value(first));
+        let (mut min_start, mut max_start) = (self.key(first).order(), self.key(first).order());
+        for position in positions {
+            let start = self.key(position).order();
+            if start <= min_start {
+                let value = self.value(position);
+                if start < min_start || value < min {
+                    (min_start, min) = (start, value);
+                }
+            }
+            if start >= max_start {
+                let value = self.value(position);
+                if start > max_start || value > max {
+                    (max_start, max) = (start, value);
+                }
+            }
+        }
+        Some((min, max))
     }
 }
 
@@ -56,24 +92,26 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             bounds: Bounds::new(),
             dictionary: BytesDictionary::new(),
             way: Way::Open,
+            keys: Vec::new(),
             lengths: Vec::new(),
+            valid: Vec::new(),
             source: std::marker::PhantomData,
         }
     }
 
     fn page(&mut self, page: &Page<S>, scratch: &mut Scratch) -> Result<()> {
-        let rows = page.all.len();
+        let rows = page.rows.len();
         levels(&mut scratch.levels, self.nullable, rows, page.nulls);
         let encoding = self.encode(page, scratch)?;
         let bounds = match encoding {
             _ if !self.limits.told.any() => None,
             Encoding::RLE_DICTIONARY => self.dictionary.bounds(&scratch.indices),
-            _ => bounds(page),
+            _ => page.bounds(),
         };
         let bounds = bounds.map(|(min, max)| (Bytes(min.to_vec()), Bytes(max.to_vec())));
         let page = DataPage {
             rows,
-            nulls: rows - page.values(),
+            nulls: rows - page.len(),
             levels: &scratch.levels,
             values: &scratch.page,
             encoding,
@@ -86,12 +124,12 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
     /// Encodes into the scratch page.
     fn encode(&mut self, page: &Page<S>, scratch: &mut Scratch) -> Result<Encoding> {
         scratch.page.clear();
-        if self.way != Way::Direct && page.values() > 0 && self.index(page, &mut scratch.indices) {
+        if self.way != Way::Direct && page.len() > 0 && self.index(page, &mut scratch.indices) {
             let width = width(self.dictionary.len() as u64 - 1).max(1);
             scratch.page.push(width as u8);
             hybrid(&mut scratch.page, &scratch.indices, width);
             // Half of the entries' cost: later pages of the chunk use them too. A length takes a byte, about.
-            let direct = S::size(page.all) + page.values();
+            let direct = S::size(page.rows) + page.len();
             if self.way == Way::Dictionary || scratch.page.len() + self.dictionary.bytes() / 2 < direct {
                 self.way = Way::Dictionary;
                 return Ok(Encoding::RLE_DICTIONARY);
@@ -101,19 +139,15 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             self.way = Way::Direct;
         }
         self.lengths.clear();
-        let lengths = &mut self.lengths;
-        let mut longest = 0;
-        page.each(|value| {
-            longest = longest.max(value.len());
-            lengths.push(value.len() as i32);
-        });
+        self.lengths.extend((0..page.len()).map(|position| page.value(position).len() as i32));
+        let longest = (0..page.len()).map(|position| page.value(position).len()).max().unwrap_or(0);
         if i32::try_from(longest).is_err() {
             return Err(ParquetError::NYI(format!("a value of {longest} bytes: 2 GiB and more do not fit a page")));
         }
-        delta(&mut scratch.page, lengths);
-        match S::joined(page.all).filter(|_| page.nulls.is_none()) {
+        delta(&mut scratch.page, &self.lengths);
+        match S::joined(page.rows).filter(|_| page.nulls.is_none()) {
             Some(joined) => scratch.page.extend_from_slice(joined),
-            None => page.each(|value| scratch.page.extend_from_slice(value)),
+            None => (0..page.len()).for_each(|position| scratch.page.extend_from_slice(page.value(position))),
         }
         Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY)
     }
@@ -121,22 +155,22 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
     /// Looks the values up in the dictionary; false, and never again in this chunk, when it does not pay.
     fn index(&mut self, page: &Page<S>, indices: &mut Vec<u32>) -> bool {
         let known = self.dictionary.len();
-        let open = self.way == Way::Open;
         indices.clear();
-        let mut pays = true;
-        let (dictionary, most) = (&mut self.dictionary, self.limits.dictionary_bytes);
-        page.each(|value| {
-            if pays {
-                indices.push(dictionary.index(value));
-                pays = dictionary.bytes() <= most
-                    && !(open && indices.len() == SAMPLE && dictionary.len() * 2 > indices.len());
+        for start in (0..page.len()).step_by(SAMPLE) {
+            let block = start..page.len().min(start + SAMPLE);
+            self.keys.clear();
+            self.keys.extend(block.clone().map(|position| page.key(position)));
+            let dictionary = &mut self.dictionary;
+            let looked_up = self.keys.iter().zip(block).map(|(key, at)| dictionary.index(*key, || page.value(at)));
+            indices.extend(looked_up);
+            let many = self.way == Way::Open && indices.len() == SAMPLE && self.dictionary.len() * 2 > SAMPLE;
+            if many || self.dictionary.bytes() > self.limits.dictionary_bytes {
+                self.dictionary.truncate(known);
+                self.way = Way::Direct;
+                return false;
             }
-        });
-        if !pays {
-            self.dictionary.truncate(known);
-            self.way = Way::Direct;
         }
-        pays
+        true
     }
 }
 
@@ -148,9 +182,13 @@ impl<S: ByteSource, const TEXT: bool> Column for BytesColumn<S, TEXT> {
         for start in (0..rows.len()).step_by(stride) {
             let part = rows.slice(start, stride.min(rows.len() - start));
             let nulls = part.nulls().filter(|nulls| nulls.null_count() > 0);
-            if let Some(all) = part.as_any().downcast_ref::<S::Rows>() {
-                self.page(&Page { all, nulls }, scratch)?;
+            let mut valid = std::mem::take(&mut self.valid);
+            valid.clear();
+            valid.extend(nulls.into_iter().flat_map(NullBuffer::valid_indices).map(|row| row as u32));
+            if let Some(rows) = part.as_any().downcast_ref::<S::Rows>() {
+                self.page(&Page { rows, nulls, valid: &valid }, scratch)?;
             }
+            self.valid = valid;
         }
         Ok(())
     }
@@ -173,37 +211,5 @@ impl<S: ByteSource, const TEXT: bool> Column for BytesColumn<S, TEXT> {
         self.dictionary.clear();
         self.way = Way::Open;
         Ok(chunk)
-    }
-}
-
-/// The least and the greatest value of a page. Most values are told apart by their first eight bytes.
-fn bounds<'a, S: ByteSource>(page: &Page<'a, S>) -> Option<(&'a [u8], &'a [u8])> {
-    let mut found: Option<(u64, &[u8], u64, &[u8])> = None;
-    page.each(|value| {
-        let start = first_bytes(value);
-        match &mut found {
-            None => found = Some((start, value, start, value)),
-            Some((min_start, min, max_start, max)) => {
-                if start < *min_start || (start == *min_start && value < *min) {
-                    (*min_start, *min) = (start, value);
-                }
-                if start > *max_start || (start == *max_start && value > *max) {
-                    (*max_start, *max) = (start, value);
-                }
-            }
-        }
-    });
-    found.map(|(_, min, _, max)| (min, max))
-}
-
-/// Eight bytes as a number of the same order; shorter values are filled up with zeros.
-fn first_bytes(value: &[u8]) -> u64 {
-    match value.first_chunk::<8>() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => {
-            let mut bytes = [0; 8];
-            bytes[..value.len()].copy_from_slice(value);
-            u64::from_be_bytes(bytes)
-        }
     }
 }

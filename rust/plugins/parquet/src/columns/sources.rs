@@ -40,6 +40,11 @@ pub trait ByteSource: Send {
     /// The bytes of one row; of a null, any.
     fn value(rows: &Self::Rows, row: usize) -> &[u8];
 
+    /// The row's bytes and those behind them in memory.
+    fn memory(rows: &Self::Rows, row: usize) -> &[u8] {
+        Self::value(rows, row)
+    }
+
     /// Bytes of all rows, about.
     fn size(rows: &Self::Rows) -> usize;
 
@@ -58,6 +63,11 @@ macro_rules! byte_sources {
             fn value(rows: &Self::Rows, row: usize) -> &[u8] {
                 let offsets = rows.value_offsets();
                 &rows.value_data()[offsets[row] as usize..offsets[row + 1] as usize]
+            }
+
+            #[inline]
+            fn memory(rows: &Self::Rows, row: usize) -> &[u8] {
+                &rows.value_data()[rows.value_offsets()[row] as usize..]
             }
 
             fn size(rows: &Self::Rows) -> usize {
