@@ -5,8 +5,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
+use arrow_schema::{DataType, SchemaRef};
 use arrow_select::concat::concat_batches;
 use dativo_plugin::{CancelToken, Error, FileFormat, FileInfo, FileSink, Result, WriteContext};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
@@ -15,6 +15,7 @@ use parquet::file::writer::SerializedFileWriter;
 use serde_json::Value;
 
 use crate::columns::Scratch;
+use crate::durable::DurableFile;
 use crate::group::RowGroup;
 use crate::options::ParquetOptions;
 
@@ -53,7 +54,7 @@ impl FileFormat for ParquetFormat {
 pub struct ParquetSink {
     path: PathBuf,
     schema: SchemaRef,
-    file: SerializedFileWriter<BufWriter<File>>,
+    file: SerializedFileWriter<BufWriter<DurableFile>>,
     group: RowGroup,
     scratches: Vec<Scratch>,
     waiting: Vec<RecordBatch>,
@@ -78,7 +79,7 @@ impl ParquetSink {
         let compression = options.codec()?;
         let create = || {
             let converted = ArrowSchemaConverter::new().convert(&schema)?;
-            let file = BufWriter::with_capacity(WRITE_BYTES, file);
+            let file = BufWriter::with_capacity(WRITE_BYTES, DurableFile::new(file));
             let file = SerializedFileWriter::new(file, converted.root_schema_ptr(), Arc::new(properties))?;
             let group = RowGroup::new(&file, &schema, limits, own)?;
             let scratches: Vec<Scratch> = (0..context.parallelism.max(1))
@@ -108,7 +109,7 @@ impl ParquetSink {
     /// Encodes rows, in slices: a batch may be far larger than a row group's share of memory.
     fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
         let slice_rows = (batch.num_rows() * (self.group_bytes / 4).max(1))
-            .checked_div(batch.get_array_memory_size())
+            .checked_div(held_bytes(batch))
             .unwrap_or(batch.num_rows())
             .clamp(1, batch.num_rows().max(1));
         let mut start = 0;
@@ -149,7 +150,7 @@ impl FileSink for ParquetSink {
         self.rows += batch.num_rows() as u64;
         self.waiting.push(batch.clone());
         let rows: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
-        let bytes: usize = self.waiting.iter().map(RecordBatch::get_array_memory_size).sum();
+        let bytes: usize = self.waiting.iter().map(held_bytes).sum();
         if rows >= STRIDE_ROWS * self.scratches.len() || bytes >= self.group_bytes / 4 {
             self.encode_waiting()?;
         }
@@ -169,9 +170,7 @@ impl FileSink for ParquetSink {
         let footer = self.file.finish().map_err(|error| from_parquet(error, &path))?;
         let io = |error: std::io::Error| Error::io(&error, &path);
         self.file.inner_mut().flush().map_err(io)?;
-        let file = self.file.inner().get_ref();
-        file.sync_all().map_err(io)?;
-        let bytes = file.metadata().map_err(io)?.len();
+        let bytes = self.file.inner_mut().get_mut().sync().map_err(io)?;
         Ok(FileInfo { path, rows: self.rows, bytes, row_groups: footer.num_row_groups() as u64 })
     }
 
@@ -181,6 +180,16 @@ impl FileSink for ParquetSink {
             _ => Ok(()),
         }
     }
+}
+
+/// Bytes of a batch's own rows: its buffers may be those of a larger table.
+fn held_bytes(batch: &RecordBatch) -> usize {
+    let bytes = |rows: &ArrayRef| match rows.data_type() {
+        DataType::Utf8View => rows.as_string_view().total_buffer_bytes_used() + 16 * rows.len(),
+        DataType::BinaryView => rows.as_binary_view().total_buffer_bytes_used() + 16 * rows.len(),
+        _ => rows.to_data().get_slice_memory_size().unwrap_or_else(|_| rows.get_array_memory_size()),
+    };
+    batch.columns().iter().map(bytes).sum()
 }
 
 /// The parquet crate's error as ours: what the operating system said keeps its meaning.

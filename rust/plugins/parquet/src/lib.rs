@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod columns;
+mod durable;
 mod file;
 mod group;
 mod options;

@@ -7,6 +7,7 @@ use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::{Column, PageLimits, Scratch, page_rows};
+use crate::pages::bits::clear_behind;
 use crate::pages::bounds::Bounds;
 use crate::pages::chunk::{Chunk, ChunkWriter, DataPage, levels};
 
@@ -56,6 +57,7 @@ impl Column for BooleanColumn {
                 encoding: Encoding::PLAIN,
                 bounds: self.bounds.page(bounds, 0),
                 nans: None,
+                bytes: None,
             };
             self.chunk.add(page, &mut scratch.compressor)?;
         }
@@ -75,7 +77,5 @@ impl Column for BooleanColumn {
 fn plain(out: &mut Vec<u8>, values: &BooleanBuffer) {
     out.clear();
     out.extend_from_slice(&values.sliced().as_slice()[..values.len().div_ceil(8)]);
-    if let (true, Some(last)) = (values.len() % 8 > 0, out.last_mut()) {
-        *last &= (1 << (values.len() % 8)) - 1;
-    }
+    clear_behind(out, values.len());
 }

@@ -109,6 +109,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             _ => page.bounds(),
         };
         let bounds = bounds.map(|(min, max)| (Bytes(min.to_vec()), Bytes(max.to_vec())));
+        let bytes = (0..page.len()).map(|position| page.value(position).len()).sum();
         let page = DataPage {
             rows,
             nulls: rows - page.len(),
@@ -117,6 +118,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             encoding,
             bounds: self.bounds.page(bounds, 0),
             nans: None,
+            bytes: Some(bytes),
         };
         self.chunk.add(page, &mut scratch.compressor)
     }

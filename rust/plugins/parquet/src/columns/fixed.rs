@@ -134,6 +134,7 @@ impl<T: Number> FixedColumn<T> {
             encoding,
             bounds: self.bounds.page(bounds, nans),
             nans: (T::DIRECT == Encoding::PLAIN).then_some(nans),
+            bytes: None,
         };
         self.chunk.add(page, &mut scratch.compressor)
     }

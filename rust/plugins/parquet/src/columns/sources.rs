@@ -1,8 +1,8 @@
 //! Arrow arrays as the values that Parquet stores.
 
 use arrow_array::types::{
-    ArrowPrimitiveType, BinaryType, BinaryViewType, Decimal128Type, LargeBinaryType,
-    LargeUtf8Type, StringViewType, Utf8Type,
+    ArrowPrimitiveType, BinaryType, BinaryViewType, Decimal128Type, LargeBinaryType, LargeUtf8Type, StringViewType,
+    Utf8Type,
 };
 use arrow_array::{Array, GenericByteArray, GenericByteViewArray, cast::AsArray};
 use arrow_buffer::{ArrowNativeType, ScalarBuffer};

@@ -141,14 +141,19 @@ pub fn validity(out: &mut Vec<u8>, valid: &BooleanBuffer) {
             (_, None) => {
                 flush_run(out, &mut run);
                 packed.extend_from_slice(&word[..here.div_ceil(8)]);
-                if let (true, Some(last)) = (here % 8 > 0, packed.last_mut()) {
-                    *last &= (1 << (here % 8)) - 1;
-                }
+                clear_behind(&mut packed, here);
             }
         }
     }
     flush_run(out, &mut run);
     flush_packed(out, &mut packed);
+}
+
+/// Clears the bits of the last byte that lie behind a number of bits.
+pub fn clear_behind(bytes: &mut [u8], bits: usize) {
+    if let (used @ 1.., Some(last)) = (bits % 8, bytes.last_mut()) {
+        *last &= (1 << used) - 1;
+    }
 }
 
 fn flush_run(out: &mut Vec<u8>, run: &mut Option<(u8, usize)>) {

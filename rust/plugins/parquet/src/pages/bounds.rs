@@ -15,8 +15,8 @@ pub trait Ordered: Clone + Send {
     fn order(&self, other: &Self) -> Ordering;
     /// As the page index holds it.
     fn plain(&self) -> Vec<u8>;
-    /// The chunk's statistics. nans: how many, for floats.
-    fn statistics(bounds: Option<(Self, Self)>, nulls: u64, nans: u64) -> Statistics;
+    /// The chunk's statistics. nans: how many there are among floats, if there are any values.
+    fn statistics(bounds: Option<(Self, Self)>, nulls: u64, nans: Option<u64>) -> Statistics;
     /// The bounds as they are written: shorter ones around them where they are long.
     fn outer(min: &Self, max: &Self) -> (Vec<u8>, Vec<u8>) {
         (min.plain(), max.plain())
@@ -24,7 +24,7 @@ pub trait Ordered: Clone + Send {
 }
 
 macro_rules! ordered {
-    ($($value:ty: $kind:ident as $stored:ty, signed $signed:literal, nans $nans:expr, $order:expr;)*) => {$(
+    ($($value:ty: $kind:ident as $stored:ty, signed $signed:literal, floats $floats:literal, $order:expr;)*) => {$(
         impl Ordered for $value {
             fn order(&self, other: &Self) -> Ordering {
                 $order(self, other)
@@ -34,12 +34,11 @@ macro_rules! ordered {
                 self.to_le_bytes().to_vec()
             }
 
-            fn statistics(bounds: Option<(Self, Self)>, nulls: u64, nans: u64) -> Statistics {
+            fn statistics(bounds: Option<(Self, Self)>, nulls: u64, nans: Option<u64>) -> Statistics {
                 let (min, max) = bounds.map_or((None, None), |(min, max)| (Some(min as $stored), Some(max as $stored)));
-                let nans: Option<u64> = $nans(nans);
                 Statistics::$kind(
                     ValueStatistics::new(min, max, None, Some(nulls), false)
-                        .with_nan_count(nans)
+                        .with_nan_count(nans.filter(|_| $floats))
                         .with_backwards_compatible_min_max($signed),
                 )
             }
@@ -47,17 +46,13 @@ macro_rules! ordered {
     )*};
 }
 
-fn none(_: u64) -> Option<u64> {
-    None
-}
-
 ordered! {
-    i32: Int32 as i32, signed true, nans none, Ord::cmp;
-    u32: Int32 as i32, signed false, nans none, Ord::cmp;
-    i64: Int64 as i64, signed true, nans none, Ord::cmp;
-    u64: Int64 as i64, signed false, nans none, Ord::cmp;
-    f32: Float as f32, signed true, nans Some, f32::total_cmp;
-    f64: Double as f64, signed true, nans Some, f64::total_cmp;
+    i32: Int32 as i32, signed true, floats false, Ord::cmp;
+    u32: Int32 as i32, signed false, floats false, Ord::cmp;
+    i64: Int64 as i64, signed true, floats false, Ord::cmp;
+    u64: Int64 as i64, signed false, floats false, Ord::cmp;
+    f32: Float as f32, signed true, floats true, f32::total_cmp;
+    f64: Double as f64, signed true, floats true, f64::total_cmp;
 }
 
 impl Ordered for bool {
@@ -69,7 +64,7 @@ impl Ordered for bool {
         vec![u8::from(*self)]
     }
 
-    fn statistics(bounds: Option<(Self, Self)>, nulls: u64, _: u64) -> Statistics {
+    fn statistics(bounds: Option<(Self, Self)>, nulls: u64, _: Option<u64>) -> Statistics {
         let (min, max) = bounds.unzip();
         Statistics::boolean(min, max, None, Some(nulls), false)
     }
@@ -88,7 +83,7 @@ impl<const TEXT: bool> Ordered for Bytes<TEXT> {
         self.0.clone()
     }
 
-    fn statistics(bounds: Option<(Self, Self)>, nulls: u64, _: u64) -> Statistics {
+    fn statistics(bounds: Option<(Self, Self)>, nulls: u64, _: Option<u64>) -> Statistics {
         let exact = |short: &[u8], long: &Self| short.len() == long.0.len() && short == long.0;
         let outer = bounds.as_ref().map(|(min, max)| Self::outer(min, max));
         let (exact_min, exact_max) = match (&outer, &bounds) {
@@ -149,17 +144,19 @@ pub struct Bounds<V> {
     last: Option<(V, V)>,
     ascending: bool,
     descending: bool,
-    nans: u64,
+    nans: Option<u64>,
 }
 
 impl<V: Ordered> Bounds<V> {
     pub fn new() -> Self {
-        Self { chunk: None, last: None, ascending: true, descending: true, nans: 0 }
+        Self { chunk: None, last: None, ascending: true, descending: true, nans: None }
     }
 
     /// Adds a page; what the page index says of it.
     pub fn page(&mut self, bounds: Option<(V, V)>, nans: u64) -> Option<(Vec<u8>, Vec<u8>)> {
-        self.nans += nans;
+        if bounds.is_some() || nans > 0 {
+            self.nans = Some(nans + self.nans.unwrap_or(0));
+        }
         let (min, max) = bounds?;
         if let Some((last_min, last_max)) = &self.last {
             let (by_min, by_max) = (last_min.order(&min), last_max.order(&max));

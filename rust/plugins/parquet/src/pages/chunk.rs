@@ -6,7 +6,9 @@ use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
-use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder, PageEncodingStats};
+use parquet::file::metadata::{
+    ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
+};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
@@ -61,6 +63,8 @@ pub struct DataPage<'a> {
     pub bounds: Option<(Vec<u8>, Vec<u8>)>,
     /// For floats: how many are NaN.
     pub nans: Option<u64>,
+    /// For strings of bytes: how many bytes the values have.
+    pub bytes: Option<usize>,
 }
 
 /// A chunk being written.
@@ -75,6 +79,7 @@ pub struct ChunkWriter {
     uncompressed: usize,
     rows: usize,
     nulls: usize,
+    bytes: Option<i64>,
     /// The first page of the chunk did not get smaller: the others are not tried.
     incompressible: bool,
 }
@@ -99,6 +104,7 @@ impl ChunkWriter {
             uncompressed: 0,
             rows: 0,
             nulls: 0,
+            bytes: None,
             incompressible: false,
         }
     }
@@ -138,9 +144,13 @@ impl ChunkWriter {
         self.uncompressed += written.uncompressed_size;
         self.offsets.append_offset_and_size(offset as i64, written.compressed_size as i32);
         self.offsets.append_row_count(page.rows as i64);
+        let bytes = page.bytes.map(|bytes| bytes as i64);
+        self.offsets.append_unencoded_byte_array_data_bytes(bytes);
+        self.bytes = bytes.map(|bytes| bytes + self.bytes.unwrap_or(0));
         self.rows += page.rows;
         self.nulls += page.nulls;
         self.count(PageType::DATA_PAGE_V2, page.encoding);
+        self.index.append_histograms(&None, &self.levels_seen(page.rows, page.nulls));
         match page.bounds {
             Some((min, max)) => self.index.append(false, min, max, page.nulls as i64, signed(page.nans)),
             None if page.nulls == page.rows => {
@@ -171,11 +181,11 @@ impl ChunkWriter {
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            let written =
-                SerializedPageWriter::new(&mut entries).write_page(CompressedPage::new(page, plain.len()))?;
+            let written = SerializedPageWriter::new(&mut entries).write_page(CompressedPage::new(page, plain.len()))?;
             done.uncompressed += written.uncompressed_size;
             done.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         }
+        let levels_seen = done.levels_seen(done.rows, done.nulls);
         let (entries, data) = (entries.into_inner()?, done.pages.into_inner()?);
         let mut encodings: Vec<Encoding> = done.encodings.iter().map(|stats| stats.encoding).collect();
         encodings.push(Encoding::RLE);
@@ -186,6 +196,8 @@ impl ChunkWriter {
             .set_total_compressed_size((entries.len() + data.len()) as i64)
             .set_total_uncompressed_size(done.uncompressed as i64)
             .set_num_values(done.rows as i64)
+            .set_definition_level_histogram(levels_seen)
+            .set_unencoded_byte_array_data_bytes(done.bytes)
             .set_data_page_offset(0);
         if done.told.chunk {
             metadata = metadata.set_statistics(statistics);
@@ -204,9 +216,14 @@ impl ChunkWriter {
         Ok(Chunk { pages: Pages { entries: entries.into(), data: data.into() }, closed })
     }
 
+    /// How many rows have each definition level.
+    fn levels_seen(&self, rows: usize, nulls: usize) -> Option<LevelHistogram> {
+        let nullable = self.descriptor.max_def_level() > 0;
+        nullable.then(|| LevelHistogram::from(vec![nulls as i64, (rows - nulls) as i64]))
+    }
+
     fn count(&mut self, page_type: PageType, encoding: Encoding) {
-        let known =
-            self.encodings.iter_mut().find(|stats| stats.page_type == page_type && stats.encoding == encoding);
+        let known = self.encodings.iter_mut().find(|stats| stats.page_type == page_type && stats.encoding == encoding);
         match known {
             Some(stats) => stats.count += 1,
             None => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),

@@ -138,12 +138,7 @@ impl Key {
         };
         let first = u128::from_le_bytes(*first) & MASKS[length.min(FIRST)];
         let last = last.try_into().map_or(0, u64::from_le_bytes);
-        Self {
-            head: first as u64,
-            tail: (first >> 64) as u64,
-            last: if length > FIRST { last } else { 0 },
-            length,
-        }
+        Self { head: first as u64, tail: (first >> 64) as u64, last: if length > FIRST { last } else { 0 }, length }
     }
 
     #[cold]
