@@ -72,22 +72,24 @@ impl ParquetSink {
         options: &ParquetOptions,
         context: WriteContext,
     ) -> Result<Self> {
-        let mut properties = options.properties()?;
+        let shown = path.display().to_string();
+        let converted = ArrowSchemaConverter::new().convert(&schema);
+        let columns = converted.map_err(|error| from_parquet(error, &shown))?;
+        let mut properties = options.properties(&columns)?;
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let limits = options.page_limits();
         let (group_rows, own) = (options.row_group_rows, options.own_encoders());
         let compression = options.codec()?;
         let create = || {
-            let converted = ArrowSchemaConverter::new().convert(&schema)?;
             let file = BufWriter::with_capacity(WRITE_BYTES, DurableFile::new(file));
-            let file = SerializedFileWriter::new(file, converted.root_schema_ptr(), Arc::new(properties))?;
+            let file = SerializedFileWriter::new(file, columns.root_schema_ptr(), Arc::new(properties))?;
             let group = RowGroup::new(&file, &schema, limits, own)?;
             let scratches: Vec<Scratch> = (0..context.parallelism.max(1))
                 .map(|_| Scratch::new(compression))
                 .collect::<std::result::Result<_, _>>()?;
             Ok((file, group, scratches))
         };
-        let (file, group, scratches) = create().map_err(|error| from_parquet(error, &path.display().to_string()))?;
+        let (file, group, scratches) = create().map_err(|error| from_parquet(error, &shown))?;
         Ok(Self {
             path: path.to_owned(),
             schema,

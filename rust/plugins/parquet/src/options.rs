@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use dativo_plugin::{Error, Result};
-use parquet::basic::{Compression as Codec, GzipLevel, ZstdLevel};
+use parquet::basic::{Compression as Codec, Encoding, GzipLevel, Type as PhysicalType, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::SchemaDescriptor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -145,8 +146,8 @@ impl ParquetOptions {
         })
     }
 
-    /// The parquet crate's properties for these options.
-    pub(crate) fn properties(&self) -> Result<WriterProperties> {
+    /// The parquet crate's properties for these options and a file's columns.
+    pub(crate) fn properties(&self, columns: &SchemaDescriptor) -> Result<WriterProperties> {
         let statistics = match self.statistics {
             Statistics::None => EnabledStatistics::None,
             Statistics::Chunk => EnabledStatistics::Chunk,
@@ -158,7 +159,7 @@ impl ParquetOptions {
         };
         let metadata: Vec<KeyValue> =
             self.metadata.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
-        Ok(WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_created_by(format!("dativo rust_parquet {}", env!("CARGO_PKG_VERSION")))
             .set_writer_version(version)
             .set_compression(self.codec()?)
@@ -168,8 +169,19 @@ impl ParquetOptions {
             .set_dictionary_page_size_limit(self.dictionary_bytes)
             .set_statistics_enabled(statistics)
             .set_bloom_filter_enabled(self.bloom_filter)
-            .set_key_value_metadata((!metadata.is_empty()).then_some(metadata))
-            .build())
+            .set_key_value_metadata((!metadata.is_empty()).then_some(metadata));
+        for column in columns.columns() {
+            // What the crate would choose for these, DELTA_BYTE_ARRAY, is slow to read, and unknown to some readers.
+            let encoding = match column.physical_type() {
+                PhysicalType::FIXED_LEN_BYTE_ARRAY => Encoding::PLAIN,
+                PhysicalType::BYTE_ARRAY if self.compatibility == Compatibility::Modern => {
+                    Encoding::DELTA_LENGTH_BYTE_ARRAY
+                }
+                _ => continue,
+            };
+            properties = properties.set_column_encoding(column.path().clone(), encoding);
+        }
+        Ok(properties.build())
     }
 
     /// A JSON Schema of the options, for editors and for `describe`.

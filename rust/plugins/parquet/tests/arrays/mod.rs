@@ -29,9 +29,9 @@ fn seeds(shape: &str, rows: usize) -> Vec<u64> {
 fn holes(pattern: &str, rows: usize) -> Option<NullBuffer> {
     let valid = |row: usize| match pattern {
         "all" => false,
-        "every third" => row % 3 != 0,
+        "every third" => !row.is_multiple_of(3),
         "first half" => row >= rows / 2,
-        "blocks" => (row / 64) % 2 == 0,
+        "blocks" => (row / 64).is_multiple_of(2),
         _ => row + 1 != rows,
     };
     (pattern != "none").then(|| NullBuffer::new(BooleanBuffer::collect_bool(rows, valid)))
@@ -71,7 +71,7 @@ pub fn arrays(shape: &str, pattern: &str, rows: usize, offset: usize) -> Vec<(St
         UInt16Type: |seed| seed as u16;
         UInt32Type: |seed| seed as u32;
         UInt64Type: |seed| seed;
-        Float16Type: |seed| half(seed);
+        Float16Type: half;
         Float32Type: |seed| float(seed) as f32;
         Float64Type: float;
         Date32Type: |seed| seed as i32;
@@ -138,7 +138,7 @@ fn float(seed: u64) -> f64 {
         3 => f64::INFINITY,
         4 => f64::NEG_INFINITY,
         5 => -f64::NAN,
-        _ => (seed % 1_000_003) as f64 / 100.0 * if seed % 2 == 0 { 1.0 } else { -1.0 },
+        _ => (seed % 1_000_003) as f64 / 100.0 * if seed.is_multiple_of(2) { 1.0 } else { -1.0 },
     }
 }
 
