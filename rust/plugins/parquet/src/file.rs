@@ -117,11 +117,14 @@ impl ParquetSink {
         let mut start = 0;
         while start < batch.num_rows() {
             self.cancel.check()?;
-            let rows = slice_rows.min(batch.num_rows() - start).min(self.group_rows - self.group.rows());
+            let rows = slice_rows.min(batch.num_rows() - start).min(self.group_rows);
+            if self.group.rows() + rows > self.group_rows {
+                self.flush()?;
+            }
             let written = self.group.write(&batch.slice(start, rows), &mut self.scratches);
             written.map_err(|error| from_parquet(error, &self.shown()))?;
             start += rows;
-            if self.group.rows() >= self.group_rows || self.group.bytes() >= self.group_bytes {
+            if self.group.bytes() >= self.group_bytes {
                 self.flush()?;
             }
         }
@@ -257,8 +260,10 @@ mod tests {
     fn row_groups_are_bounded_by_rows_and_by_bytes() {
         let (by_rows, _) = write(json!({"row_group_rows": 1000}), &[batch(3500)]);
         assert_eq!(by_rows.row_groups, 4);
-        let (by_bytes, found) = write(json!({"row_group_bytes": 1 << 16}), &[batch(100_000)]);
-        assert!(by_bytes.row_groups > 5, "{} row groups", by_bytes.row_groups);
+        let limit = 1 << 16;
+        let (by_bytes, found) = write(json!({"row_group_bytes": limit}), &[batch(100_000)]);
+        assert!(by_bytes.row_groups > 1, "{} row groups", by_bytes.row_groups);
+        assert!(by_bytes.bytes / by_bytes.row_groups < limit * 3 / 2, "{by_bytes:?}");
         assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 100_000);
     }
 

@@ -165,7 +165,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             let dictionary = &mut self.dictionary;
             let looked_up = self.keys.iter().zip(block).map(|(key, at)| dictionary.index(*key, || page.value(at)));
             indices.extend(looked_up);
-            let many = self.way == Way::Open && indices.len() == SAMPLE && self.dictionary.len() * 2 > SAMPLE;
+            let many = self.way == Way::Open && self.dictionary.len() * 2 > indices.len();
             if many || self.dictionary.bytes() > self.limits.dictionary_bytes {
                 self.dictionary.truncate(known);
                 self.way = Way::Direct;

@@ -173,8 +173,7 @@ impl<T: Number> FixedColumn<T> {
         indices.clear();
         for block in values.chunks(SAMPLE) {
             indices.extend(block.iter().map(|value| self.dictionary.index(*value, value.bits())));
-            let found = self.dictionary.values().len();
-            if found > most || (self.way == Way::Open && found * 2 > indices.len() && indices.len() == SAMPLE) {
+            if self.dictionary.values().len() > most || (self.way == Way::Open && self.dictionary.values().len() * 2 > indices.len()) {
                 self.dictionary.truncate(known);
                 self.way = Way::Direct;
                 return false;
