@@ -25,6 +25,9 @@ use crate::words::Words;
 pub const INFERRED_DIGITS: usize = 18;
 const ALL_DIGITS: usize = 20;
 
+/// Bytes of a text that are copied at once.
+const STRIDE: usize = 32;
+
 /// A column to read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Column {
@@ -106,11 +109,18 @@ impl Cells<'_> {
         self.tokens.len() / self.width.max(1)
     }
 
+    #[inline(always)]
     fn each(&self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> Parsed<()> {
+        self.each_in_place(|text, _| take(text))
+    }
+
+    /// Calls with each text, and with the block from that text on where it stands there.
+    #[inline(always)]
+    fn each_in_place(&self, mut take: impl FnMut(Option<&[u8]>, &[u8]) -> bool) -> Parsed<()> {
         let mut scratch = Vec::new();
         let Some((ends, returns)) = self.tokens.plain_ends() else {
             for field in self.column() {
-                if !take(self.words.text(self.dialect, self.block, field, &mut scratch)) {
+                if !take(self.words.text(self.dialect, self.block, field, &mut scratch), &[]) {
                     return Err(Misfit { field, invalid_utf8_at: None });
                 }
             }
@@ -124,9 +134,9 @@ impl Cells<'_> {
             let text = &self.block[start..end];
             let field = || self.tokens.field(self.dialect, self.block, number, last);
             let taken = if simple && text.first().copied() != self.dialect.quote {
-                take((!self.words.is_null(text)).then_some(text))
+                take((!self.words.is_null(text)).then_some(text), &self.block[start..])
             } else {
-                take(self.words.text(self.dialect, self.block, field(), &mut scratch))
+                take(self.words.text(self.dialect, self.block, field(), &mut scratch), &[])
             };
             if !taken {
                 return Err(Misfit { field: field(), invalid_utf8_at: None });
@@ -289,24 +299,27 @@ impl Cells<'_> {
     }
 
     fn texts<O: OffsetSizeTrait>(&self) -> Parsed<(OffsetBuffer<O>, Buffer, Option<NullBuffer>)> {
-        let mut out: Vec<u8> = Vec::with_capacity(self.text_bytes());
+        let mut out = vec![0; self.text_bytes() + STRIDE];
+        let mut length = 0;
         let mut offsets: Vec<O> = Vec::with_capacity(self.rows() + 1);
         let mut nulls = NullBufferBuilder::new(self.rows());
         offsets.push(O::default());
-        self.each(|text| {
+        self.each_in_place(|text, block| {
             match text {
                 None => nulls.append_null(),
                 Some(text) => {
                     nulls.append_non_null();
-                    out.extend_from_slice(text);
+                    put(&mut out[length..], text, block);
+                    length += text.len();
                 }
             }
-            match O::from_usize(out.len()) {
+            match O::from_usize(length) {
                 Some(offset) => offsets.push(offset),
                 None => return false,
             }
             true
         })?;
+        out.truncate(length);
         Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(out), nulls.finish()))
     }
 
@@ -329,6 +342,16 @@ impl Cells<'_> {
         let first = || self.tokens.field(self.dialect, self.block, self.position, self.position + 1 == self.width);
         let (field, at) = found.unwrap_or_else(|| (first(), 0));
         Misfit { field, invalid_utf8_at: Some(at) }
+    }
+}
+
+/// Copies a text to the front of `out`. Of short ones more than their own bytes are taken along, where there are as many:
+/// a copy of a fixed size costs a fraction of one of any size.
+#[inline(always)]
+fn put(out: &mut [u8], text: &[u8], block: &[u8]) {
+    match (out.first_chunk_mut::<STRIDE>(), block.first_chunk::<STRIDE>()) {
+        (Some(out), Some(block)) if text.len() <= STRIDE => *out = *block,
+        _ => out[..text.len()].copy_from_slice(text),
     }
 }
 

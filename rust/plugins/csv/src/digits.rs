@@ -13,7 +13,11 @@ pub fn eight(text: &[u8]) -> u64 {
         let padding = if shift == 0 { 0 } else { ZEROS >> (64 - shift) };
         return u64::from(u32::from_le_bytes(*last)) << 32 | u64::from(first) | padding;
     }
-    text.iter().fold(ZEROS, |all, byte| all >> 8 | u64::from(*byte) << 56)
+    // Of one to three characters the first, the middle and the last are all there are, some of them named twice.
+    let (Some(first), Some(last)) = (text.first(), text.last()) else { return ZEROS };
+    let at = |index: usize, byte: u8| u64::from(byte) << (8 * index);
+    let all = at(0, *first) | at(length / 2, text[length / 2]) | at(length - 1, *last);
+    all << (64 - 8 * length) | ZEROS >> (8 * length)
 }
 
 /// The number that eight digits stand for; `None` where one of them is no digit.

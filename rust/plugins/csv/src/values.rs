@@ -179,22 +179,19 @@ pub fn date(text: &[u8]) -> Option<i32> {
     let (year, month) = year_and_month(*begin)?;
     let day = two(day)?;
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days_in_month = match month {
-        2 => 28 + u32::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    if year == 0 || day == 0 || day > days_in_month {
+    let days_in_month = DAYS_IN_MONTH[month as usize & 15] + u32::from(leap && month == 2);
+    if month > 12 || year == 0 || day == 0 || day > days_in_month {
         return None;
     }
-    // Years that begin in March put the leap day last (Hinnant, "chrono-compatible low-level date algorithms").
-    let shifted = year - u32::from(month <= 2);
-    let (era, year_of_era) = (shifted / 400, shifted % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some((era * 146_097 + day_of_era) as i32 - 719_468)
+    // Years that begin in March put the leap day last.
+    let years = year - u32::from(month <= 2);
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + DAYS_SINCE_MARCH[month as usize & 15] + day;
+    Some(days as i32 - 719_469)
 }
+
+// By month; tables, because what month comes next cannot be foreseen.
+const DAYS_IN_MONTH: [u32; 16] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0];
+const DAYS_SINCE_MARCH: [u32; 16] = [0, 306, 337, 0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 0, 0, 0];
 
 /// A time of day in nanoseconds and how many digits its fraction has: `HH:MM:SS(.f{1,9})?`.
 #[inline]

@@ -173,7 +173,9 @@ impl<T: Number> FixedColumn<T> {
         indices.clear();
         for block in values.chunks(SAMPLE) {
             indices.extend(block.iter().map(|value| self.dictionary.index(*value, value.bits())));
-            if self.dictionary.values().len() > most || (self.way == Way::Open && self.dictionary.values().len() * 2 > indices.len()) {
+            if self.dictionary.values().len() > most
+                || (self.way == Way::Open && self.dictionary.values().len() * 2 > indices.len())
+            {
                 self.dictionary.truncate(known);
                 self.way = Way::Direct;
                 return false;
