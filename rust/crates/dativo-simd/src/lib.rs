@@ -5,6 +5,8 @@
 
 mod index;
 mod lanes;
+mod quotes;
 
 pub use index::{Index, Marks};
 pub use lanes::Backend;
+pub use quotes::Quotes;

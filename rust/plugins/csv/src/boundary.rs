@@ -10,17 +10,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dativo_plugin::{CancelToken, Error, Result};
 
+use dativo_simd::{Backend, Quotes};
+
 use crate::dialect::{Dialect, is_newline};
 
-const READ_BYTES: usize = 1 << 20;
-
-/// What a pass over one piece found.
-#[derive(Clone, Copy, Debug, Default)]
-struct Piece {
-    quotes: u64,
-    /// Quotes that follow neither delimiter, newline nor quote: of the 1st, 3rd, ... in the piece, and of the others.
-    stray: [bool; 2],
-}
+/// Bytes read at a time where all are looked at; they stay in the processor's cache.
+const READ_BYTES: usize = 256 << 10;
+/// Bytes read at a time on the way to the next record, which is near.
+const SEARCH_BYTES: usize = 16 << 10;
 
 /// Proven record starts near every multiple of `piece_bytes` in `start..end`, beginning with `start`, itself a record
 /// start. `None` where quotes stand in places that make the parity say nothing.
@@ -49,9 +46,9 @@ pub fn record_starts(
             if piece.stray[usize::from(open)] {
                 return Ok(None);
             }
-            open ^= piece.quotes % 2 == 1;
+            open ^= piece.count % 2 == 1;
         }
-        let any_quotes = pieces.iter().any(|piece| piece.quotes > 0);
+        let any_quotes = pieces.iter().any(|piece| piece.count > 0);
         if any_quotes && (dialect.escape.is_some() || dialect.comment.is_some()) {
             return Ok(None);
         }
@@ -80,9 +77,9 @@ fn scan_all(
     start: u64,
     threads: usize,
     cancel: &CancelToken,
-) -> Result<Vec<Piece>> {
+) -> Result<Vec<Quotes>> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<Vec<(usize, Piece)>> {
+    let work = || -> Result<Vec<(usize, Quotes)>> {
         let mut done = Vec::new();
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
@@ -100,7 +97,7 @@ fn scan_all(
         }));
         found
     });
-    let mut pieces = vec![Piece::default(); count];
+    let mut pieces = vec![Quotes::default(); count];
     for part in found {
         for (index, piece) in part? {
             pieces[index] = piece;
@@ -115,16 +112,17 @@ fn open_at(path: &str, at: u64) -> Result<File> {
     Ok(file)
 }
 
-/// Reads `from..to` piece by piece; `look` gets the bytes and may stop by returning false.
+/// Reads `from..to`, some bytes at a time; `look` gets them and may stop by returning false.
 fn each_buffer(
     path: &str,
     (from, to): (u64, u64),
+    buffer_bytes: usize,
     cancel: &CancelToken,
     mut look: impl FnMut(&[u8]) -> bool,
 ) -> Result<()> {
     let mut file = open_at(path, from)?;
-    let mut buffer = vec![0; READ_BYTES];
     let mut left = to - from;
+    let mut buffer = vec![0; buffer_bytes.min(usize::try_from(left).unwrap_or(usize::MAX))];
     while left > 0 {
         cancel.check()?;
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
@@ -144,25 +142,18 @@ fn scan(
     (from, to): (u64, u64),
     start: u64,
     cancel: &CancelToken,
-) -> Result<Piece> {
-    let mut piece = Piece::default();
+) -> Result<Quotes> {
     // A record starts at `start`, so what is before it counts as a newline.
     let mut before = b'\n';
     if from > start {
-        each_buffer(path, (from - 1, from), cancel, |byte| {
+        each_buffer(path, (from - 1, from), READ_BYTES, cancel, |byte| {
             before = byte[0];
             true
         })?;
     }
-    each_buffer(path, (from, to), cancel, |bytes| {
-        for at in memchr::memchr_iter(quote, bytes) {
-            let previous = if at == 0 { before } else { bytes[at - 1] };
-            if previous != dialect.delimiter && !is_newline(previous) && previous != quote {
-                piece.stray[(piece.quotes % 2) as usize] = true;
-            }
-            piece.quotes += 1;
-        }
-        before = bytes[bytes.len() - 1];
+    let mut piece = Quotes::behind(before, dialect.delimiter, quote);
+    each_buffer(path, (from, to), READ_BYTES, cancel, |bytes| {
+        piece.add(Backend::best(), bytes, dialect.delimiter, quote);
         true
     })?;
     Ok(piece)
@@ -179,7 +170,7 @@ fn next_record(
     let quote = dialect.quote.unwrap_or(b'\n');
     let mut base = from;
     let mut found = None;
-    each_buffer(path, (from, end), cancel, |bytes| {
+    each_buffer(path, (from, end), SEARCH_BYTES, cancel, |bytes| {
         for at in memchr::memchr3_iter(quote, b'\n', b'\r', bytes) {
             if is_newline(bytes[at]) {
                 if !open {

@@ -26,7 +26,8 @@ const DETECTION_BYTES: usize = 64 << 10;
 const SAMPLE_BLOCK_BYTES: usize = 256 << 10;
 const MIN_SPLIT_BYTES: u64 = 4 << 20;
 const MAX_SPLIT_BYTES: u64 = 128 << 20;
-const SPLITS_PER_THREAD: u64 = 4;
+/// Places at which a large file can be cut, for each thread.
+const PIECES_PER_THREAD: u64 = 64;
 
 /// A file as it is when the read is planned.
 struct Planned {
@@ -56,19 +57,25 @@ pub fn plan(
     notes.push(describe(&dialect, &names, options));
 
     let total: u64 = planned.iter().map(|file| file.size).sum();
-    let share = total / (SPLITS_PER_THREAD * context.parallelism.max(1) as u64);
-    let split_bytes = split_bytes.unwrap_or_else(|| share.clamp(MIN_SPLIT_BYTES, MAX_SPLIT_BYTES));
+    let threads = context.parallelism.max(1) as u64;
+    let piece = (total / (PIECES_PER_THREAD * threads)).clamp(MIN_SPLIT_BYTES, MAX_SPLIT_BYTES / 4);
+    let piece_bytes = split_bytes.unwrap_or(piece);
     // A limited read stops soon: looking for places to cut would cost more than it gains.
     if request.limit.is_none() {
-        for file in planned.iter_mut().filter(|file| file.plain && file.size >= split_bytes.saturating_mul(2)) {
-            cut(file, &dialect, options, &names, split_bytes, context, &mut notes)?;
+        for file in planned.iter_mut().filter(|file| file.plain && file.size >= piece_bytes.saturating_mul(2)) {
+            cut(file, &dialect, options, &names, piece_bytes, context, &mut notes)?;
         }
     }
 
     let candidates = sample(&planned, &dialect, options, &names, context)?;
     let columns = choose(&names, &candidates, options, request, &mut notes)?;
     let schema = schema_of(&columns)?;
-    let splits = divide(planned, split_bytes, |parts| Payload {
+    // Large splits first, small ones last: no thread is left with much to do when the others have ended.
+    let next_bytes = |left: u64| match split_bytes {
+        Some(bytes) => bytes,
+        None => (left / (2 * threads)).clamp(piece_bytes, MAX_SPLIT_BYTES),
+    };
+    let splits = divide(planned, total, next_bytes, |parts| Payload {
         dialect,
         names: names.clone(),
         columns: columns.clone(),
@@ -152,7 +159,7 @@ fn cut(
     dialect: &Dialect,
     options: &CsvOptions,
     names: &[String],
-    split_bytes: u64,
+    piece_bytes: u64,
     context: &ReadContext,
     notes: &mut Vec<String>,
 ) -> Result<()> {
@@ -167,7 +174,7 @@ fn cut(
     }
     blocks.peek(1)?;
     let start = blocks.offset().min(file.size);
-    match record_starts(&file.path, dialect, (start, file.size), split_bytes, context.parallelism, &context.cancel)? {
+    match record_starts(&file.path, dialect, (start, file.size), piece_bytes, context.parallelism, &context.cancel)? {
         Some(starts) => file.starts.extend(starts.into_iter().skip(1)),
         None => notes.push(format!("{} is read as one split: its quotes don't tell where records end", file.path)),
     }
@@ -277,8 +284,13 @@ fn choose(
     Ok(columns)
 }
 
-/// Splits of about `split_bytes`: parts of large files, or several small ones together.
-fn divide(files: Vec<Planned>, split_bytes: u64, payload: impl Fn(Vec<Part>) -> Payload) -> Result<Vec<Split>> {
+/// Splits of about `next_bytes` of the bytes left: parts of large files, or several small ones together.
+fn divide(
+    files: Vec<Planned>,
+    mut left: u64,
+    next_bytes: impl Fn(u64) -> u64,
+    payload: impl Fn(Vec<Part>) -> Payload,
+) -> Result<Vec<Split>> {
     let mut splits = Vec::new();
     let mut parts = Vec::new();
     let mut bytes = 0;
@@ -295,12 +307,18 @@ fn divide(files: Vec<Planned>, split_bytes: u64, payload: impl Fn(Vec<Part>) -> 
     for file in files {
         for (index, &start) in file.starts.iter().enumerate() {
             let end = file.starts.get(index + 1).copied().unwrap_or(file.size);
-            if bytes > 0 && bytes + (end - start) > split_bytes.saturating_mul(3) / 2 {
+            let wanted = next_bytes(left);
+            if bytes > 0 && bytes + (end - start) > wanted.saturating_mul(3) / 2 {
+                left = left.saturating_sub(bytes);
                 close(&mut parts, &mut bytes)?;
             }
-            parts.push(Part { path: file.path.clone(), start, end: file.plain.then_some(end) });
+            match parts.last_mut() {
+                Some(last) if last.path == file.path && last.end == Some(start) => last.end = Some(end),
+                _ => parts.push(Part { path: file.path.clone(), start, end: file.plain.then_some(end) }),
+            }
             bytes += end - start;
-            if bytes >= split_bytes {
+            if bytes >= wanted {
+                left = left.saturating_sub(bytes);
                 close(&mut parts, &mut bytes)?;
             }
         }
