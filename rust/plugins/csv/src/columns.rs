@@ -12,12 +12,12 @@ use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, GenericByteArray, LargeBinaryArray, LargeStringArray, NullArray,
     OffsetSizeTrait, PrimitiveArray, StringArray,
 };
-use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
-use crate::fields::{Field, Tokens, span};
+use crate::fields::{Field, Tokens};
 use crate::values;
 use crate::words::Words;
 
@@ -100,47 +100,66 @@ type Parsed<T> = Result<T, Misfit>;
 
 impl Cells<'_> {
     fn column(&self) -> impl Iterator<Item = Field> {
-        let last = self.position + 1 == self.width;
-        let numbers = (self.position..self.tokens.len()).step_by(self.width.max(1));
-        numbers.map(move |number| self.tokens.field(self.dialect, self.block, number, last))
+        (0..self.rows()).map(|row| self.field(row))
     }
 
     fn rows(&self) -> usize {
         self.tokens.len() / self.width.max(1)
     }
 
-    #[inline(always)]
-    fn each(&self, mut take: impl FnMut(Option<&[u8]>) -> bool) -> Parsed<()> {
-        self.each_in_place(|text, _| take(text))
+    fn field(&self, row: usize) -> Field {
+        let last = self.position + 1 == self.width;
+        self.tokens.field(self.dialect, self.block, row * self.width + self.position, last)
     }
 
-    /// Calls with each text, and with the block from that text on where it stands there.
+    /// From where to where each field goes, quotes and all, row by row; for a plain block.
+    fn spans(&self) -> Option<impl Iterator<Item = (usize, usize)>> {
+        let (ends, returns) = self.tokens.plain_ends()?;
+        let (position, last) = (self.position, self.width - 1);
+        let returns = returns && position == last;
+        let mut row_start = 0;
+        Some(ends.chunks_exact(self.width).map(move |row| {
+            let start = if position == 0 { row_start } else { row[position - 1] as usize + 1 };
+            let end = row[position] as usize;
+            row_start = row[last] as usize + 1;
+            (start, end - usize::from(returns && end > start && self.block[end - 1] == b'\r'))
+        }))
+    }
+
+    /// Each row's value, and which rows have none.
+    ///
+    /// parse: understands no text that begins with a quote.
     #[inline(always)]
-    fn each_in_place(&self, mut take: impl FnMut(Option<&[u8]>, &[u8]) -> bool) -> Parsed<()> {
-        let mut scratch = Vec::new();
-        let Some((ends, returns)) = self.tokens.plain_ends() else {
-            for field in self.column() {
-                if !take(self.words.text(self.dialect, self.block, field, &mut scratch), &[]) {
-                    return Err(Misfit { field, invalid_utf8_at: None });
+    fn values<T: Copy + Default>(&self, parse: impl Fn(&[u8]) -> Option<T>) -> Parsed<(Vec<T>, Option<NullBuffer>)> {
+        let mut out = vec![T::default(); self.rows()];
+        let mut nulls = Nulls::default();
+        // Nearly every text of a plain block is a value as it stands: nulls, quotes and spaces are looked for in others.
+        let usual_quote = matches!(self.dialect.quote, None | Some(b'"' | b'\''));
+        match self.spans().filter(|_| usual_quote && !self.words.any_null(|null| parse(null).is_some())) {
+            Some(spans) => {
+                for (row, (slot, (start, end))) in out.iter_mut().zip(spans).enumerate() {
+                    match parse(&self.block[start..end]) {
+                        Some(value) => *slot = value,
+                        None => self.other(row, slot, &mut nulls, &parse)?,
+                    }
                 }
             }
-            return Ok(());
-        };
-        // The same without a detour over fields where a text stands as it is, which is nearly everywhere.
-        let last = self.position + 1 == self.width;
-        let simple = !(self.words.trim || (last && returns));
-        for number in (self.position..ends.len()).step_by(self.width.max(1)) {
-            let (start, end) = span(ends, number);
-            let text = &self.block[start..end];
-            let field = || self.tokens.field(self.dialect, self.block, number, last);
-            let taken = if simple && text.first().copied() != self.dialect.quote {
-                take((!self.words.is_null(text)).then_some(text), &self.block[start..])
-            } else {
-                take(self.words.text(self.dialect, self.block, field(), &mut scratch), &[])
-            };
-            if !taken {
-                return Err(Misfit { field: field(), invalid_utf8_at: None });
+            None => {
+                for (row, slot) in out.iter_mut().enumerate() {
+                    self.other(row, slot, &mut nulls, &parse)?;
+                }
             }
+        }
+        let nulls = nulls.finish(out.len());
+        Ok((out, nulls))
+    }
+
+    #[inline(never)]
+    fn other<T>(&self, row: usize, slot: &mut T, nulls: &mut Nulls, parse: impl Fn(&[u8]) -> Option<T>) -> Parsed<()> {
+        let field = self.field(row);
+        match self.words.text(self.dialect, self.block, field, &mut Vec::new()) {
+            None => nulls.add(row),
+            Some(text) => *slot = parse(text).ok_or(Misfit { field, invalid_utf8_at: None })?,
         }
         Ok(())
     }
@@ -150,7 +169,7 @@ impl Cells<'_> {
         let digits = if declared { ALL_DIGITS } else { INFERRED_DIGITS };
         Ok(match data_type {
             DataType::Null => {
-                self.each(|text| text.is_none())?;
+                self.values(|_| None::<()>)?;
                 Arc::new(NullArray::new(self.rows()))
             }
             DataType::Boolean => Arc::new(self.booleans()?),
@@ -214,52 +233,17 @@ impl Cells<'_> {
     }
 
     fn booleans(&self) -> Parsed<BooleanArray> {
-        let mut bits = BooleanBufferBuilder::new(self.rows());
-        let mut nulls = NullBufferBuilder::new(self.rows());
-        self.each(|text| {
-            let truth = match text {
-                None => {
-                    nulls.append_null();
-                    false
-                }
-                Some(text) => {
-                    nulls.append_non_null();
-                    match self.words.truth(text) {
-                        Some(truth) => truth,
-                        None => return false,
-                    }
-                }
-            };
-            bits.append(truth);
-            true
-        })?;
-        Ok(BooleanArray::new(bits.finish(), nulls.finish()))
+        let (truths, nulls) = self.values(|text| self.words.truth(text))?;
+        Ok(BooleanArray::new(truths.into(), nulls))
     }
 
+    #[inline(always)]
     fn primitive<T: ArrowPrimitiveType>(
         &self,
         parse: impl Fn(&[u8]) -> Option<T::Native>,
     ) -> Parsed<PrimitiveArray<T>> {
-        let mut out: Vec<T::Native> = Vec::with_capacity(self.rows());
-        let mut nulls = NullBufferBuilder::new(self.rows());
-        self.each(|text| {
-            let value = match text {
-                None => {
-                    nulls.append_null();
-                    T::Native::default()
-                }
-                Some(text) => match parse(text) {
-                    Some(value) => {
-                        nulls.append_non_null();
-                        value
-                    }
-                    None => return false,
-                },
-            };
-            out.push(value);
-            true
-        })?;
-        Ok(PrimitiveArray::new(ScalarBuffer::from(out), nulls.finish()))
+        let (values, nulls) = self.values(parse)?;
+        Ok(PrimitiveArray::new(values.into(), nulls))
     }
 
     fn primitives<T: ArrowPrimitiveType>(&self, parse: impl Fn(&[u8]) -> Option<T::Native>) -> Parsed<ArrayRef> {
@@ -291,6 +275,9 @@ impl Cells<'_> {
     ) -> Parsed<PrimitiveArray<T>> {
         let zoned = zone.is_some();
         let array = self.primitive::<T>(|text| {
+            if let Some(seconds) = values::whole_seconds(text).filter(|_| !zoned) {
+                return seconds.checked_mul(per_second);
+            }
             let instant = values::instant(text)?;
             let fits = instant.zoned == zoned && instant.digits <= digits_of(per_second);
             if fits { instant.in_units(per_second) } else { None }
@@ -301,47 +288,82 @@ impl Cells<'_> {
     fn texts<O: OffsetSizeTrait>(&self) -> Parsed<(OffsetBuffer<O>, Buffer, Option<NullBuffer>)> {
         let mut out = vec![0; self.text_bytes() + STRIDE];
         let mut length = 0;
-        let mut offsets: Vec<O> = Vec::with_capacity(self.rows() + 1);
-        let mut nulls = NullBufferBuilder::new(self.rows());
-        offsets.push(O::default());
-        self.each_in_place(|text, block| {
-            match text {
-                None => nulls.append_null(),
+        let mut offsets = vec![O::default(); self.rows() + 1];
+        let mut nulls = Nulls::default();
+        let mut scratch = Vec::new();
+        let mut other = |row: usize, out: &mut [u8]| {
+            match self.words.text(self.dialect, self.block, self.field(row), &mut scratch) {
+                None => nulls.add(row),
                 Some(text) => {
-                    nulls.append_non_null();
-                    put(&mut out[length..], text, block);
-                    length += text.len();
+                    out[..text.len()].copy_from_slice(text);
+                    return text.len();
                 }
             }
-            match O::from_usize(length) {
-                Some(offset) => offsets.push(offset),
-                None => return false,
+            0
+        };
+        let ends = offsets[1..].iter_mut();
+        match self.spans().filter(|_| !self.words.trim) {
+            Some(spans) => {
+                for (row, (offset, (start, end))) in ends.zip(spans).enumerate() {
+                    let text = &self.block[start..end];
+                    if text.len() <= self.words.longest_null || text.first().copied() == self.dialect.quote {
+                        length += other(row, &mut out[length..]);
+                    } else {
+                        put(&mut out[length..], text, &self.block[start..]);
+                        length += text.len();
+                    }
+                    *offset = O::usize_as(length);
+                }
             }
-            true
-        })?;
+            None => {
+                for (row, offset) in ends.enumerate() {
+                    length += other(row, &mut out[length..]);
+                    *offset = O::usize_as(length);
+                }
+            }
+        }
+        if O::from_usize(length).is_none() {
+            return Err(Misfit { field: self.field(0), invalid_utf8_at: None });
+        }
         out.truncate(length);
-        Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(out), nulls.finish()))
+        Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(out), nulls.finish(self.rows())))
     }
 
     /// The bytes of all texts, or a few more.
     fn text_bytes(&self) -> usize {
-        let Some((ends, _)) = self.tokens.plain_ends() else {
-            return self.column().map(|field| field.text(self.block).len()).sum();
-        };
-        let bytes = |number| {
-            let (start, end) = span(ends, number);
-            end - start
-        };
-        (self.position..ends.len()).step_by(self.width.max(1)).map(bytes).sum()
+        match self.spans() {
+            Some(spans) => spans.map(|(start, end)| end - start).sum(),
+            None => self.column().map(|field| field.text(self.block).len()).sum(),
+        }
     }
 
     /// The first field that is no UTF-8.
     fn invalid_utf8(&self) -> Misfit {
         let invalid = |field: Field| std::str::from_utf8(field.text(self.block)).err().map(|error| error.valid_up_to());
         let found = self.column().find_map(|field| Some((field, invalid(field)?)));
-        let first = || self.tokens.field(self.dialect, self.block, self.position, self.position + 1 == self.width);
-        let (field, at) = found.unwrap_or_else(|| (first(), 0));
+        let (field, at) = found.unwrap_or_else(|| (self.field(0), 0));
         Misfit { field, invalid_utf8_at: Some(at) }
+    }
+}
+
+/// Which rows have no value; nothing is kept while all have one.
+#[derive(Default)]
+struct Nulls {
+    found: Option<NullBufferBuilder>,
+}
+
+impl Nulls {
+    /// Adds a row, later than those before.
+    fn add(&mut self, row: usize) {
+        let found = self.found.get_or_insert_with(|| NullBufferBuilder::new(0));
+        found.append_n_non_nulls(row - found.len());
+        found.append_null();
+    }
+
+    fn finish(self, rows: usize) -> Option<NullBuffer> {
+        let mut found = self.found?;
+        found.append_n_non_nulls(rows - found.len());
+        found.finish()
     }
 }
 

@@ -4,7 +4,7 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 const DOTS: u64 = 0x2E2E_2E2E_2E2E_2E2E;
 
 /// Up to eight characters as bytes of one number, the first the lowest, with `0` characters before them.
-#[inline]
+#[inline(always)]
 pub fn eight(text: &[u8]) -> u64 {
     let length = text.len();
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
@@ -21,7 +21,7 @@ pub fn eight(text: &[u8]) -> u64 {
 }
 
 /// The number that eight digits stand for; `None` where one of them is no digit.
-#[inline]
+#[inline(always)]
 pub fn number(eight: u64) -> Option<u64> {
     let high = 0xF0F0_F0F0_F0F0_F0F0;
     let all_digits = (eight & high) | (eight.wrapping_add(0x0606_0606_0606_0606) & high) >> 4;
@@ -35,7 +35,7 @@ pub fn number(eight: u64) -> Option<u64> {
 }
 
 /// Eight characters without the one dot among them, and how many digits stand behind it; `None` where there is no dot.
-#[inline]
+#[inline(always)]
 pub fn without_dot(eight: u64) -> Option<(u64, usize)> {
     let zeros = eight ^ DOTS;
     let dots = zeros.wrapping_sub(0x0101_0101_0101_0101) & !zeros & 0x8080_8080_8080_8080;
@@ -49,7 +49,7 @@ pub fn without_dot(eight: u64) -> Option<(u64, usize)> {
 }
 
 /// Year and month of `YYYY-MM-`.
-#[inline]
+#[inline(always)]
 pub fn year_and_month(text: [u8; 8]) -> Option<(u32, u32)> {
     let digits = layout(text, *b"0000-00-")?;
     let of = |at: u32| (digits >> (8 * at)) as u32 & 15;
@@ -57,7 +57,7 @@ pub fn year_and_month(text: [u8; 8]) -> Option<(u32, u32)> {
 }
 
 /// Hour, minute and second of `HH:MM:SS`, not looked at further.
-#[inline]
+#[inline(always)]
 pub fn clock(text: [u8; 8]) -> Option<(u32, u32, u32)> {
     let digits = layout(text, *b"00:00:00")?;
     let two = |at: u32| ((digits >> (8 * at)) as u32 & 15) * 10 + ((digits >> (8 * at + 8)) as u32 & 15);
@@ -65,7 +65,7 @@ pub fn clock(text: [u8; 8]) -> Option<(u32, u32, u32)> {
 }
 
 /// The digits of a text that has digits where the picture has zeros, and is equal to it elsewhere.
-#[inline]
+#[inline(always)]
 fn layout(text: [u8; 8], picture: [u8; 8]) -> Option<u64> {
     let digits = u64::from_le_bytes(text) ^ u64::from_le_bytes(picture);
     let free = u64::from_le_bytes(picture.map(|byte| if byte == b'0' { 0x0F } else { 0 }));

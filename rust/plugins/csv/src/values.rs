@@ -3,7 +3,7 @@
 use crate::digits::{clock, eight, number, without_dot, year_and_month};
 
 /// An integer: `-?(0|[1-9][0-9]*)`, as sign and magnitude; at most `max_digits` digits and 64 bits.
-#[inline]
+#[inline(always)]
 pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
     let (negative, digits) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
@@ -19,19 +19,22 @@ pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
         let (first, last) = digits.split_at(digits.len() - 8);
         return Some((negative, number(eight(first))? * 100_000_000 + number(eight(last))?));
     }
-    let mut value = 0_u64;
-    for byte in digits {
+    Some((negative, long_integer(digits)?))
+}
+
+#[cold]
+fn long_integer(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |value, byte| {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             return None;
         }
-        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
-    }
-    Some((negative, value))
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// A signed integer of up to 64 bits.
-#[inline]
+#[inline(always)]
 pub fn signed(text: &[u8], max_digits: usize) -> Option<i64> {
     match integer(text, max_digits)? {
         (false, value) => i64::try_from(value).ok(),
@@ -52,6 +55,7 @@ pub const SINGLE_DIGITS: usize = 9;
 
 /// A float: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?` with at most `max_digits` significant digits and a
 /// magnitude that float64 has, or `nan`, `inf`, `infinity` in any case.
+#[inline(always)]
 pub fn float(text: &[u8], max_digits: usize) -> Option<f64> {
     let (negative, body) = match text.split_first() {
         Some((b'-', rest)) => (true, rest),
@@ -60,6 +64,11 @@ pub fn float(text: &[u8], max_digits: usize) -> Option<f64> {
     if let Some(value) = short_float(body) {
         return Some(if negative { -value } else { value });
     }
+    any_float(text, negative, body, max_digits)
+}
+
+#[inline(never)]
+fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Option<f64> {
     let mut mantissa = 0_u64;
     let mut significant = 0_usize;
     let mut fraction = 0_usize;
@@ -108,7 +117,7 @@ pub fn float(text: &[u8], max_digits: usize) -> Option<f64> {
 }
 
 /// A float of at most seven digits and a dot, or eight digits; `None` leaves the rest of the grammar to others.
-#[inline]
+#[inline(always)]
 fn short_float(body: &[u8]) -> Option<f64> {
     if body.len() > 8 || body.is_empty() {
         return None;
@@ -167,26 +176,33 @@ pub fn decimal(text: &[u8], precision: u8, scale: i8) -> Option<i128> {
     fits.then_some(if negative { -value } else { value })
 }
 
-fn two(text: &[u8]) -> Option<u32> {
+#[inline(always)]
+fn two(text: [u8; 2]) -> Option<u32> {
     let (tens, ones) = (text[0].wrapping_sub(b'0'), text[1].wrapping_sub(b'0'));
     (tens < 10 && ones < 10).then_some(u32::from(tens) * 10 + u32::from(ones))
 }
 
 /// `YYYY-MM-DD`, a day that exists, as days since 1970-01-01.
-#[inline]
+#[inline(always)]
 pub fn date(text: &[u8]) -> Option<i32> {
-    let (begin, day) = text.split_first_chunk::<8>().filter(|(_, day)| day.len() == 2)?;
+    let (begin, day) = text.split_first_chunk::<8>()?;
     let (year, month) = year_and_month(*begin)?;
-    let day = two(day)?;
-    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days_in_month = DAYS_IN_MONTH[month as usize & 15] + u32::from(leap && month == 2);
-    if month > 12 || year == 0 || day == 0 || day > days_in_month {
+    let day = two(day.try_into().ok()?)?;
+    let within = day.wrapping_sub(1) < 28 && month.wrapping_sub(1) < 12 && year > 0;
+    if !within && !is_last_of_month(year, month, day) {
         return None;
     }
     // Years that begin in March put the leap day last.
     let years = year - u32::from(month <= 2);
     let days = years * 365 + years / 4 - years / 100 + years / 400 + DAYS_SINCE_MARCH[month as usize & 15] + day;
     Some(days as i32 - 719_469)
+}
+
+/// Whether this is one of the days that not every month has.
+fn is_last_of_month(year: u32, month: u32, day: u32) -> bool {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days_in_month = DAYS_IN_MONTH[month as usize & 15] + u32::from(leap && month == 2);
+    month <= 12 && year > 0 && (29..=days_in_month).contains(&day)
 }
 
 // By month; tables, because what month comes next cannot be foreseen.
@@ -244,6 +260,18 @@ impl Instant {
     }
 }
 
+/// `YYYY-MM-DD[T ]HH:MM:SS` and nothing else, as seconds since 1970-01-01T00:00:00: most instants there are.
+#[inline(always)]
+pub fn whole_seconds(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 19] = text.try_into().ok()?;
+    let (day, rest) = text.split_at(10);
+    let (separator, rest) = rest.split_first()?;
+    let (hour, minute, second) = clock(rest.try_into().ok()?)?;
+    let days = date(day)?;
+    let fits = matches!(separator, b' ' | b'T') && hour < 24 && minute < 60 && second < 60;
+    fits.then_some(i64::from(days) * 86_400 + i64::from(hour * 3600 + minute * 60 + second))
+}
+
 /// `YYYY-MM-DD[T ]HH:MM:SS(.f{1,9})?(Z|[+-]HH:?MM)?`.
 #[inline]
 pub fn instant(text: &[u8]) -> Option<Instant> {
@@ -273,8 +301,8 @@ fn zoned(text: &[u8]) -> Option<(&[u8], Option<i64>)> {
 fn zone(text: &[u8]) -> Option<i64> {
     let (hours, minutes) = match text.len() {
         1 => return (text[0] == b'Z').then_some(0),
-        5 => (two(&text[1..])?, two(&text[3..])?),
-        6 if text[3] == b':' => (two(&text[1..])?, two(&text[4..])?),
+        5 => (two([text[1], text[2]])?, two([text[3], text[4]])?),
+        6 if text[3] == b':' => (two([text[1], text[2]])?, two([text[4], text[5]])?),
         _ => return None,
     };
     if hours > 23 || minutes > 59 || text[0] == b'Z' {
@@ -350,6 +378,16 @@ mod tests {
         assert_eq!(date(b"0001-01-01"), Some(-719_162));
         for text in ["1900-02-29", "2023-13-01", "2023-00-10", "2023-04-31", "0000-01-01", "2023-1-01", "2023/01/01"] {
             assert_eq!(date(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whole_seconds_are_instants_without_more(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9][ T][0-2][0-9]:[0-6][0-9]:[0-6][0-9]|[0-9TZ: +-]{18,20}",
+        ) {
+            let wanted = instant(text.as_bytes()).filter(|_| text.len() == 19).and_then(|found| found.in_units(1));
+            prop_assert_eq!(whole_seconds(text.as_bytes()), wanted);
         }
     }
 

@@ -8,7 +8,8 @@ use crate::options::CsvOptions;
 #[derive(Clone, Debug)]
 pub struct Words {
     nulls: Vec<Vec<u8>>,
-    longest_null: usize,
+    /// Of the words for null.
+    pub(crate) longest_null: usize,
     truths: Vec<Vec<u8>>,
     falsehoods: Vec<Vec<u8>>,
     /// Whether `true` and `false` are among them.
@@ -31,6 +32,11 @@ impl Words {
             falsehoods: bytes(&options.false_values),
             trim: options.trim,
         }
+    }
+
+    /// Whether a word for null is something else as well.
+    pub(crate) fn any_null(&self, is: impl Fn(&[u8]) -> bool) -> bool {
+        self.nulls.iter().any(|null| is(null))
     }
 
     /// Whether an unquoted text means null.

@@ -23,7 +23,7 @@ use crate::options::ParquetOptions;
 const WRITE_BYTES: usize = 1 << 20;
 
 /// Rows that are encoded at a time, at least: pages of fewer cost more than they hold. A thread's share.
-const STRIDE_ROWS: usize = 8192;
+const STRIDE_ROWS: usize = 4096;
 
 /// The Parquet file format.
 pub struct ParquetFormat;
