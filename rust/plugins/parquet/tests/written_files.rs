@@ -112,7 +112,7 @@ fn small_batches_threads_and_codecs_make_the_same_table() {
             write(&path, &json!({"compression": codec}), context, &pieces);
             assert_same(&read(&path, None), &wanted, codec);
             let pages = metadata(&path).page_index_for_row_group(0).offset_index(0).unwrap().page_locations().len();
-            assert!(pages <= 3, "{pages} pages: small batches are joined");
+            assert!(pages <= 20_000 / 4096 + 1, "{pages} pages of 29 batches: small ones are joined");
         }
     }
 }
