@@ -58,6 +58,8 @@ pub struct ParquetSink {
     group: RowGroup,
     scratches: Vec<Scratch>,
     waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    waiting_bytes: usize,
     rows: u64,
     group_rows: usize,
     group_bytes: usize,
@@ -77,15 +79,14 @@ impl ParquetSink {
         let columns = converted.map_err(|error| from_parquet(error, &shown))?;
         let mut properties = options.properties(&columns)?;
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
-        let limits = options.page_limits();
+        let pages = options.page_options()?;
         let (group_rows, own) = (options.row_group_rows, options.own_encoders());
-        let compression = options.codec()?;
         let create = || {
             let file = BufWriter::with_capacity(WRITE_BYTES, DurableFile::new(file));
             let file = SerializedFileWriter::new(file, columns.root_schema_ptr(), Arc::new(properties))?;
-            let group = RowGroup::new(&file, &schema, limits, own)?;
+            let group = RowGroup::new(&file, &schema, pages, own)?;
             let scratches: Vec<Scratch> = (0..context.parallelism.max(1))
-                .map(|_| Scratch::new(compression))
+                .map(|_| Scratch::new(pages.compression))
                 .collect::<std::result::Result<_, _>>()?;
             Ok((file, group, scratches))
         };
@@ -97,6 +98,8 @@ impl ParquetSink {
             group,
             scratches,
             waiting: Vec::new(),
+            waiting_rows: 0,
+            waiting_bytes: 0,
             rows: 0,
             group_rows,
             group_bytes: options.row_group_bytes.min(context.memory_bytes),
@@ -109,9 +112,9 @@ impl ParquetSink {
     }
 
     /// Encodes rows, in slices: a batch may be far larger than a row group's share of memory.
-    fn encode(&mut self, batch: &RecordBatch) -> Result<()> {
+    fn encode(&mut self, batch: &RecordBatch, bytes: usize) -> Result<()> {
         let slice_rows = (batch.num_rows() * (self.group_bytes / 4).max(1))
-            .checked_div(held_bytes(batch))
+            .checked_div(bytes)
             .unwrap_or(batch.num_rows())
             .clamp(1, batch.num_rows().max(1));
         let mut start = 0;
@@ -133,12 +136,14 @@ impl ParquetSink {
 
     fn encode_waiting(&mut self) -> Result<()> {
         let waiting = std::mem::take(&mut self.waiting);
+        let bytes = std::mem::take(&mut self.waiting_bytes);
+        self.waiting_rows = 0;
         match waiting.as_slice() {
             [] => Ok(()),
-            [batch] => self.encode(batch),
+            [batch] => self.encode(batch, bytes),
             batches => {
                 let joined = concat_batches(&self.schema, batches);
-                self.encode(&joined.map_err(|error| from_parquet(error.into(), &self.shown()))?)
+                self.encode(&joined.map_err(|error| from_parquet(error.into(), &self.shown()))?, bytes)
             }
         }
     }
@@ -154,9 +159,9 @@ impl FileSink for ParquetSink {
         self.cancel.check()?;
         self.rows += batch.num_rows() as u64;
         self.waiting.push(batch.clone());
-        let rows: usize = self.waiting.iter().map(RecordBatch::num_rows).sum();
-        let bytes: usize = self.waiting.iter().map(held_bytes).sum();
-        if rows >= STRIDE_ROWS * self.scratches.len() || bytes >= self.group_bytes / 4 {
+        self.waiting_rows += batch.num_rows();
+        self.waiting_bytes += held_bytes(batch);
+        if self.waiting_rows >= STRIDE_ROWS * self.scratches.len() || self.waiting_bytes >= self.group_bytes / 4 {
             self.encode_waiting()?;
         }
         Ok(())

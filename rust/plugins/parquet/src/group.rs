@@ -9,7 +9,8 @@ use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory
 use parquet::errors::Result;
 use parquet::file::writer::SerializedFileWriter;
 
-use crate::columns::{Column, PageLimits, Scratch, column};
+use crate::columns::{Column, Scratch, column};
+use crate::pages::PageOptions;
 
 /// The columns of a file, in the row group that is being filled.
 pub struct RowGroup {
@@ -30,7 +31,7 @@ impl RowGroup {
     pub fn new<W: Write + Send>(
         file: &SerializedFileWriter<W>,
         schema: &SchemaRef,
-        limits: PageLimits,
+        options: PageOptions,
         own: bool,
     ) -> Result<Self> {
         let descriptor = file.schema_descr();
@@ -39,11 +40,8 @@ impl RowGroup {
         for (position, field) in schema.fields().iter().enumerate() {
             let first = leaves.peek().copied();
             while leaves.next_if(|leaf| descriptor.get_column_root_idx(*leaf) == position).is_some() {}
-            let encoder = first.filter(|_| own).and_then(|leaf| {
-                let described = descriptor.column(leaf);
-                let compression = file.properties().compression(described.path());
-                column(field.data_type(), &described, compression, limits)
-            });
+            let encoder = first.filter(|_| own);
+            let encoder = encoder.and_then(|leaf| column(field.data_type(), &descriptor.column(leaf), options));
             columns.push((field.clone(), encoder.map_or(Encoder::Leaves(Vec::new()), Encoder::Own)));
         }
         let factory = ArrowRowGroupWriterFactory::new(file, schema.clone());

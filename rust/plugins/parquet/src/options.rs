@@ -10,8 +10,7 @@ use parquet::schema::types::SchemaDescriptor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::columns::PageLimits;
-use crate::pages::chunk::Told;
+use crate::pages::PageOptions;
 
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -119,16 +118,18 @@ impl ParquetOptions {
         self.compatibility == Compatibility::Modern && !self.bloom_filter
     }
 
-    pub(crate) fn page_limits(&self) -> PageLimits {
-        PageLimits {
+    pub(crate) fn page_options(&self) -> Result<PageOptions> {
+        Ok(PageOptions {
             rows: self.page_rows,
             bytes: self.page_bytes,
             dictionary_bytes: self.dictionary_bytes,
-            told: Told { chunk: self.statistics != Statistics::None, pages: self.statistics == Statistics::Page },
-        }
+            compression: self.codec()?,
+            chunk_statistics: self.statistics != Statistics::None,
+            page_statistics: self.statistics == Statistics::Page,
+        })
     }
 
-    pub(crate) fn codec(&self) -> Result<Codec> {
+    fn codec(&self) -> Result<Codec> {
         let bad_level = |error: parquet::errors::ParquetError| {
             Error::configuration(format!("options of rust_parquet: compression_level: {error}"))
         };

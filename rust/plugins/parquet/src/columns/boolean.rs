@@ -2,41 +2,33 @@
 
 use arrow_array::{Array, cast::AsArray};
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::Encoding;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::{Column, PageLimits, Scratch, page_rows};
+use super::{Column, Scratch};
+use crate::pages::PageOptions;
 use crate::pages::bits::clear_behind;
-use crate::pages::bounds::Bounds;
-use crate::pages::chunk::{Chunk, ChunkWriter, DataPage, levels};
+use crate::pages::chunk::{Chunk, ChunkWriter, DataPage};
 
 /// A column of booleans.
 pub struct BooleanColumn {
-    nullable: bool,
-    limits: PageLimits,
-    chunk: ChunkWriter,
-    bounds: Bounds<bool>,
+    chunk: ChunkWriter<bool>,
 }
 
 impl BooleanColumn {
-    pub fn new(descriptor: &ColumnDescPtr, compression: Compression, limits: PageLimits) -> Self {
-        Self {
-            nullable: descriptor.max_def_level() > 0,
-            limits,
-            chunk: ChunkWriter::new(descriptor.clone(), compression, limits.told),
-            bounds: Bounds::new(),
-        }
+    pub fn new(descriptor: &ColumnDescPtr, options: PageOptions) -> Self {
+        Self { chunk: ChunkWriter::new(descriptor, options) }
     }
 }
 
 impl Column for BooleanColumn {
     fn write(&mut self, rows: &dyn Array, scratch: &mut Scratch) -> Result<()> {
-        let stride = page_rows(rows.len(), rows.len().div_ceil(8), &self.limits);
+        let stride = self.chunk.options().page_rows(rows.len(), rows.len().div_ceil(8));
         for start in (0..rows.len()).step_by(stride) {
             let page = rows.slice(start, stride.min(rows.len() - start));
             let nulls = page.nulls().filter(|nulls| nulls.null_count() > 0);
-            levels(&mut scratch.levels, self.nullable, page.len(), nulls);
+            self.chunk.levels(&mut scratch.levels, page.len(), nulls);
             let slots = page.as_boolean().values();
             let values = match nulls {
                 None => slots.clone(),
@@ -55,8 +47,8 @@ impl Column for BooleanColumn {
                 levels: &scratch.levels,
                 values: &scratch.page,
                 encoding: Encoding::PLAIN,
-                bounds: self.bounds.page(bounds, 0),
-                nans: None,
+                bounds,
+                nans: 0,
                 bytes: None,
             };
             self.chunk.add(page, &mut scratch.compressor)?;
@@ -69,8 +61,7 @@ impl Column for BooleanColumn {
     }
 
     fn finish(&mut self, scratch: &mut Scratch) -> Result<Chunk> {
-        let (statistics, order) = self.bounds.finish(self.chunk.nulls());
-        self.chunk.finish(None, statistics, order, &mut scratch.compressor)
+        self.chunk.finish(None, &mut scratch.compressor)
     }
 }
 

@@ -2,24 +2,21 @@
 
 use arrow_array::Array;
 use arrow_buffer::NullBuffer;
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::Encoding;
 use parquet::errors::{ParquetError, Result};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::sources::ByteSource;
-use super::{Column, PageLimits, SAMPLE, Scratch, Way, page_rows};
-use crate::pages::bits::{hybrid, width};
-use crate::pages::bounds::{Bounds, Bytes};
-use crate::pages::chunk::{Chunk, ChunkWriter, DataPage, levels};
+use super::{Column, SAMPLE, Scratch, Way};
+use crate::pages::PageOptions;
+use crate::pages::bounds::Bytes;
+use crate::pages::chunk::{Chunk, ChunkWriter, DataPage};
 use crate::pages::delta::delta;
 use crate::pages::dictionary::{BytesDictionary, Key};
 
 /// A column of byte strings. `TEXT`: of UTF-8.
 pub struct BytesColumn<S, const TEXT: bool> {
-    nullable: bool,
-    limits: PageLimits,
-    chunk: ChunkWriter,
-    bounds: Bounds<Bytes<TEXT>>,
+    chunk: ChunkWriter<Bytes<TEXT>>,
     dictionary: BytesDictionary,
     way: Way,
     keys: Vec<Key>,
@@ -58,6 +55,14 @@ impl<'a, S: ByteSource> Page<'a, S> {
         Key::new(S::value(self.rows, row), S::memory(self.rows, row))
     }
 
+    /// Bytes of the values; null slots may hold some of their own.
+    fn bytes(&self) -> usize {
+        match self.nulls {
+            None => S::size(self.rows),
+            Some(_) => (0..self.len()).map(|position| self.value(position).len()).sum(),
+        }
+    }
+
     /// The least and the greatest value. Most are told apart by their first bytes.
     fn bounds(&self) -> Option<(&'a [u8], &'a [u8])> {
         let mut positions = 0..self.len();
@@ -84,12 +89,9 @@ impl<'a, S: ByteSource> Page<'a, S> {
 }
 
 impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
-    pub fn new(descriptor: &ColumnDescPtr, compression: Compression, limits: PageLimits) -> Self {
+    pub fn new(descriptor: &ColumnDescPtr, options: PageOptions) -> Self {
         Self {
-            nullable: descriptor.max_def_level() > 0,
-            limits,
-            chunk: ChunkWriter::new(descriptor.clone(), compression, limits.told),
-            bounds: Bounds::new(),
+            chunk: ChunkWriter::new(descriptor, options),
             dictionary: BytesDictionary::new(),
             way: Way::Open,
             keys: Vec::new(),
@@ -101,50 +103,47 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
 
     fn page(&mut self, page: &Page<S>, scratch: &mut Scratch) -> Result<()> {
         let rows = page.rows.len();
-        levels(&mut scratch.levels, self.nullable, rows, page.nulls);
+        self.chunk.levels(&mut scratch.levels, rows, page.nulls);
         let encoding = self.encode(page, scratch)?;
         let bounds = match encoding {
-            _ if !self.limits.told.any() => None,
+            _ if !self.chunk.options().statistics() => None,
             Encoding::RLE_DICTIONARY => self.dictionary.bounds(&scratch.indices),
             _ => page.bounds(),
         };
         let bounds = bounds.map(|(min, max)| (Bytes(min.to_vec()), Bytes(max.to_vec())));
-        let bytes = (0..page.len()).map(|position| page.value(position).len()).sum();
         let page = DataPage {
             rows,
             nulls: rows - page.len(),
             levels: &scratch.levels,
             values: &scratch.page,
             encoding,
-            bounds: self.bounds.page(bounds, 0),
-            nans: None,
-            bytes: Some(bytes),
+            bounds,
+            nans: 0,
+            bytes: Some(page.bytes()),
         };
         self.chunk.add(page, &mut scratch.compressor)
     }
 
     /// Encodes into the scratch page.
     fn encode(&mut self, page: &Page<S>, scratch: &mut Scratch) -> Result<Encoding> {
-        scratch.page.clear();
         if self.way != Way::Direct && page.len() > 0 && self.index(page, &mut scratch.indices) {
-            let width = width(self.dictionary.len() as u64 - 1).max(1);
-            scratch.page.push(width as u8);
-            hybrid(&mut scratch.page, &scratch.indices, width);
-            // Half of the entries' cost: later pages of the chunk use them too. A length takes a byte, about.
+            scratch.indices_to_page(self.dictionary.len());
+            // A length takes a byte, about.
             let direct = S::size(page.rows) + page.len();
-            if self.way == Way::Dictionary || scratch.page.len() + self.dictionary.bytes() / 2 < direct {
+            if self.way == Way::Dictionary || scratch.indices_pay(self.dictionary.bytes(), direct) {
                 self.way = Way::Dictionary;
                 return Ok(Encoding::RLE_DICTIONARY);
             }
-            scratch.page.clear();
             self.dictionary.clear();
             self.way = Way::Direct;
         }
+        scratch.page.clear();
         self.lengths.clear();
-        self.lengths.extend((0..page.len()).map(|position| page.value(position).len() as i32));
-        let longest = (0..page.len()).map(|position| page.value(position).len()).max().unwrap_or(0);
-        if i32::try_from(longest).is_err() {
-            return Err(ParquetError::NYI(format!("a value of {longest} bytes: 2 GiB and more do not fit a page")));
+        for position in 0..page.len() {
+            let length = page.value(position).len();
+            self.lengths.push(i32::try_from(length).map_err(|_| {
+                ParquetError::NYI(format!("a value of {length} bytes: 2 GiB and more do not fit a page"))
+            })?);
         }
         delta(&mut scratch.page, &self.lengths);
         match S::joined(page.rows).filter(|_| page.nulls.is_none()) {
@@ -165,8 +164,8 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             let dictionary = &mut self.dictionary;
             let looked_up = self.keys.iter().zip(block).map(|(key, at)| dictionary.index(*key, || page.value(at)));
             indices.extend(looked_up);
-            let many = self.way == Way::Open && self.dictionary.len() * 2 > indices.len();
-            if many || self.dictionary.bytes() > self.limits.dictionary_bytes {
+            let large = self.dictionary.bytes() > self.chunk.options().dictionary_bytes;
+            if large || self.way.is_spoiled(self.dictionary.len(), indices.len()) {
                 self.dictionary.truncate(known);
                 self.way = Way::Direct;
                 return false;
@@ -180,7 +179,7 @@ impl<S: ByteSource, const TEXT: bool> Column for BytesColumn<S, TEXT> {
     fn write(&mut self, rows: &dyn Array, scratch: &mut Scratch) -> Result<()> {
         let all = rows.as_any().downcast_ref::<S::Rows>();
         let all = all.ok_or_else(|| ParquetError::General(format!("no strings: {}", rows.data_type())))?;
-        let stride = page_rows(rows.len(), S::size(all), &self.limits);
+        let stride = self.chunk.options().page_rows(rows.len(), S::size(all));
         for start in (0..rows.len()).step_by(stride) {
             let part = rows.slice(start, stride.min(rows.len() - start));
             let nulls = part.nulls().filter(|nulls| nulls.null_count() > 0);
@@ -208,8 +207,7 @@ impl<S: ByteSource, const TEXT: bool> Column for BytesColumn<S, TEXT> {
         }
         let entries = self.dictionary.len();
         let dictionary = (entries > 0).then_some((scratch.page.as_slice(), entries));
-        let (statistics, order) = self.bounds.finish(self.chunk.nulls());
-        let chunk = self.chunk.finish(dictionary, statistics, order, &mut scratch.compressor)?;
+        let chunk = self.chunk.finish(dictionary, &mut scratch.compressor)?;
         self.dictionary.clear();
         self.way = Way::Open;
         Ok(chunk)

@@ -2,14 +2,14 @@
 
 use arrow_array::Array;
 use arrow_buffer::{ArrowNativeType, NullBuffer, ScalarBuffer, ToByteSlice};
-use parquet::basic::{Compression, Encoding};
+use parquet::basic::Encoding;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::{Column, PageLimits, SAMPLE, Scratch, Way, page_rows};
-use crate::pages::bits::{hybrid, width};
-use crate::pages::bounds::{Bounds, Ordered};
-use crate::pages::chunk::{Chunk, ChunkWriter, DataPage, levels};
+use super::{Column, SAMPLE, Scratch, Way};
+use crate::pages::PageOptions;
+use crate::pages::bounds::Ordered;
+use crate::pages::chunk::{Chunk, ChunkWriter, DataPage};
 use crate::pages::delta::delta;
 use crate::pages::dictionary::FixedDictionary;
 
@@ -93,10 +93,7 @@ floats!(f32 as i32, f64 as i64);
 /// A column of numbers.
 pub struct FixedColumn<T: Number> {
     source: fn(&dyn Array) -> ScalarBuffer<T>,
-    nullable: bool,
-    limits: PageLimits,
-    chunk: ChunkWriter,
-    bounds: Bounds<T>,
+    chunk: ChunkWriter<T>,
     dictionary: FixedDictionary<T>,
     way: Way,
     dense: Vec<T>,
@@ -104,18 +101,10 @@ pub struct FixedColumn<T: Number> {
 
 impl<T: Number> FixedColumn<T> {
     /// source: the values of an array, null slots included.
-    pub fn new(
-        descriptor: &ColumnDescPtr,
-        compression: Compression,
-        limits: PageLimits,
-        source: fn(&dyn Array) -> ScalarBuffer<T>,
-    ) -> Self {
+    pub fn new(descriptor: &ColumnDescPtr, options: PageOptions, source: fn(&dyn Array) -> ScalarBuffer<T>) -> Self {
         Self {
             source,
-            nullable: descriptor.max_def_level() > 0,
-            limits,
-            chunk: ChunkWriter::new(descriptor.clone(), compression, limits.told),
-            bounds: Bounds::new(),
+            chunk: ChunkWriter::new(descriptor, options),
             dictionary: FixedDictionary::new(),
             way: Way::Open,
             dense: Vec::new(),
@@ -123,17 +112,17 @@ impl<T: Number> FixedColumn<T> {
     }
 
     fn page(&mut self, values: &[T], rows: usize, nulls: Option<&NullBuffer>, scratch: &mut Scratch) -> Result<()> {
-        levels(&mut scratch.levels, self.nullable, rows, nulls);
+        self.chunk.levels(&mut scratch.levels, rows, nulls);
         let encoding = self.encode(values, scratch);
-        let (bounds, nans) = if self.limits.told.any() { T::bounds(values) } else { (None, 0) };
+        let (bounds, nans) = if self.chunk.options().statistics() { T::bounds(values) } else { (None, 0) };
         let page = DataPage {
             rows,
             nulls: rows - values.len(),
             levels: &scratch.levels,
             values: &scratch.page,
             encoding,
-            bounds: self.bounds.page(bounds, nans),
-            nans: (T::DIRECT == Encoding::PLAIN).then_some(nans),
+            bounds,
+            nans,
             bytes: None,
         };
         self.chunk.add(page, &mut scratch.compressor)
@@ -141,19 +130,14 @@ impl<T: Number> FixedColumn<T> {
 
     /// Encodes into the scratch page.
     fn encode(&mut self, values: &[T], scratch: &mut Scratch) -> Encoding {
-        scratch.page.clear();
         if self.way != Way::Direct && !values.is_empty() && self.index(values, &mut scratch.indices) {
-            let width = width(self.dictionary.values().len() as u64 - 1).max(1);
-            scratch.page.push(width as u8);
-            hybrid(&mut scratch.page, &scratch.indices, width);
+            scratch.indices_to_page(self.dictionary.values().len());
             if self.way == Way::Dictionary {
                 return Encoding::RLE_DICTIONARY;
             }
-            // Half of the entries' cost: later pages of the chunk use them too.
-            let entries = size_of_val(self.dictionary.values());
             scratch.other.clear();
             T::encode(&mut scratch.other, values);
-            if scratch.page.len() + entries / 2 < scratch.other.len() {
+            if scratch.indices_pay(size_of_val(self.dictionary.values()), scratch.other.len()) {
                 self.way = Way::Dictionary;
                 return Encoding::RLE_DICTIONARY;
             }
@@ -162,6 +146,7 @@ impl<T: Number> FixedColumn<T> {
             self.way = Way::Direct;
             return T::DIRECT;
         }
+        scratch.page.clear();
         T::encode(&mut scratch.page, values);
         T::DIRECT
     }
@@ -169,13 +154,12 @@ impl<T: Number> FixedColumn<T> {
     /// Looks the values up in the dictionary; false, and never again in this chunk, when it does not pay.
     fn index(&mut self, values: &[T], indices: &mut Vec<u32>) -> bool {
         let known = self.dictionary.values().len();
-        let most = self.limits.dictionary_bytes / size_of::<T>();
+        let most = self.chunk.options().dictionary_bytes / size_of::<T>();
         indices.clear();
         for block in values.chunks(SAMPLE) {
             indices.extend(block.iter().map(|value| self.dictionary.index(*value, value.bits())));
-            if self.dictionary.values().len() > most
-                || (self.way == Way::Open && self.dictionary.values().len() * 2 > indices.len())
-            {
+            let found = self.dictionary.values().len();
+            if found > most || self.way.is_spoiled(found, indices.len()) {
                 self.dictionary.truncate(known);
                 self.way = Way::Direct;
                 return false;
@@ -188,7 +172,7 @@ impl<T: Number> FixedColumn<T> {
 impl<T: Number> Column for FixedColumn<T> {
     fn write(&mut self, rows: &dyn Array, scratch: &mut Scratch) -> Result<()> {
         let all = (self.source)(rows);
-        let stride = page_rows(rows.len(), size_of_val(&all[..]), &self.limits);
+        let stride = self.chunk.options().page_rows(rows.len(), size_of_val(&all[..]));
         let nulls = rows.nulls().filter(|nulls| nulls.null_count() > 0);
         for start in (0..rows.len()).step_by(stride) {
             let count = stride.min(rows.len() - start);
@@ -213,8 +197,7 @@ impl<T: Number> Column for FixedColumn<T> {
     fn finish(&mut self, scratch: &mut Scratch) -> Result<Chunk> {
         let entries = self.dictionary.values();
         let dictionary = (!entries.is_empty()).then(|| (entries.to_byte_slice(), entries.len()));
-        let (statistics, order) = self.bounds.finish(self.chunk.nulls());
-        let chunk = self.chunk.finish(dictionary, statistics, order, &mut scratch.compressor)?;
+        let chunk = self.chunk.finish(dictionary, &mut scratch.compressor)?;
         self.dictionary.clear();
         self.way = Way::Open;
         Ok(chunk)

@@ -11,7 +11,9 @@ use parquet::basic::Compression;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::pages::chunk::{Chunk, Told};
+use crate::pages::PageOptions;
+use crate::pages::bits::{hybrid, width};
+use crate::pages::chunk::Chunk;
 use crate::pages::codec::Compressor;
 
 /// Values looked at before a dictionary of all is tried.
@@ -28,17 +30,11 @@ enum Way {
     Direct,
 }
 
-/// How pages are made.
-#[derive(Clone, Copy, Debug)]
-pub struct PageLimits {
-    /// Rows, at most.
-    pub rows: usize,
-    /// Bytes before compression, about at most.
-    pub bytes: usize,
-    /// Bytes of a dictionary.
-    pub dictionary_bytes: usize,
-    /// Which statistics are written.
-    pub told: Told,
+impl Way {
+    /// Whether a dictionary is not worth it: the values of the first page are mostly distinct.
+    fn is_spoiled(self, entries: usize, values: usize) -> bool {
+        self == Self::Open && entries * 2 > values
+    }
 }
 
 /// What the columns that one thread encodes share.
@@ -62,6 +58,19 @@ impl Scratch {
             indices: Vec::new(),
         })
     }
+
+    /// Makes the indices a page of a dictionary that has so many entries.
+    fn indices_to_page(&mut self, entries: usize) {
+        let width = width(entries as u64 - 1).max(1);
+        self.page.clear();
+        self.page.push(width as u8);
+        hybrid(&mut self.page, &self.indices, width);
+    }
+
+    /// Whether that page and half of its dictionary, which later pages use too, are smaller than the values.
+    fn indices_pay(&self, dictionary_bytes: usize, direct_bytes: usize) -> bool {
+        self.page.len() + dictionary_bytes / 2 < direct_bytes
+    }
 }
 
 /// One flat column of the row group being written.
@@ -77,27 +86,22 @@ pub trait Column: Send {
 }
 
 /// The encoder for a type; `None` where the parquet crate's own is used: nested types and rare ones.
-pub fn column(
-    data_type: &DataType,
-    descriptor: &ColumnDescPtr,
-    compression: Compression,
-    limits: PageLimits,
-) -> Option<Box<dyn Column>> {
+pub fn column(data_type: &DataType, descriptor: &ColumnDescPtr, options: PageOptions) -> Option<Box<dyn Column>> {
     use fixed::FixedColumn;
     use sources::{decimal_of_eighteen, decimal_of_nine, same_width, widened};
 
     macro_rules! fixed {
         ($source:expr) => {
-            Box::new(FixedColumn::new(descriptor, compression, limits, $source))
+            Box::new(FixedColumn::new(descriptor, options, $source))
         };
     }
     macro_rules! bytes {
         ($source:ident, $text:literal) => {
-            Box::new(bytes::BytesColumn::<sources::$source, $text>::new(descriptor, compression, limits))
+            Box::new(bytes::BytesColumn::<sources::$source, $text>::new(descriptor, options))
         };
     }
     Some(match data_type {
-        DataType::Boolean => Box::new(boolean::BooleanColumn::new(descriptor, compression, limits)),
+        DataType::Boolean => Box::new(boolean::BooleanColumn::new(descriptor, options)),
         DataType::Int8 => fixed!(widened::<arrow_array::types::Int8Type, i32>),
         DataType::Int16 => fixed!(widened::<arrow_array::types::Int16Type, i32>),
         DataType::UInt8 => fixed!(widened::<arrow_array::types::UInt8Type, u32>),
@@ -122,10 +126,4 @@ pub fn column(
         DataType::BinaryView => bytes!(BinaryView, false),
         _ => return None,
     })
-}
-
-/// Rows of each page, for an array whose values take that many bytes.
-fn page_rows(rows: usize, bytes: usize, limits: &PageLimits) -> usize {
-    let pages = rows.div_ceil(limits.rows).max(bytes.div_ceil(limits.bytes)).clamp(1, rows.max(1));
-    rows.div_ceil(pages).max(1)
 }

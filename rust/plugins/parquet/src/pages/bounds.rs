@@ -11,11 +11,14 @@ const BOUND_BYTES: usize = 64;
 
 /// A value that has an order.
 pub trait Ordered: Clone + Send {
+    /// Whether a value can be NaN.
+    const HAS_NANS: bool = false;
+
     /// As Parquet orders the column's type.
     fn order(&self, other: &Self) -> Ordering;
     /// As the page index holds it.
     fn plain(&self) -> Vec<u8>;
-    /// The chunk's statistics. nans: how many there are among floats, if there are any values.
+    /// The chunk's statistics. nans: how many there are, of floats and if there are any values.
     fn statistics(bounds: Option<(Self, Self)>, nulls: u64, nans: Option<u64>) -> Statistics;
     /// The bounds as they are written: shorter ones around them where they are long.
     fn outer(min: &Self, max: &Self) -> (Vec<u8>, Vec<u8>) {
@@ -26,6 +29,8 @@ pub trait Ordered: Clone + Send {
 macro_rules! ordered {
     ($($value:ty: $kind:ident as $stored:ty, signed $signed:literal, floats $floats:literal, $order:expr;)*) => {$(
         impl Ordered for $value {
+            const HAS_NANS: bool = $floats;
+
             fn order(&self, other: &Self) -> Ordering {
                 $order(self, other)
             }
@@ -38,7 +43,7 @@ macro_rules! ordered {
                 let (min, max) = bounds.map_or((None, None), |(min, max)| (Some(min as $stored), Some(max as $stored)));
                 Statistics::$kind(
                     ValueStatistics::new(min, max, None, Some(nulls), false)
-                        .with_nan_count(nans.filter(|_| $floats))
+                        .with_nan_count(nans)
                         .with_backwards_compatible_min_max($signed),
                 )
             }
@@ -154,7 +159,7 @@ impl<V: Ordered> Bounds<V> {
 
     /// Adds a page; what the page index says of it.
     pub fn page(&mut self, bounds: Option<(V, V)>, nans: u64) -> Option<(Vec<u8>, Vec<u8>)> {
-        if bounds.is_some() || nans > 0 {
+        if V::HAS_NANS && (bounds.is_some() || nans > 0) {
             self.nans = Some(nans + self.nans.unwrap_or(0));
         }
         let (min, max) = bounds?;
@@ -179,16 +184,13 @@ impl<V: Ordered> Bounds<V> {
         Some(outer)
     }
 
-    /// The chunk's statistics and how its pages follow each other; starts anew.
-    pub fn finish(&mut self, nulls: u64) -> (Statistics, BoundaryOrder) {
+    /// The chunk's statistics and how its pages follow each other.
+    pub fn finish(self, nulls: u64) -> (Statistics, BoundaryOrder) {
         let order = match (self.ascending, self.descending) {
             (true, _) => BoundaryOrder::ASCENDING,
             (_, true) => BoundaryOrder::DESCENDING,
             _ => BoundaryOrder::UNORDERED,
         };
-        let chunk = self.chunk.take();
-        let statistics = V::statistics(chunk, nulls, self.nans);
-        *self = Self::new();
-        (statistics, order)
+        (V::statistics(self.chunk, nulls, self.nans), order)
     }
 }

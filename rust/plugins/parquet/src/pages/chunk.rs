@@ -1,8 +1,10 @@
 //! The pages of one column chunk, as the file will hold them.
 
+use std::io::{Chain, Cursor, Read, Write};
+
 use arrow_buffer::NullBuffer;
 use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType};
+use parquet::basic::{Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
@@ -10,45 +12,16 @@ use parquet::file::metadata::{
     ColumnChunkMetaData, ColumnIndexBuilder, LevelHistogram, OffsetIndexBuilder, PageEncodingStats,
 };
 use parquet::file::reader::{ChunkReader, Length};
-use parquet::file::statistics::Statistics;
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::file::writer::{SerializedPageWriter, SerializedRowGroupWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
-use std::io::{Chain, Cursor, Read};
 
+use super::PageOptions;
 use super::bits::{validity, varint};
+use super::bounds::{Bounds, Ordered};
 use super::codec::Compressor;
 
-/// What is written about the values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Statistics of the chunk.
-    pub chunk: bool,
-    /// Statistics of each page, in the page index.
-    pub pages: bool,
-}
-
-impl Told {
-    /// Whether bounds are wanted at all.
-    pub fn any(self) -> bool {
-        self.chunk || self.pages
-    }
-}
-
-/// Which rows have a value, as definition levels without their length; none where every row has to have one.
-pub fn levels(out: &mut Vec<u8>, nullable: bool, rows: usize, nulls: Option<&NullBuffer>) {
-    out.clear();
-    match nulls {
-        _ if !nullable => {}
-        Some(nulls) => validity(out, nulls.inner()),
-        None => {
-            varint(out, (rows as u64) << 1);
-            out.push(1);
-        }
-    }
-}
-
 /// One page's values, encoded and not yet compressed.
-pub struct DataPage<'a> {
+pub struct DataPage<'a, V> {
     /// Rows, nulls among them.
     pub rows: usize,
     /// Rows without a value.
@@ -60,18 +33,18 @@ pub struct DataPage<'a> {
     /// How they are encoded.
     pub encoding: Encoding,
     /// Least and greatest, where there are any.
-    pub bounds: Option<(Vec<u8>, Vec<u8>)>,
-    /// For floats: how many are NaN.
-    pub nans: Option<u64>,
+    pub bounds: Option<(V, V)>,
+    /// How many are NaN.
+    pub nans: u64,
     /// For strings of bytes: how many bytes the values have.
     pub bytes: Option<usize>,
 }
 
 /// A chunk being written.
-pub struct ChunkWriter {
+pub struct ChunkWriter<V> {
     descriptor: ColumnDescPtr,
-    compression: Compression,
-    told: Told,
+    options: PageOptions,
+    bounds: Bounds<V>,
     pages: TrackedWrite<Vec<u8>>,
     offsets: OffsetIndexBuilder,
     index: ColumnIndexBuilder,
@@ -80,7 +53,7 @@ pub struct ChunkWriter {
     rows: usize,
     nulls: usize,
     bytes: Option<i64>,
-    /// The first page of the chunk did not get smaller: the others are not tried.
+    /// A page did not get smaller: those behind it are not tried.
     incompressible: bool,
 }
 
@@ -90,13 +63,13 @@ pub struct Chunk {
     closed: ColumnCloseResult,
 }
 
-impl ChunkWriter {
-    pub fn new(descriptor: ColumnDescPtr, compression: Compression, told: Told) -> Self {
+impl<V: Ordered> ChunkWriter<V> {
+    pub fn new(descriptor: &ColumnDescPtr, options: PageOptions) -> Self {
         let index = ColumnIndexBuilder::new(descriptor.physical_type());
         Self {
-            descriptor,
-            compression,
-            told,
+            descriptor: descriptor.clone(),
+            options,
+            bounds: Bounds::new(),
             pages: TrackedWrite::new(Vec::new()),
             offsets: OffsetIndexBuilder::new(),
             index,
@@ -114,12 +87,25 @@ impl ChunkWriter {
         self.pages.bytes_written()
     }
 
-    /// Nulls so far.
-    pub fn nulls(&self) -> u64 {
-        self.nulls as u64
+    /// How pages are made.
+    pub fn options(&self) -> &PageOptions {
+        &self.options
     }
 
-    pub fn add(&mut self, page: DataPage, compressor: &mut Compressor) -> Result<()> {
+    /// Which rows have a value, as definition levels without their length; none where every row has to have one.
+    pub fn levels(&self, out: &mut Vec<u8>, rows: usize, nulls: Option<&NullBuffer>) {
+        out.clear();
+        match nulls {
+            _ if !self.nullable() => {}
+            Some(nulls) => validity(out, nulls.inner()),
+            None => {
+                varint(out, (rows as u64) << 1);
+                out.push(1);
+            }
+        }
+    }
+
+    pub fn add(&mut self, page: DataPage<V>, compressor: &mut Compressor) -> Result<()> {
         let compressed = if self.incompressible { None } else { compressor.compress(page.values)? };
         self.incompressible = compressed.is_none();
         let values = compressed.unwrap_or(page.values);
@@ -151,10 +137,11 @@ impl ChunkWriter {
         self.nulls += page.nulls;
         self.count(PageType::DATA_PAGE_V2, page.encoding);
         self.index.append_histograms(&None, &self.levels_seen(page.rows, page.nulls));
-        match page.bounds {
-            Some((min, max)) => self.index.append(false, min, max, page.nulls as i64, signed(page.nans)),
+        let nans = V::HAS_NANS.then_some(page.nans as i64);
+        match self.bounds.page(page.bounds, page.nans) {
+            Some((min, max)) => self.index.append(false, min, max, page.nulls as i64, nans),
             None if page.nulls == page.rows => {
-                self.index.append(true, Vec::new(), Vec::new(), page.nulls as i64, signed(page.nans));
+                self.index.append(true, Vec::new(), Vec::new(), page.nulls as i64, nans);
             }
             None => self.index.to_invalid(),
         }
@@ -162,14 +149,8 @@ impl ChunkWriter {
     }
 
     /// Ends the chunk. dictionary: the entries, plain, and how many. Starts anew.
-    pub fn finish(
-        &mut self,
-        dictionary: Option<(&[u8], usize)>,
-        statistics: Statistics,
-        order: BoundaryOrder,
-        compressor: &mut Compressor,
-    ) -> Result<Chunk> {
-        let fresh = Self::new(self.descriptor.clone(), self.compression, self.told);
+    pub fn finish(&mut self, dictionary: Option<(&[u8], usize)>, compressor: &mut Compressor) -> Result<Chunk> {
+        let fresh = Self::new(&self.descriptor, self.options);
         let mut done = std::mem::replace(self, fresh);
         let mut entries = TrackedWrite::new(Vec::new());
         if let Some((plain, count)) = dictionary {
@@ -186,11 +167,12 @@ impl ChunkWriter {
             done.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         }
         let levels_seen = done.levels_seen(done.rows, done.nulls);
+        let (statistics, order) = done.bounds.finish(done.nulls as u64);
         let (entries, data) = (entries.into_inner()?, done.pages.into_inner()?);
         let mut encodings: Vec<Encoding> = done.encodings.iter().map(|stats| stats.encoding).collect();
         encodings.push(Encoding::RLE);
         let mut metadata = ColumnChunkMetaData::builder(done.descriptor)
-            .set_compression(done.compression)
+            .set_compression(done.options.compression)
             .set_encodings(encodings)
             .set_page_encoding_stats(done.encodings)
             .set_total_compressed_size((entries.len() + data.len()) as i64)
@@ -199,11 +181,11 @@ impl ChunkWriter {
             .set_definition_level_histogram(levels_seen)
             .set_unencoded_byte_array_data_bytes(done.bytes)
             .set_data_page_offset(0);
-        if done.told.chunk {
+        if done.options.chunk_statistics {
             metadata = metadata.set_statistics(statistics);
         }
         done.index.set_boundary_order(order);
-        let indexed = done.told.pages && done.index.valid();
+        let indexed = done.options.page_statistics && done.index.valid();
         let closed = ColumnCloseResult {
             bytes_written: (entries.len() + data.len()) as u64,
             rows_written: done.rows as u64,
@@ -216,10 +198,13 @@ impl ChunkWriter {
         Ok(Chunk { pages: Pages { entries: entries.into(), data: data.into() }, closed })
     }
 
+    fn nullable(&self) -> bool {
+        self.descriptor.max_def_level() > 0
+    }
+
     /// How many rows have each definition level.
     fn levels_seen(&self, rows: usize, nulls: usize) -> Option<LevelHistogram> {
-        let nullable = self.descriptor.max_def_level() > 0;
-        nullable.then(|| LevelHistogram::from(vec![nulls as i64, (rows - nulls) as i64]))
+        self.nullable().then(|| LevelHistogram::from(vec![nulls as i64, (rows - nulls) as i64]))
     }
 
     fn count(&mut self, page_type: PageType, encoding: Encoding) {
@@ -233,16 +218,9 @@ impl ChunkWriter {
 
 impl Chunk {
     /// Hands the pages over to the file.
-    pub fn append_to<W: std::io::Write + Send>(
-        self,
-        group: &mut parquet::file::writer::SerializedRowGroupWriter<'_, W>,
-    ) -> Result<()> {
+    pub fn append_to<W: Write + Send>(self, group: &mut SerializedRowGroupWriter<'_, W>) -> Result<()> {
         group.append_column(&self.pages, self.closed)
     }
-}
-
-fn signed(count: Option<u64>) -> Option<i64> {
-    count.map(|count| count as i64)
 }
 
 /// A chunk's bytes: the dictionary's page, then those of the data.
