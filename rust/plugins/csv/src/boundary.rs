@@ -9,7 +9,6 @@ use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dativo_plugin::{CancelToken, Error, Result};
-
 use dativo_simd::{Backend, Quotes};
 
 use crate::dialect::{Dialect, is_newline};

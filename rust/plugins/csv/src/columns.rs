@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::fields::{Field, Tokens};
+use crate::times;
 use crate::values;
 use crate::words::Words;
 
@@ -112,18 +113,8 @@ impl Cells<'_> {
         self.tokens.field(self.dialect, self.block, row * self.width + self.position, last)
     }
 
-    /// From where to where each field goes, quotes and all, row by row; for a plain block.
     fn spans(&self) -> Option<impl Iterator<Item = (usize, usize)>> {
-        let (ends, returns) = self.tokens.plain_ends()?;
-        let (position, last) = (self.position, self.width - 1);
-        let returns = returns && position == last;
-        let mut row_start = 0;
-        Some(ends.chunks_exact(self.width).map(move |row| {
-            let start = if position == 0 { row_start } else { row[position - 1] as usize + 1 };
-            let end = row[position] as usize;
-            row_start = row[last] as usize + 1;
-            (start, end - usize::from(returns && end > start && self.block[end - 1] == b'\r'))
-        }))
+        self.tokens.spans(self.block, self.width, self.position)
     }
 
     /// Each row's value, and which rows have none.
@@ -191,7 +182,7 @@ impl Cells<'_> {
                 let array = self.primitive::<Decimal128Type>(|text| values::decimal(text, *precision, *scale))?;
                 Arc::new(array.with_data_type(data_type.clone()))
             }
-            DataType::Date32 => self.primitives::<Date32Type>(values::date)?,
+            DataType::Date32 => self.primitives::<Date32Type>(times::date)?,
             DataType::Time32(TimeUnit::Second) => {
                 self.primitives::<Time32SecondType>(|text| time_in(text, 1).and_then(|value| value.try_into().ok()))?
             }
@@ -275,10 +266,7 @@ impl Cells<'_> {
     ) -> Parsed<PrimitiveArray<T>> {
         let zoned = zone.is_some();
         let array = self.primitive::<T>(|text| {
-            if let Some(seconds) = values::whole_seconds(text).filter(|_| !zoned) {
-                return seconds.checked_mul(per_second);
-            }
-            let instant = values::instant(text)?;
+            let instant = times::instant(text)?;
             let fits = instant.zoned == zoned && instant.digits <= digits_of(per_second);
             if fits { instant.in_units(per_second) } else { None }
         })?;
@@ -378,7 +366,7 @@ fn put(out: &mut [u8], text: &[u8], block: &[u8]) {
 }
 
 fn time_in(text: &[u8], per_second: i64) -> Option<i64> {
-    let (nanos, digits) = values::time(text)?;
+    let (nanos, digits) = times::time(text)?;
     (digits <= digits_of(per_second)).then_some(nanos / (1_000_000_000 / per_second))
 }
 

@@ -66,11 +66,10 @@ impl Field {
     }
 }
 
-/// From where to where a field of an index goes, its quotes and carriage return with it.
-#[inline]
-pub fn span(ends: &[u32], number: usize) -> (usize, usize) {
-    let start = if number == 0 { 0 } else { ends[number - 1] as usize + 1 };
-    (start, ends[number] as usize)
+/// The end of a field without the carriage return that may stand before a line feed.
+#[inline(always)]
+fn trimmed(block: &[u8], start: usize, end: usize, returns: bool) -> usize {
+    end - usize::from(returns && end > start && block[end - 1] == b'\r')
 }
 
 /// The fields of the records of a block, row after row.
@@ -93,9 +92,16 @@ impl Tokens {
         if self.indexed { self.index.ends.len() } else { self.fields.len() }
     }
 
-    /// Where the fields end, row after row, and whether carriage returns stand before line feeds; for a plain block.
-    pub fn plain_ends(&self) -> Option<(&[u32], bool)> {
-        self.indexed.then_some((self.index.ends.as_slice(), self.index.carriage_returns))
+    /// From where to where a column's fields go, quotes and all, row by row; for a plain block.
+    pub fn spans(&self, block: &[u8], width: usize, position: usize) -> Option<impl Iterator<Item = (usize, usize)>> {
+        let last = width.checked_sub(1).filter(|_| self.indexed)?;
+        let returns = self.index.carriage_returns && position == last;
+        let mut row_start = 0;
+        Some(self.index.ends.chunks_exact(width).map(move |row| {
+            let start = if position == 0 { row_start } else { row[position - 1] as usize + 1 };
+            row_start = row[last] as usize + 1;
+            (start, trimmed(block, start, row[position] as usize, returns))
+        }))
     }
 
     /// A field, by its number; `last_of_row`: whether a record ends with it.
@@ -104,10 +110,9 @@ impl Tokens {
         if !self.indexed {
             return self.fields[number];
         }
-        let (start, mut end) = span(&self.index.ends, number);
-        if last_of_row && self.index.carriage_returns && end > start && block[end - 1] == b'\r' {
-            end -= 1;
-        }
+        let start = if number == 0 { 0 } else { self.index.ends[number - 1] as usize + 1 };
+        let returns = last_of_row && self.index.carriage_returns;
+        let end = trimmed(block, start, self.index.ends[number] as usize, returns);
         if end == start || Some(block[start]) != dialect.quote {
             return Field::new(start, end, 0);
         }

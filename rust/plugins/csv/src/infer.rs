@@ -3,6 +3,7 @@
 use arrow_schema::{DataType, TimeUnit};
 
 use crate::columns::INFERRED_DIGITS;
+use crate::times;
 use crate::values;
 use crate::words::Words;
 
@@ -45,10 +46,10 @@ impl Candidates {
         if words.truth(text).is_some() {
             found |= BOOLEAN;
         }
-        if values::date(text).is_some() {
+        if times::date(text).is_some() {
             found |= DATE;
         }
-        if let Some(instant) = values::instant(text) {
+        if let Some(instant) = times::instant(text) {
             found |= if instant.zoned { ZONED } else { TIMESTAMP };
             self.nanoseconds |= instant.digits > 6;
         }

@@ -17,6 +17,7 @@ mod options;
 mod plan;
 mod reader;
 mod stream;
+mod times;
 mod tokens;
 mod values;
 mod words;
