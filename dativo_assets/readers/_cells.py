@@ -37,7 +37,7 @@ class Cells:
     skipped: int = field(default=0, init=False)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        plain = not (self.options.trim or self.options.escape_char or self.options.comment)
+        plain = not (self.options.trim or self.dialect.escape or self.dialect.comment)
         for batch in self._by_arrow() if plain else self._by_record():
             if batch.nbytes > self.options.max_field_bytes:
                 self._check_sizes(batch)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from dativo_plugin_sdk import CsvOptions
+
+from ._forms import BINARY, Form, Separators, first
 
 _YEAR = "(?:[0-9]{3}[1-9]|[0-9]{2}[1-9][0-9]|[0-9][1-9][0-9]{2}|[1-9][0-9]{3})"
 _DATE = _YEAR + "-[0-9]{2}-[0-9]{2}"
@@ -31,6 +36,7 @@ _CANDIDATES = (
     pa.timestamp("us", "UTC"),
     pa.timestamp("ns", "UTC"),
 )
+_PLAIN = Separators()
 _INFERRED_INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"
 
 
@@ -42,12 +48,32 @@ class Misfit(Exception):
         self.index = index
 
 
+@dataclass(frozen=True)
 class Grammar:
-    """Parses text columns. true_values, false_values: texts that mean true and false, in any case."""
+    """Parses text columns.
 
-    def __init__(self, true_values: Iterable[str] = ("true",), false_values: Iterable[str] = ("false",)) -> None:
-        self._true = _texts(value.lower() for value in true_values)
-        self._false = _texts(value.lower() for value in false_values)
+    true_values, false_values: texts that mean true and false, in any case. dates, instants: forms besides ISO 8601.
+    separators: of numbers. binary: the format of bytes.
+    """
+
+    true_values: tuple[str, ...] = ("true",)
+    false_values: tuple[str, ...] = ("false",)
+    dates: tuple[Form, ...] = ()
+    instants: tuple[Form, ...] = ()
+    separators: Separators = _PLAIN
+    binary: str = "raw"
+
+    @classmethod
+    def of(cls, options: CsvOptions) -> Grammar:
+        """Raises: ConfigurationError: for a form of dates or times that is none."""
+        return cls(
+            options.true_values,
+            options.false_values,
+            tuple(Form.of("date_formats", text) for text in options.date_formats),
+            tuple(Form.of("timestamp_formats", text) for text in options.timestamp_formats),
+            Separators(options.decimal_separator, options.thousands_separator),
+            options.binary_format,
+        )
 
     def infer(self, texts: pa.Array) -> pa.DataType:
         """The narrowest type whose grammar holds every text; nulls don't count; string where none does."""
@@ -60,9 +86,13 @@ class Grammar:
         return pa.string()
 
     def _infers(self, texts: pa.Array, candidate: pa.DataType) -> bool:
-        if pa.types.is_integer(candidate) and not _all(_matches(texts, _INFERRED_INTEGER)):
+        if not self.fits(texts, candidate):
             return False
-        return self.fits(texts, candidate)
+        return not pa.types.is_integer(candidate) or _all(_matches(self._numbers(texts), _INFERRED_INTEGER))
+
+    def _numbers(self, texts: pa.Array) -> pa.Array:
+        """Numbers as the grammar writes them."""
+        return texts if self.separators == _PLAIN else _mapped(texts, self.separators.plain, pa.string())
 
     def fits(self, texts: pa.Array, wanted: pa.DataType) -> bool:
         """Whether every text is in the grammar of the type."""
@@ -80,12 +110,20 @@ class Grammar:
         types = pa.types
         if types.is_string(wanted):
             return texts
+        if types.is_binary(wanted) or types.is_large_binary(wanted):
+            return _mapped(texts, BINARY[self.binary], wanted)
+        if _is_number(wanted):
+            texts = self._numbers(texts)
+        elif self.dates and types.is_date(wanted):
+            texts = _in_iso(texts, self.dates, wanted)
+        elif self.instants and types.is_timestamp(wanted):
+            texts = _in_iso(texts, self.instants, wanted)
         if types.is_large_string(wanted):
             return texts.cast(wanted)
         if types.is_boolean(wanted):
             return self._booleans(texts)
         if types.is_date64(wanted):
-            return self.parse(texts, pa.date32()).cast(wanted)
+            return replace(self, dates=()).parse(texts, pa.date32()).cast(wanted)
         if types.is_time(wanted):
             _require(_matches(texts, _pattern(wanted)))
             moments = pc.binary_join_element_wise("1970-01-01T", texts, "")
@@ -100,26 +138,52 @@ class Grammar:
 
     def _booleans(self, texts: pa.Array) -> pa.Array:
         lowered = pc.utf8_lower(texts)
-        is_true, is_false = pc.is_in(lowered, self._true), pc.is_in(lowered, self._false)
+        is_true, is_false = (
+            pc.is_in(lowered, _texts(value.lower() for value in values))
+            for values in (self.true_values, self.false_values)
+        )
         _require(pc.or_(pc.or_(is_true, is_false), texts.is_null()))
         return pc.if_else(texts.is_null(), pa.scalar(None, pa.bool_()), is_true)
 
 
 def parseable(wanted: pa.DataType) -> bool:
-    """Whether text has a grammar for the type; others (binary, nested) are left to the contract's casts."""
+    """Whether text has a grammar for the type; others (nested ones) are left to the contract's casts."""
     types = pa.types
     return bool(
         types.is_string(wanted)
         or types.is_large_string(wanted)
+        or types.is_binary(wanted)
+        or types.is_large_binary(wanted)
         or types.is_boolean(wanted)
-        or types.is_integer(wanted)
-        or types.is_float32(wanted)
-        or types.is_float64(wanted)
-        or types.is_decimal(wanted)
+        or _is_number(wanted)
         or types.is_date(wanted)
         or types.is_time(wanted)
         or types.is_timestamp(wanted)
     )
+
+
+def _is_number(wanted: pa.DataType) -> bool:
+    types = pa.types
+    float_ = types.is_float32(wanted) or types.is_float64(wanted)
+    return bool(types.is_integer(wanted) or float_ or types.is_decimal(wanted))
+
+
+def _mapped(texts: pa.Array, convert: Callable[[str], Any], wanted: pa.DataType) -> pa.Array:
+    """Each text converted, null for null. Raises: Misfit: at the first one that converts to None."""
+    values = [None if text is None else convert(text) for text in texts.to_pylist()]
+    for index, value in enumerate(values):
+        if value is None and texts[index].is_valid:
+            raise Misfit(index)
+    return pa.array(values, wanted)
+
+
+def _in_iso(texts: pa.Array, forms: tuple[Form, ...], wanted: pa.DataType) -> pa.Array:
+    """Dates or points in time in ISO 8601, those that are in one of the forms put into it."""
+    if _all(_matches(texts, _pattern(wanted))):
+        return texts
+    day = pa.types.is_date(wanted)
+    iso = re.compile(_pattern(wanted))
+    return _mapped(texts, lambda text: text if iso.fullmatch(text) else first(forms, text, day=day), pa.string())
 
 
 @lru_cache(maxsize=64)

@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 from dativo_plugin_sdk import AuthenticationError, ConfigurationError, ValidationError, open_input
 from dativo_plugin_sdk.files import Compression
 from typing_extensions import Self
 
 _CHUNK_BYTES = 1 << 18
+_DETECTION_BYTES = 64 << 10
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -90,6 +92,8 @@ class TextInput:
             if head.startswith(bom):
                 encoding, self._offset, head = named, len(bom), head[len(bom) :]
                 break
+        if encoding == "auto":
+            encoding = _encoding_of(head[:_DETECTION_BYTES])
         try:
             self._encoding = codecs.lookup(encoding).name
             self._decoder = codecs.getincrementaldecoder(encoding)("strict")
@@ -100,6 +104,11 @@ class TextInput:
         self._ended = not head
         self._buffer = self._decode(head)
         self._last = self._buffer[-1:]
+
+    @property
+    def encoding(self) -> str:
+        """The encoding's name, be it given or found."""
+        return self._encoding
 
     def _decode(self, raw: bytes) -> bytes:
         held = len(self._decoder.getstate()[0])
@@ -189,12 +198,36 @@ class TextInput:
         self._file.close()
 
 
+def _encoding_of(sample: bytes) -> str:
+    """The encoding of the beginning of a text without a byte order mark."""
+    # Text in UTF-16 has zeros in every other byte wherever it is ASCII.
+    even, odd = sample[::2].count(0), sample[1::2].count(0)
+    if odd * 4 > len(sample) and even * 16 < len(sample):
+        return "utf-16-le"
+    if even * 4 > len(sample) and odd * 16 < len(sample):
+        return "utf-16-be"
+    try:
+        codecs.getincrementaldecoder("utf-8")("strict").decode(sample)
+    except UnicodeDecodeError:
+        return "windows-1252"
+    return "utf-8"
+
+
 def _line_end(buffer: bytes) -> int:
     newline = buffer.find(b"\n")
     carriage = buffer.find(b"\r", 0, len(buffer) if newline < 0 else newline)
     if carriage < 0:
         return newline + 1
     return carriage + 2 if newline == carriage + 1 else carriage + 1
+
+
+class Lines(Protocol):
+    """Lines of a text. path: for errors. line: how many were given."""
+
+    path: str
+    line: int
+
+    def readline(self) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -215,7 +248,7 @@ class Dialect:
     comment: str | None = None
     max_field_bytes: int = 256 << 20
 
-    def records(self, source: TextInput) -> Iterator[Record]:
+    def records(self, source: Lines) -> Iterator[Record]:
         """The records that are neither blank nor a comment.
 
         Raises: ValidationError: for a quote that is never closed, naming the line where it opened.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -24,21 +22,29 @@ from dativo_plugin_sdk import (
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
 
 from ._cells import Cells
+from ._detect import detect
 from ._grammar import Grammar, Misfit, parseable
 from ._text import Dialect, TextInput, file_errors
 
 _SAMPLED_FILES = 64
-_DELIMITERS = ",;\t|"
-_DETECTED_ROWS = 20
 _SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True)
-class _Header:
-    """What one file calls its columns, and how it is delimited; names is None for a file without a row."""
+class _Head:
+    """What one file calls its columns, and how it is written down; names is None for a file without a row.
+
+    named: whether its first record holds the names.
+    """
 
     names: tuple[str, ...] | None
-    delimiter: str
+    dialect: Dialect
+    named: bool
+
+    def payload(self) -> dict[str, Any]:
+        """As JSON, for a split."""
+        dialect = {"delimiter": self.dialect.delimiter, "quote": self.dialect.quote, "escape": self.dialect.escape}
+        return {"names": self.names, "dialect": dialect, "named": self.named}
 
 
 class CsvReader(FileReader):
@@ -52,7 +58,8 @@ class CsvReader(FileReader):
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
         declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
-        names, delimiter, first = self._columns(files, tuple(declared))
+        head, first = self._columns(files, tuple(declared))
+        names = head.names or ()
         wanted = names if request.columns is None else request.columns
         unknown = [name for name in wanted if name not in names]
         if unknown:
@@ -61,10 +68,9 @@ class CsvReader(FileReader):
                 details={"file": first, "column": unknown[0]},
                 hint=f"columns are: {', '.join(names)}",
             )
-        schema, inferred = self._types(files, names, wanted, delimiter, declared, request.widen)
+        schema, inferred = self._types(files, head, wanted, declared, request.widen)
         payload: dict[str, Any] = {
-            "names": names,
-            "delimiter": delimiter,
+            **head.payload(),
             "schema": schema_text(schema),
             "inferred": inferred,
             "limit": request.limit,
@@ -76,7 +82,7 @@ class CsvReader(FileReader):
             for file in files
         )
         applied = {"columns", "schema"} | ({"limit"} if len(splits) == 1 else set())
-        notes = [f"delimiter {delimiter!r}"] if self.options.delimiter is None else []
+        notes = self._found(head, first)
         if inferred and self.options.infer_types:
             notes.append("types inferred: " + ", ".join(f"{name} {payload['schema'][name]}" for name in inferred))
         return ReadPlan(splits=splits, schema=schema, applied=frozenset(applied), notes=tuple(notes))
@@ -84,7 +90,7 @@ class CsvReader(FileReader):
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         path, left = split.payload["file"], split.payload["limit"]
         schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
-        inferred, grammar = frozenset(split.payload["inferred"]), self._grammar()
+        inferred, grammar = frozenset(split.payload["inferred"]), Grammar.of(self.options)
         row = 1
         texts_of = self._cells(path, split.payload, schema.names)
         for texts in texts_of:
@@ -110,14 +116,13 @@ class CsvReader(FileReader):
 
     # -- columns ---------------------------------------------------------------------------------------------------
 
-    def _columns(self, files: Sequence[InputFile], declared: tuple[str, ...]) -> tuple[tuple[str, ...], str, str]:
-        """Column names, delimiter, and the file that says so: the first that has a row."""
-        header = _Header(None, self.options.delimiter or ",")
+    def _columns(self, files: Sequence[InputFile], declared: tuple[str, ...]) -> tuple[_Head, str]:
+        """What the files are like, and the one that says so: the first that has a row."""
         for file in files:
-            header = self._header(file.path)
-            if header.names is not None:
+            head = self._head(file.path)
+            if head.names is not None:
                 break
-        if header.names is None:
+        if head.names is None:
             names = self.options.column_names or declared
             if not names:
                 raise ValidationError(
@@ -125,46 +130,53 @@ class CsvReader(FileReader):
                     details={"file": files[0].path},
                     hint="set options.column_names, declare a contract, or leave the file out of source.files",
                 )
-            return tuple(names), header.delimiter, files[0].path
-        names = header.names
+            return replace(head, names=tuple(names)), files[0].path
+        names = head.names
         if self.options.column_names is not None:
             names = self.options.column_names
-            if len(names) != len(header.names):
+            if len(names) != len(head.names):
                 raise ValidationError(
-                    f"{file.path} has {len(header.names)} columns, options.column_names {len(names)}",
-                    details={"file": file.path, "expected": len(names), "found": len(header.names)},
+                    f"{file.path} has {len(head.names)} columns, options.column_names {len(names)}",
+                    details={"file": file.path, "expected": len(names), "found": len(head.names)},
                     hint="give one name for each column",
                 )
-        elif not self.options.header:
+        elif not head.named:
             same = len(declared) == len(names)
             names = declared if same else tuple(f"column_{index}" for index in range(1, len(names) + 1))
         _check_names(names, file.path)
-        return names, header.delimiter, file.path
+        return replace(head, names=names), file.path
 
-    def _header(self, path: str) -> _Header:
-        delimiter = self.options.delimiter or self._detect(path)
+    def _head(self, path: str) -> _Head:
         with self._open(path) as source:
-            record = next(self._dialect(delimiter).records(source), None)
+            dialect, named = detect(self.options, source)
+        with self._open(path) as source:
+            record = next(dialect.records(source), None)
             if record is None:
-                return _Header(None, delimiter)
+                return _Head(None, dialect, named)
             if b"\0" in record.text:
                 raise ValidationError(
                     f"{path}:{record.line}: the first row holds NUL bytes",
                     details={"file": path, "line": record.line},
                     hint="set options.encoding to utf-16 (or the file's own), if it is a text file at all",
                 )
-            return _Header(self._strip(self._dialect(delimiter).fields(record)), delimiter)
+            return _Head(self._strip(dialect.fields(record)), dialect, named)
 
-    def _detect(self, path: str) -> str:
-        """The delimiter by which the first records all have the same number of fields, and the most of them."""
-        best, most = ",", 1
-        for delimiter in _DELIMITERS:
-            dialect = self._dialect(delimiter)
-            with self._open(path) as source, suppress(ValidationError):
-                counts = {len(dialect.fields(record)) for record in islice(dialect.records(source), _DETECTED_ROWS)}
-                if len(counts) == 1 and max(counts) > most:
-                    best, most = delimiter, max(counts)
-        return best
+    def _found(self, head: _Head, path: str) -> list[str]:
+        """What was found in the files rather than said by the job."""
+        options, dialect = self.options, head.dialect
+        found = []
+        if options.delimiter in (None, "auto"):
+            found.append(f"delimiter {dialect.delimiter!r}")
+        if options.quote_char == "auto":
+            found.append(f"quote {dialect.quote!r}")
+        if options.escape_char == "auto":
+            found.append(f"escape {dialect.escape!r}" if dialect.escape else "no escape")
+        if options.header == "auto":
+            found.append("header" if head.named else "no header")
+        if options.encoding == "auto":
+            with self._open(path) as source:
+                found.append(f"encoding {source.encoding}")
+        return [f"detected: {', '.join(found)}"] if found else []
 
     def _strip(self, fields: list[tuple[str, bool]]) -> tuple[str, ...]:
         return tuple(text.strip(" ") if self.options.trim and not quoted else text for text, quoted in fields)
@@ -172,9 +184,8 @@ class CsvReader(FileReader):
     def _types(
         self,
         files: Sequence[InputFile],
-        names: tuple[str, ...],
+        head: _Head,
         wanted: Sequence[str],
-        delimiter: str,
         declared: Mapping[str, pa.DataType],
         widen: Mapping[str, str],
     ) -> tuple[pa.Schema, list[str]]:
@@ -188,7 +199,7 @@ class CsvReader(FileReader):
             step = max(1, len(files) // _SAMPLED_FILES)
             sampled = files[::step]
             rows = max(1, -(-self.options.infer_rows // len(sampled)))
-            payload = {"names": names, "delimiter": delimiter, "batch_bytes": 1 << 20, "first": files[0].path}
+            payload = {**head.payload(), "batch_bytes": 1 << 20, "first": files[0].path}
             columns: dict[str, list[pa.Array]] = {name: [] for name in inferred}
             for file in sampled:
                 left = rows
@@ -198,7 +209,7 @@ class CsvReader(FileReader):
                     left -= texts.num_rows
                     if left <= 0:
                         break
-            grammar = self._grammar()
+            grammar = Grammar.of(self.options)
             for name, arrays in columns.items():
                 types[name] = grammar.infer(pa.concat_arrays(arrays)) if arrays else pa.string()
         return pa.schema([(name, types.get(name, pa.string())) for name in wanted]), inferred
@@ -207,29 +218,31 @@ class CsvReader(FileReader):
 
     def _cells(self, path: str, payload: Mapping[str, Any], wanted: Sequence[str]) -> Cells:
         """The wanted columns of one file as text."""
-        names, dialect = tuple(payload["names"]), self._dialect(payload["delimiter"])
+        names, named = tuple(payload["names"]), payload["named"]
+        dialect = Dialect(
+            **payload["dialect"], comment=self.options.comment, max_field_bytes=self.options.max_field_bytes
+        )
         with self._open(path) as source:
-            header = next(dialect.records(source), None) if self.options.header else None
+            header = next(dialect.records(source), None) if named else None
         if header is not None and self.options.column_names is None:
             found = self._strip(dialect.fields(header))
             if found != names:
                 _check_names(found, path)
                 _check_same(found, names, path, payload["first"])
                 names = found
-        return Cells(
-            lambda: self._open_data(path, dialect), dialect, self.options, names, wanted, payload["batch_bytes"]
-        )
 
-    def _open_data(self, path: str, dialect: Dialect) -> TextInput:
-        source = self._open(path)
-        if self.options.header:
-            next(dialect.records(source), None)
-        return source
+        def open_data() -> TextInput:
+            source = self._open(path, dialect.quote)
+            if named:
+                next(dialect.records(source), None)
+            return source
 
-    def _open(self, path: str) -> TextInput:
-        options = self.options
-        source = TextInput(path, options.encoding, options.compression, quote=options.quote_char, end_last_line=True)
-        for _ in range(options.skip_rows):
+        return Cells(open_data, dialect, self.options, names, wanted, payload["batch_bytes"])
+
+    def _open(self, path: str, quote: str | None = None) -> TextInput:
+        """The file behind the lines to leave out. quote: the character to count."""
+        source = TextInput(path, self.options.encoding, self.options.compression, quote=quote, end_last_line=True)
+        for _ in range(self.options.skip_rows):
             source.readline()
         return source
 
@@ -248,13 +261,6 @@ class CsvReader(FileReader):
                 column=field.name,
                 widen_to="double" if float_too else "string",
             ) from None
-
-    def _grammar(self) -> Grammar:
-        return Grammar(self.options.true_values, self.options.false_values)
-
-    def _dialect(self, delimiter: str) -> Dialect:
-        options = self.options
-        return Dialect(delimiter, options.quote_char, options.escape_char, options.comment, options.max_field_bytes)
 
 
 def _check_names(names: Sequence[str], path: str) -> None:

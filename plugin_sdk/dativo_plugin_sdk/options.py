@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import Self
 
 from .files import Compression
 from .models import Options
@@ -13,15 +14,20 @@ from .models import Options
 class CsvOptions(Options):
     """How a CSV file is written down. The Python and the native CSV reader take the same options."""
 
-    delimiter: str | None = Field(None, description="one character; detected from `,` `;` tab `|` when absent")
-    quote_char: str | None = Field('"', description="one character; null: quotes are ordinary characters")
-    escape_char: str | None = Field(None, description="one character before a quote inside quotes; default: doubling")
-    header: bool = Field(True, description="whether the first row holds the column names")
+    delimiter: str | None = Field(None, description="one character; auto or absent: found among `,` `;` tab `|`")
+    quote_char: str | None = Field('"', description="one character; null: quotes are ordinary characters; auto")
+    escape_char: str | None = Field(None, description="one character before a quote inside quotes; auto; else doubling")
+    header: bool | Literal["auto"] = Field(True, description="whether the first row holds the column names; auto")
     column_names: tuple[str, ...] | None = Field(None, description="names to use instead of (or without) a header")
-    encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, windows-1252, ...; a BOM wins over it")
+    encoding: str = Field("utf-8", description="utf-8, latin-1, windows-1252, ..., auto; a BOM wins over it")
     null_values: tuple[str, ...] = Field(("",), description="unquoted texts that mean null")
     true_values: tuple[str, ...] = Field(("true",), description="texts that mean true, in any case")
     false_values: tuple[str, ...] = Field(("false",), description="texts that mean false, in any case")
+    decimal_separator: str = Field(".", description="one character before the fraction of a number")
+    thousands_separator: str | None = Field(None, description="one character between the thousands of a number")
+    date_formats: tuple[str, ...] = Field((), description="strftime forms of dates besides ISO 8601")
+    timestamp_formats: tuple[str, ...] = Field((), description="strftime forms of points in time besides ISO 8601")
+    binary_format: Literal["raw", "hex", "base64"] = Field("raw", description="how texts stand for bytes")
     comment: str | None = Field(None, description="a line that starts with this character is left out")
     skip_rows: int = Field(0, ge=0, description="lines to leave out before the header")
     trim: bool = Field(False, description="drop spaces around unquoted values")
@@ -31,9 +37,24 @@ class CsvOptions(Options):
     compression: Compression = Field("auto", description="auto: by the file's suffix")
     max_field_bytes: int = Field(256 << 20, ge=1, description="a longer field is an error (often a quote left open)")
 
-    @field_validator("delimiter", "quote_char", "escape_char", "comment")
+    @field_validator("delimiter", "quote_char", "escape_char")
+    @classmethod
+    def _one_character_or_auto(cls, value: str | None) -> str | None:
+        return value if value == "auto" else _one_character(value)
+
+    @field_validator("comment", "decimal_separator", "thousands_separator")
     @classmethod
     def _one_character(cls, value: str | None) -> str | None:
-        if value is not None and (len(value) != 1 or value in "\r\n\0" or not value.isascii()):
-            raise ValueError("must be one ASCII character, and no line break")
-        return value
+        return _one_character(value)
+
+    @model_validator(mode="after")
+    def _different_separators(self) -> Self:
+        if self.thousands_separator == self.decimal_separator:
+            raise ValueError("decimal_separator and thousands_separator are the same")
+        return self
+
+
+def _one_character(value: str | None) -> str | None:
+    if value is not None and (len(value) != 1 or value in "\r\n\0" or not value.isascii()):
+        raise ValueError("must be one ASCII character, and no line break")
+    return value

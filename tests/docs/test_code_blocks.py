@@ -17,7 +17,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/tutorial.md", "docs/how-to/first-plugin-python.md", "plugin_sdk/README.md")
+PAGES = (
+    "README.md",
+    "docs/tutorial.md",
+    "docs/how-to/first-plugin-python.md",
+    "docs/how-to/read-any-csv.md",
+    "plugin_sdk/README.md",
+)
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATH = re.compile(r"`([\w./-]+\.\w+)`[^`\n]*:$")
 _EXIT = re.compile(r"\s+# exit (\d+)$")

@@ -46,9 +46,10 @@ def outcome(kind: Any, path: Path, options: dict[str, Any], request: ReadRequest
         return type(error)
 
 
-def shown(table: pa.Table) -> list[list[str | None]]:
-    """The columns as text, in which NaN equals itself and zero has a sign."""
-    return [column.cast(pa.string()).to_pylist() for column in table.columns]
+def shown(table: pa.Table) -> list[list[Any]]:
+    """The columns as text, in which NaN equals itself and zero has a sign; bytes as they are."""
+    texts = (column if pa.types.is_binary(column.type) else column.cast(pa.string()) for column in table.columns)
+    return [column.to_pylist() for column in texts]
 
 
 def as_items(read: Any) -> Any:
@@ -108,3 +109,57 @@ def test_any_text(text: str, header: bool, escape: bool, trim: bool) -> None:
         "escape_char": "\\" if escape else None,
     }
     assert_same(text, options, ReadRequest())
+
+
+NUMBERS = st.lists(st.text(alphabet="-0123456789.,' eE", max_size=9), min_size=1, max_size=4)
+
+
+@given(NUMBERS, st.sampled_from([(",", "."), (",", None), (".", ","), (".", " "), (",", "'")]), st.booleans())
+@example(["1.234,50", "-12.345.678", "1,5e3", "1.2345"], (",", "."), False)
+@example(["1 234", "1 5", "-1 000.5 3"], (".", " "), True)
+def test_separators(cells: list[str], separators: tuple[str, str | None], declared: bool) -> None:
+    decimal, thousands = separators
+    options = {"delimiter": ";", "decimal_separator": decimal, "thousands_separator": thousands}
+    schema = pa.schema([("a", pa.decimal128(9, 2))]) if declared else None
+    text = "".join(f'"{cell}";x\n' for cell in cells)
+    assert_same("a;b\n" + text, options, ReadRequest(schema=schema))
+
+
+FORMS = ("%d/%m/%Y", "%m/%d/%y", "%Y%m%d", "%d %B %Y", "%d-%b-%Y", "%Y-%m-%d")
+CLOCKS = ("", " %H:%M", "T%H:%M:%S", " %I:%M %p", " %H:%M:%S.%f", "T%T%z", "%H%M%S")
+WORDS_OF_TIME = "0 1 2 3 9 12 13 31 99 1970 2024 / - : . T Z +01:30 -0200 am PM jan January feb MAY 24 59 60"
+PIECES = st.sampled_from([*WORDS_OF_TIME.split(), " "])
+
+
+@given(
+    st.lists(st.lists(PIECES, max_size=9).map("".join), min_size=1, max_size=4),
+    st.sampled_from(FORMS),
+    st.sampled_from(CLOCKS),
+)
+@example(["1/2/2024 1:05 pm", "01/02/2024 13:05 PM", "31/02/2024 01:00 am"], "%d/%m/%Y", " %I:%M %p")
+@example(["20240102030405"], "%Y%m%d", "%H%M%S")
+@example(["2 may 2024 01:02:03.1234567"], "%d %B %Y", " %H:%M:%S.%f")
+@example(["29/2/23"], "%m/%d/%y", "")
+def test_forms_of_dates_and_times(cells: list[str], form: str, clock: str) -> None:
+    options = {"delimiter": ";", "date_formats": [form], "timestamp_formats": [form + clock]}
+    text = "a;b\n" + "".join(f"{cell};x\n" for cell in cells)
+    assert_same(text, options, ReadRequest())
+    for wanted in (pa.date32(), pa.timestamp("us"), pa.timestamp("ms", "UTC")):
+        assert_same(text, options, ReadRequest(schema=pa.schema([("a", wanted)]), columns=("a",)))
+
+
+@given(st.text(alphabet="0aF=+/g ", max_size=6), st.sampled_from(["raw", "hex", "base64"]))
+@example("AP8=", "base64")
+@example("00Ff", "hex")
+def test_bytes(cell: str, binary_format: str) -> None:
+    request = ReadRequest(schema=pa.schema([("a", pa.binary())]), columns=("a",))
+    assert_same(f"a;b\n{cell};x\n", {"delimiter": ";", "binary_format": binary_format}, request)
+
+
+@given(
+    st.text(alphabet="ab1,;'\"\\\n|", max_size=80),
+    st.sampled_from(["a,b\n1,2\n", "1;'a;b'\n2;c\n", 'a|"b \\" c"\n', "x,y\n", ""]),
+)
+def test_detection(text: str, start: str) -> None:
+    everything = dict.fromkeys(("delimiter", "quote_char", "escape_char", "header", "encoding"), "auto")
+    assert_same(start + text, everything, ReadRequest())

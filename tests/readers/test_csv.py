@@ -286,7 +286,7 @@ def test_the_delimiter_is_detected_and_noted(tmp_path: Path, delimiter: str) -> 
     reader = CsvReader(SourceConfig(root=str(tmp_path), files=("f.csv",), reader="csv"))
     plan = reader.plan(ReadRequest())
     assert plan.schema.names == ["a", "b"]
-    assert f"delimiter {delimiter!r}" in plan.notes
+    assert f"detected: delimiter {delimiter!r}" in plan.notes
 
 
 def test_comments_skipped_lines_trim_and_escapes(tmp_path: Path) -> None:

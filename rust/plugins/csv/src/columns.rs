@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_array::builder::GenericBinaryBuilder;
 use arrow_array::types::{
     ArrowPrimitiveType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
@@ -9,8 +10,8 @@ use arrow_array::types::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, GenericByteArray, LargeBinaryArray, LargeStringArray, NullArray,
-    OffsetSizeTrait, PrimitiveArray, StringArray,
+    ArrayRef, BinaryArray, BooleanArray, GenericBinaryArray, GenericByteArray, LargeBinaryArray, LargeStringArray,
+    NullArray, OffsetSizeTrait, PrimitiveArray, StringArray,
 };
 use arrow_buffer::{Buffer, NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{DataType, TimeUnit};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dialect::Dialect;
 use crate::fields::{Field, Tokens};
+use crate::options::BinaryFormat;
 use crate::times;
 use crate::values;
 use crate::words::Words;
@@ -167,22 +169,22 @@ impl Cells<'_> {
             DataType::Int8 => self.integers::<Int8Type>(digits)?,
             DataType::Int16 => self.integers::<Int16Type>(digits)?,
             DataType::Int32 => self.integers::<Int32Type>(digits)?,
-            DataType::Int64 => self.primitives::<Int64Type>(|text| values::signed(text, digits))?,
+            DataType::Int64 => self.numbers::<Int64Type>(|text| values::signed(text, digits))?,
             DataType::UInt8 => self.unsigned::<UInt8Type>(digits)?,
             DataType::UInt16 => self.unsigned::<UInt16Type>(digits)?,
             DataType::UInt32 => self.unsigned::<UInt32Type>(digits)?,
             DataType::UInt64 => self.unsigned::<UInt64Type>(digits)?,
-            DataType::Float32 => self.primitives::<Float32Type>(|text| {
+            DataType::Float32 => self.numbers::<Float32Type>(|text| {
                 let wide = values::float(text, values::SINGLE_DIGITS)?;
                 let narrow = wide as f32;
                 (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
             })?,
-            DataType::Float64 => self.primitives::<Float64Type>(|text| values::float(text, values::DOUBLE_DIGITS))?,
+            DataType::Float64 => self.numbers::<Float64Type>(|text| values::float(text, values::DOUBLE_DIGITS))?,
             DataType::Decimal128(precision, scale) => {
-                let array = self.primitive::<Decimal128Type>(|text| values::decimal(text, *precision, *scale))?;
+                let array = self.number::<Decimal128Type>(|text| values::decimal(text, *precision, *scale))?;
                 Arc::new(array.with_data_type(data_type.clone()))
             }
-            DataType::Date32 => self.primitives::<Date32Type>(times::date)?,
+            DataType::Date32 => self.primitives::<Date32Type>(|text| self.words.date(text))?,
             DataType::Time32(TimeUnit::Second) => {
                 self.primitives::<Time32SecondType>(|text| time_in(text, 1).and_then(|value| value.try_into().ok()))?
             }
@@ -202,6 +204,8 @@ impl Cells<'_> {
                     TimeUnit::Nanosecond => Arc::new(self.instants::<TimestampNanosecondType>(1_000_000_000, zone)?),
                 }
             }
+            DataType::Binary if self.words.binary != BinaryFormat::Raw => Arc::new(self.decoded::<i32>()?),
+            DataType::LargeBinary if self.words.binary != BinaryFormat::Raw => Arc::new(self.decoded::<i64>()?),
             DataType::Binary => {
                 let (offsets, bytes, nulls) = self.texts::<i32>()?;
                 Arc::new(BinaryArray::new(offsets, bytes, nulls))
@@ -241,11 +245,25 @@ impl Cells<'_> {
         Ok(Arc::new(self.primitive::<T>(parse)?))
     }
 
+    /// Numbers, with the job's separators or as the grammar writes them.
+    #[inline(always)]
+    fn number<T: ArrowPrimitiveType>(&self, parse: impl Fn(&[u8]) -> Option<T::Native>) -> Parsed<PrimitiveArray<T>> {
+        if self.words.separators.is_none() {
+            return self.primitive(parse);
+        }
+        let parse: &dyn Fn(&[u8]) -> Option<T::Native> = &parse;
+        self.primitive(|text| self.words.number(text, parse))
+    }
+
+    fn numbers<T: ArrowPrimitiveType>(&self, parse: impl Fn(&[u8]) -> Option<T::Native>) -> Parsed<ArrayRef> {
+        Ok(Arc::new(self.number::<T>(parse)?))
+    }
+
     fn integers<T: ArrowPrimitiveType>(&self, digits: usize) -> Parsed<ArrayRef>
     where
         T::Native: TryFrom<i64>,
     {
-        self.primitives::<T>(|text| T::Native::try_from(values::signed(text, digits)?).ok())
+        self.numbers::<T>(|text| T::Native::try_from(values::signed(text, digits)?).ok())
     }
 
     /// Without a sign, be it that of a zero.
@@ -253,7 +271,7 @@ impl Cells<'_> {
     where
         T::Native: TryFrom<u64>,
     {
-        self.primitives::<T>(|text| match values::integer(text, digits)? {
+        self.numbers::<T>(|text| match values::integer(text, digits)? {
             (true, _) => None,
             (false, value) => T::Native::try_from(value).ok(),
         })
@@ -266,7 +284,7 @@ impl Cells<'_> {
     ) -> Parsed<PrimitiveArray<T>> {
         let zoned = zone.is_some();
         let array = self.primitive::<T>(|text| {
-            let instant = times::instant(text)?;
+            let instant = self.words.instant(text)?;
             let fits = instant.zoned == zoned && instant.digits <= digits_of(per_second);
             if fits { instant.in_units(per_second) } else { None }
         })?;
@@ -315,6 +333,21 @@ impl Cells<'_> {
         }
         out.truncate(length);
         Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(out), nulls.finish(self.rows())))
+    }
+
+    /// The bytes that each text stands for.
+    fn decoded<O: OffsetSizeTrait>(&self) -> Parsed<GenericBinaryArray<O>> {
+        let mut out = GenericBinaryBuilder::with_capacity(self.rows(), self.text_bytes());
+        let mut scratch = Vec::new();
+        for field in self.column() {
+            match self.words.text(self.dialect, self.block, field, &mut scratch) {
+                None => out.append_null(),
+                Some(text) => {
+                    out.append_value(self.words.binary.decode(text).ok_or(Misfit { field, invalid_utf8_at: None })?);
+                }
+            }
+        }
+        Ok(out.finish())
     }
 
     /// The bytes of all texts, or a few more.

@@ -3,7 +3,6 @@
 use arrow_schema::{DataType, TimeUnit};
 
 use crate::columns::INFERRED_DIGITS;
-use crate::times;
 use crate::values;
 use crate::words::Words;
 
@@ -37,19 +36,19 @@ impl Candidates {
             return;
         }
         let mut found = 0;
-        if values::signed(text, INFERRED_DIGITS).is_some() {
+        if words.number(text, |text| values::signed(text, INFERRED_DIGITS)).is_some() {
             found |= INTEGER;
         }
-        if values::float(text, values::DOUBLE_DIGITS).is_some() {
+        if words.number(text, |text| values::float(text, values::DOUBLE_DIGITS)).is_some() {
             found |= FLOAT;
         }
         if words.truth(text).is_some() {
             found |= BOOLEAN;
         }
-        if times::date(text).is_some() {
+        if words.date(text).is_some() {
             found |= DATE;
         }
-        if let Some(instant) = times::instant(text) {
+        if let Some(instant) = words.instant(text) {
             found |= if instant.zoned { ZONED } else { TIMESTAMP };
             self.nanoseconds |= instant.digits > 6;
         }
@@ -84,7 +83,7 @@ mod tests {
     use crate::options::CsvOptions;
 
     fn inferred(texts: &[&str]) -> String {
-        let words = Words::new(&CsvOptions::default());
+        let words = Words::new(&CsvOptions::default()).expect("words");
         let mut candidates = Candidates::default();
         for text in texts {
             candidates.add(text.as_bytes(), &words);

@@ -4,11 +4,15 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use dativo_plugin::{Error, Result};
-use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_16BE, UTF_16LE};
+use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::options::{Compression, CsvOptions};
 
 const BUFFER_BYTES: usize = 256 << 10;
+/// Bytes in which an encoding is looked for.
+const DETECTION_BYTES: usize = 64 << 10;
+/// The name of the encoding that is to be found.
+pub const AUTO: &str = "auto";
 
 /// A stream of text.
 pub type Text = Box<dyn Read + Send>;
@@ -16,6 +20,8 @@ pub type Text = Box<dyn Read + Send>;
 /// How bytes become text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
+    /// To be found in the text.
+    Auto,
     /// As they are.
     Utf8,
     /// Each byte is the character of that number, which the web's "latin1" is not.
@@ -29,6 +35,7 @@ impl Charset {
     pub fn named(name: &str) -> Result<Self> {
         let label = name.to_ascii_lowercase().replace('_', "-");
         match label.as_str() {
+            AUTO => return Ok(Self::Auto),
             "utf-8" | "utf8" | "utf-8-sig" | "ascii" | "us-ascii" => return Ok(Self::Utf8),
             "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1" => return Ok(Self::Latin1),
             "utf-16" | "utf16" | "utf-16-le" | "utf16-le" => return Ok(Self::Other(UTF_16LE)),
@@ -44,15 +51,66 @@ impl Charset {
     }
 }
 
+impl Charset {
+    /// The charset that the beginning of a text is in, where it has no byte order mark.
+    fn of(sample: &[u8]) -> Self {
+        // Text in UTF-16 has zeros in every other byte wherever it is ASCII.
+        let zeros = |from: usize| sample.iter().skip(from).step_by(2).filter(|byte| **byte == 0).count();
+        let (even, odd) = (zeros(0), zeros(1));
+        if odd * 4 > sample.len() && even * 16 < sample.len() {
+            return Self::Other(UTF_16LE);
+        }
+        if even * 4 > sample.len() && odd * 16 < sample.len() {
+            return Self::Other(UTF_16BE);
+        }
+        match std::str::from_utf8(sample) {
+            Err(error) if error.error_len().is_some() => Self::Other(WINDOWS_1252),
+            _ => Self::Utf8,
+        }
+    }
+
+    /// The name, as the options take it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Auto => AUTO.to_owned(),
+            Self::Utf8 => "utf-8".to_owned(),
+            Self::Latin1 => "latin-1".to_owned(),
+            Self::Other(encoding) => encoding.name().to_ascii_lowercase(),
+        }
+    }
+}
+
+/// The charset of a file: the one of the options, or the one found where that is left to be found.
+pub fn charset(path: &str, options: &CsvOptions) -> Result<Charset> {
+    let charset = Charset::named(&options.encoding)?;
+    if charset != Charset::Auto {
+        return Ok(charset);
+    }
+    let mut sample = Vec::new();
+    let mut text = decompressed(path, options.compression.of(path))?.take(DETECTION_BYTES as u64);
+    text.read_to_end(&mut sample).map_err(|error| read_error(error, path))?;
+    Ok(marked(&sample).map_or_else(|| Charset::of(&sample), |(charset, _)| charset))
+}
+
+/// The charset that a byte order mark stands for, and the bytes of the mark.
+fn marked(start: &[u8]) -> Option<(Charset, usize)> {
+    match start {
+        [0xEF, 0xBB, 0xBF, ..] => Some((Charset::Utf8, 3)),
+        [0xFF, 0xFE, ..] => Some((Charset::Other(UTF_16LE), 2)),
+        [0xFE, 0xFF, ..] => Some((Charset::Other(UTF_16BE), 2)),
+        _ => None,
+    }
+}
+
 /// Whether the file's bytes are its text, so that offsets in one are offsets in the other.
 pub fn is_plain(path: &str, options: &CsvOptions) -> Result<bool> {
-    Ok(options.compression.of(path) == Compression::None && Charset::named(&options.encoding)? == Charset::Utf8)
+    Ok(options.compression.of(path) == Compression::None && charset(path, options)? == Charset::Utf8)
 }
 
 /// Opens the text of a file from its start, a byte order mark left out. Returns the text and the bytes of the mark.
 pub fn open(path: &str, options: &CsvOptions) -> Result<(Text, u64)> {
     let raw = decompressed(path, options.compression.of(path))?;
-    decoded(raw, Charset::named(&options.encoding)?).map_err(|error| read_error(error, path))
+    decoded(raw, charset(path, options)?).map_err(|error| read_error(error, path))
 }
 
 /// Opens the bytes `start..end` of a plain file.
@@ -192,19 +250,14 @@ fn decoded(mut raw: Text, charset: Charset) -> io::Result<(Text, u64)> {
             got => have += got,
         }
     }
-    let (charset, mark) = match start {
-        [0xFF, 0xFE, 0, 0] if have == 4 => {
-            let error = Error::configuration("UTF-32 is not supported").hint("convert the file to UTF-8");
-            return Err(io::Error::other(error));
-        }
-        [0xEF, 0xBB, 0xBF, _] => (Charset::Utf8, 3),
-        [0xFF, 0xFE, ..] => (Charset::Other(UTF_16LE), 2),
-        [0xFE, 0xFF, ..] => (Charset::Other(UTF_16BE), 2),
-        _ => (charset, 0),
-    };
+    if have == 4 && start == [0xFF, 0xFE, 0, 0] {
+        let error = Error::configuration("UTF-32 is not supported").hint("convert the file to UTF-8");
+        return Err(io::Error::other(error));
+    }
+    let (charset, mark) = marked(&start[..have]).unwrap_or((charset, 0));
     let whole = io::Cursor::new(start[mark.min(have)..have].to_vec()).chain(raw);
     let text: Text = match charset {
-        Charset::Utf8 => Box::new(whole),
+        Charset::Auto | Charset::Utf8 => Box::new(whole),
         Charset::Latin1 => Box::new(Latin1 { inner: whole, pending: None }),
         Charset::Other(encoding) => Box::new(Transcoded {
             inner: whole,

@@ -10,6 +10,7 @@ mod columns;
 mod dialect;
 mod digits;
 mod fields;
+mod formats;
 mod head;
 mod infer;
 mod input;
@@ -22,7 +23,7 @@ mod tokens;
 mod values;
 mod words;
 
-pub use options::{BadLines, Compression, CsvOptions};
+pub use options::{Auto, BadLines, BinaryFormat, Compression, CsvOptions, Setting};
 pub use reader::{CsvReader, CsvReaderPlugin};
 
 #[cfg(feature = "python")]

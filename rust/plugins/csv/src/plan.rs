@@ -54,7 +54,8 @@ pub fn plan(
 
     let (dialect, names) = structure(&planned, options, request)?;
     let names = names.ok_or_else(|| header_error(first))?;
-    notes.push(describe(&dialect, &names, options));
+    let filled = planned.iter().find(|file| file.size > 0).unwrap_or(&planned[0]);
+    notes.push(describe(filled, &dialect, &names, options)?);
 
     let total: u64 = planned.iter().map(|file| file.size).sum();
     let threads = context.parallelism.max(1) as u64;
@@ -116,10 +117,15 @@ fn open(file: &Planned, options: &CsvOptions) -> Result<Blocks> {
 fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> Result<(Dialect, Option<Vec<String>>)> {
     let declared: Option<Vec<String>> =
         request.schema.as_ref().map(|schema| schema.fields().iter().map(|field| field.name().clone()).collect());
-    let mut dialect = Dialect::detect(options, b"");
+    let mut dialect = Dialect::detect(options, b"", true);
     for file in files.iter().filter(|file| file.size > 0) {
         let mut blocks = open(file, options)?;
-        dialect = Dialect::detect(options, blocks.peek(DETECTION_BYTES)?);
+        let mut sample = blocks.peek(DETECTION_BYTES)?.to_vec();
+        let whole = sample.len() < DETECTION_BYTES;
+        if whole {
+            sample.push(b'\n');
+        }
+        dialect = Dialect::detect(options, &sample, whole);
         let first = Head::names(&mut blocks, &dialect, options)?;
         let Some(first) = first else { continue };
         let width = first.len();
@@ -133,7 +139,7 @@ fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> 
                 .at("file", file.path.as_str()));
             }
             Some(given) => given.clone(),
-            None if options.header => first,
+            None if dialect.header => first,
             None => match &declared {
                 Some(declared) if declared.len() == width => declared.clone(),
                 _ => (1..=width).map(|number| format!("column_{number}")).collect(),
@@ -145,13 +151,33 @@ fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> 
     Ok((dialect, options.column_names.clone().or(declared)))
 }
 
-fn describe(dialect: &Dialect, names: &[String], options: &CsvOptions) -> String {
-    let delimiter = match dialect.delimiter {
-        b'\t' => "tab".to_owned(),
-        other => format!("{:?}", char::from(other)),
+/// What the files look like, and how much of that was found rather than given.
+fn describe(first: &Planned, dialect: &Dialect, names: &[String], options: &CsvOptions) -> Result<String> {
+    let shown = |byte: Option<u8>| match byte {
+        None => "none".to_owned(),
+        Some(b'\t') => "tab".to_owned(),
+        Some(other) => format!("{:?}", char::from(other)),
     };
-    let how = if options.delimiter.is_some() { "given" } else { "detected" };
-    format!("{} columns, delimiter {delimiter} ({how})", names.len())
+    let how = |given: bool| if given { "given" } else { "detected" };
+    let mut text = format!(
+        "{} columns, delimiter {} ({})",
+        names.len(),
+        shown(Some(dialect.delimiter)),
+        how(options.delimiter.character().is_some())
+    );
+    if options.quote_char.given().is_none() {
+        text += &format!(", quote {} (detected)", shown(dialect.quote));
+    }
+    if options.escape_char.given().is_none() {
+        text += &format!(", escape {} (detected)", shown(dialect.escape));
+    }
+    if options.header.given().is_none() {
+        text += if dialect.header { ", header (detected)" } else { ", no header (detected)" };
+    }
+    if options.encoding == input::AUTO {
+        text += &format!(", encoding {} (detected)", input::charset(&first.path, options)?.name());
+    }
+    Ok(text)
 }
 
 fn cut(
@@ -164,7 +190,7 @@ fn cut(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let mut blocks = open(file, options)?;
-    if options.header {
+    if dialect.header {
         match Head::names(&mut blocks, dialect, options)? {
             // Another order of columns: only a split that reads the header can know it.
             Some(header) if options.column_names.is_none() && header != names => return Ok(()),
@@ -193,7 +219,7 @@ fn sample(
     if !options.infer_types {
         return Ok(candidates);
     }
-    let words = Words::new(options);
+    let words = Words::new(options)?;
     let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.size > 0).collect();
     let places: usize = chosen.iter().map(|file| file.starts.len().min(SAMPLED_PLACES)).sum();
     let rows_each = (options.infer_rows / places.max(1)).max(1);
@@ -205,7 +231,7 @@ fn sample(
             let mut positions: Vec<usize> = (0..names.len()).collect();
             let mut blocks = if start == 0 {
                 let mut blocks = open(file, options)?;
-                if options.header {
+                if dialect.header {
                     let header = Head::names(&mut blocks, dialect, options)?.unwrap_or_default();
                     if options.column_names.is_none() {
                         let place = |name: &String| header.iter().position(|other| other == name);

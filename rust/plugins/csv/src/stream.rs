@@ -78,7 +78,7 @@ impl CsvStream {
     /// The stream of a payload.
     pub fn new(options: Arc<CsvOptions>, payload: Payload, context: ReadContext, block_bytes: usize) -> Result<Self> {
         Ok(Self {
-            words: Words::new(&options),
+            words: Words::new(&options)?,
             schema: schema_of(&payload.columns)?,
             options,
             payload,
@@ -106,7 +106,7 @@ impl CsvStream {
         let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
         blocks.skip_lines(self.options.skip_rows)?;
         let mut positions = in_order();
-        if self.options.header {
+        if self.payload.dialect.header {
             let Some(names) = Head::names(&mut blocks, &self.payload.dialect, &self.options)? else {
                 return Ok(None);
             };
@@ -294,7 +294,7 @@ impl CsvStream {
                 break;
             }
         }
-        let row = rows.saturating_sub(u64::from(self.options.header)).max(1);
+        let row = rows.saturating_sub(u64::from(self.payload.dialect.header)).max(1);
         Ok(Place { row: Some(row), line: Some(lines + 1), text: format!("row {row} (line {})", lines + 1) })
     }
 }

@@ -11,9 +11,14 @@ fn two(text: [u8; 2]) -> Option<u32> {
 /// `YYYY-MM-DD`, a day that exists, as days since 1970-01-01.
 #[inline(always)]
 pub fn date(text: &[u8]) -> Option<i32> {
-    let (begin, day) = text.split_first_chunk::<8>()?;
+    let (begin, rest) = text.split_first_chunk::<8>()?;
     let (year, month) = year_and_month(*begin)?;
-    let day = two(day.try_into().ok()?)?;
+    day(year, month, two(rest.try_into().ok()?)?)
+}
+
+/// A day of the calendar as days since 1970-01-01.
+#[inline(always)]
+pub fn day(year: u32, month: u32, day: u32) -> Option<i32> {
     let within = day.wrapping_sub(1) < 28 && month.wrapping_sub(1) < 12 && year > 0;
     if !within && !is_last_of_month(year, month, day) {
         return None;
@@ -135,14 +140,14 @@ fn zoned(text: &[u8]) -> Option<(&[u8], Option<i64>)> {
 }
 
 /// Seconds east of Greenwich.
-fn zone(text: &[u8]) -> Option<i64> {
+pub fn zone(text: &[u8]) -> Option<i64> {
     let (hours, minutes) = match text.len() {
         1 => return (text[0] == b'Z').then_some(0),
         5 => (two([text[1], text[2]])?, two([text[3], text[4]])?),
         6 if text[3] == b':' => (two([text[1], text[2]])?, two([text[4], text[5]])?),
         _ => return None,
     };
-    if hours > 23 || minutes > 59 || text[0] == b'Z' {
+    if hours > 23 || minutes > 59 || !matches!(text[0], b'+' | b'-') {
         return None;
     }
     let seconds = i64::from(hours * 3600 + minutes * 60);

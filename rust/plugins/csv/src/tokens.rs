@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    const COMMAS: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: None, comment: None };
+    const COMMAS: Dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: None, comment: None, header: true };
     const ANY: Limits = Limits { width: None, max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
 
     fn split(dialect: &Dialect, text: &str) -> Result<Vec<Vec<String>>, Fault> {

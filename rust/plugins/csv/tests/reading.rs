@@ -1,85 +1,15 @@
 //! Whole reads: plan, splits, streams, through the public traits alone.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+mod common;
+
 use std::sync::Arc;
 
-use arrow_array::Array;
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
-use dativo_plugin::{
-    CancelToken, Error, Kind, ReadContext, ReadRequest, Reader, ReaderPlugin, SourceConfig, type_name,
-};
-use dativo_rust_csv::{CsvReader, CsvReaderPlugin};
+use common::{Files, read, read_with, reader, table};
+use dativo_plugin::{CancelToken, Kind, ReadContext, ReadRequest, Reader};
 use proptest::prelude::*;
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// A folder of input files.
-struct Files(TempDir);
-
-impl Files {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn add(&self, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.0.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
-    }
-}
-
-fn reader(paths: &[&Path], options: Value) -> Result<CsvReader, Error> {
-    let files = paths.iter().map(|path| path.display().to_string()).collect();
-    CsvReaderPlugin::from_config(SourceConfig { files, options, ..SourceConfig::default() })
-}
-
-#[derive(Debug, PartialEq)]
-struct Table {
-    columns: Vec<(String, String)>,
-    rows: Vec<Vec<String>>,
-}
-
-fn read_with(reader: &CsvReader, request: &ReadRequest) -> Result<Table, Error> {
-    let context = ReadContext { parallelism: 2, ..ReadContext::default() };
-    let plan = reader.plan(request, &context)?;
-    let schema = plan.schema.unwrap();
-    let columns =
-        schema.fields().iter().map(|field| (field.name().clone(), type_name(field.data_type()).unwrap())).collect();
-    let mut rows = Vec::new();
-    for split in &plan.splits {
-        let mut stream = reader.read(split, &context)?;
-        assert_eq!(stream.schema(), schema);
-        while let Some(batch) = stream.next() {
-            let batch = batch?;
-            for row in 0..batch.num_rows() {
-                rows.push(batch.columns().iter().map(|column| cell(column, row)).collect());
-            }
-        }
-    }
-    Ok(Table { columns, rows })
-}
-
-fn cell(column: &dyn Array, row: usize) -> String {
-    if column.is_null(row) {
-        return "null".to_owned();
-    }
-    let text = format!("{:?}", column.slice(row, 1));
-    let body = text.split_once("[\n").unwrap().1;
-    body.rsplit_once("\n]").unwrap().0.trim_start().trim_end_matches(',').to_owned()
-}
-
-fn read(files: &[&Path], options: Value) -> Result<Table, Error> {
-    read_with(&reader(files, options)?, &ReadRequest::default())
-}
-
-fn table(columns: &[(&str, &str)], rows: &[&[&str]]) -> Table {
-    Table {
-        columns: columns.iter().map(|(name, kind)| ((*name).to_owned(), (*kind).to_owned())).collect(),
-        rows: rows.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect(),
-    }
-}
+use serde_json::json;
 
 /// Where every split and block size must give one and the same table.
 const NASTY: [&[u8]; 16] = [
@@ -248,23 +178,6 @@ fn files_of_another_column_order_are_read_by_name_and_others_refused() {
 }
 
 #[test]
-fn files_with_little_in_them() {
-    let files = Files::new();
-    let empty = files.add("empty.csv", "");
-    let error = read(&[&empty], json!({})).unwrap_err();
-    assert_eq!((error.kind, error.error_code.as_str()), (Kind::ValidationError, "EMPTY_FILE"));
-    let header = files.add("header.csv", "a,b\n");
-    let nothing = table(&[("a", "string"), ("b", "string")], &[]);
-    assert_eq!(read(&[&header], json!({})).unwrap(), nothing);
-    assert_eq!(read(&[&empty, &header], json!({})).unwrap(), nothing);
-    assert_eq!(read(&[&empty], json!({"column_names": ["a", "b"]})).unwrap(), nothing);
-    let rows = files.add("rows.csv", "1,x\n2,y\n");
-    let found = read(&[&rows], json!({"header": false})).unwrap();
-    assert_eq!(found.columns[0], ("column_1".to_owned(), "int64".to_owned()));
-    assert_eq!(found.rows.len(), 2);
-}
-
-#[test]
 fn bad_headers_name_their_columns() {
     let files = Files::new();
     let double = files.add("double.csv", "a,b,a\n1,2,3\n");
@@ -307,116 +220,6 @@ fn text_that_cannot_be_read_is_named_by_byte_row_and_line() {
     let long = files.add("long.csv", format!("a,b\n1,{}\n", "x".repeat(100)));
     let error = read(&[&long], json!({"max_field_bytes": 50})).unwrap_err();
     assert_eq!((error.error_code.as_str(), &error.details["row"]), ("FIELD_TOO_LONG", &json!(1)));
-}
-
-#[test]
-fn a_huge_field_is_read() {
-    let files = Files::new();
-    let path = files.add("x.csv", format!("a,b\n1,\"{}\"\n2,y\n", "x\n".repeat(10 << 20)));
-    assert_eq!(read(&[&path], json!({})).unwrap().rows.len(), 2);
-}
-
-#[test]
-fn every_compression_reads_as_the_plain_file() {
-    let text = (0..5000).map(|number| format!("{number},name {number}\n")).collect::<String>();
-    let text = format!("id,name\n{text}");
-    let files = Files::new();
-    let plain = read(&[&files.add("x.csv", &text)], json!({})).unwrap();
-    let gzip = |text: &str| {
-        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        writer.write_all(text.as_bytes()).unwrap();
-        writer.finish().unwrap()
-    };
-    let (left, right) = text.split_at(text.len() / 2);
-    let mut bz2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    bz2.write_all(text.as_bytes()).unwrap();
-    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
-    xz.write_all(text.as_bytes()).unwrap();
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    zip.add_directory("folder/", zip::write::SimpleFileOptions::default()).unwrap();
-    let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    zip.start_file("folder/x.csv", stored).unwrap();
-    zip.write_all(text.as_bytes()).unwrap();
-    let inputs = [
-        ("x.csv.gz", [gzip(left), gzip(right)].concat()),
-        ("x.csv.zst", zstd::encode_all(text.as_bytes(), 1).unwrap()),
-        ("x.csv.bz2", bz2.finish().unwrap()),
-        ("x.csv.xz", xz.finish().unwrap()),
-        ("x.csv.zip", zip.finish().unwrap().into_inner()),
-    ];
-    for (name, bytes) in inputs {
-        assert_eq!(read(&[&files.add(name, &bytes)], json!({})).unwrap(), plain, "{name}");
-        let path = files.add(name, &bytes[..bytes.len() / 2]);
-        let error = read(&[&path], json!({})).unwrap_err();
-        assert_eq!((error.kind, error.error_code.as_str()), (Kind::ValidationError, "DAMAGED_FILE"), "{name}: {error}");
-    }
-}
-
-#[test]
-fn encodings_become_utf8() {
-    let files = Files::new();
-    let wanted = read(&[&files.add("utf8.csv", "a,b\né,€\n")], json!({})).unwrap();
-    let utf16 = |little: bool| -> Vec<u8> {
-        "\u{FEFF}a,b\né,€\n"
-            .encode_utf16()
-            .flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() })
-            .collect()
-    };
-    assert_eq!(read(&[&files.add("le.csv", utf16(true))], json!({})).unwrap(), wanted);
-    assert_eq!(read(&[&files.add("be.csv", utf16(false))], json!({"encoding": "utf-16"})).unwrap(), wanted);
-    let windows = files.add("w.csv", b"a,b\n\xE9,\x80\n");
-    for name in ["windows-1252", "cp1252"] {
-        assert_eq!(read(&[&windows], json!({"encoding": name})).unwrap(), wanted);
-    }
-    let latin = read(&[&windows], json!({"encoding": "latin-1"})).unwrap();
-    assert_eq!(latin.rows, [["\"é\"", "\"\\u{80}\""]]);
-    let broken = files.add("sj.csv", b"a,b\n1,\x82\n");
-    let error = read(&[&broken], json!({"encoding": "shift_jis"})).unwrap_err();
-    assert_eq!((error.error_code.as_str(), &error.details["byte"]), ("INVALID_ENCODING", &json!(6)));
-    assert!(reader(&[&windows], json!({"encoding": "klingon"})).is_err());
-}
-
-#[test]
-fn what_is_no_readable_file_is_said() {
-    let files = Files::new();
-    let missing = files.0.path().join("missing.csv");
-    assert_eq!(read(&[&missing], json!({})).unwrap_err().error_code, "FILE_NOT_FOUND");
-    assert_eq!(read(&[files.0.path()], json!({})).unwrap_err().error_code, "IS_A_DIRECTORY");
-}
-
-#[test]
-fn a_file_that_shrinks_while_it_is_read_is_noticed() {
-    let files = Files::new();
-    let path = files.add("x.csv", "a,b\n1,2\n3,4\n");
-    let reader = reader(&[&path], json!({})).unwrap();
-    let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
-    files.add("x.csv", "a,b\n1,2\n");
-    let mut stream = reader.read(&plan.splits[0], &ReadContext::default()).unwrap();
-    assert_eq!(stream.next().unwrap().unwrap_err().error_code, "FILE_CHANGED");
-}
-
-#[test]
-fn rows_appended_after_the_plan_belong_to_the_next_run() {
-    let files = Files::new();
-    let path = files.add("x.csv", "a\n1\n");
-    let reader = reader(&[&path], json!({})).unwrap();
-    let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
-    files.add("x.csv", "a\n1\n2\n");
-    let mut stream = reader.read(&plan.splits[0], &ReadContext::default()).unwrap();
-    assert_eq!(stream.next().unwrap().unwrap().num_rows(), 1);
-    assert!(stream.next().is_none());
-}
-
-#[test]
-fn many_small_files_share_splits() {
-    let files = Files::new();
-    let paths: Vec<PathBuf> = (0..300).map(|n| files.add(&format!("{n:03}.csv"), format!("a\n{n}\n"))).collect();
-    let paths: Vec<&Path> = paths.iter().map(PathBuf::as_path).collect();
-    let reader = reader(&paths, json!({})).unwrap();
-    let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
-    assert!(plan.splits.len() < 10, "{} splits", plan.splits.len());
-    let found = read_with(&reader, &ReadRequest::default()).unwrap();
-    assert_eq!(found.rows, (0..300).map(|n| vec![n.to_string()]).collect::<Vec<_>>());
 }
 
 #[test]
