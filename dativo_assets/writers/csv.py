@@ -8,14 +8,21 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from dativo_plugin_sdk import AssetDefinition, DirectoryWriter, FileSink, Options, TargetConfig, ValidationError
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    DirectoryOptions,
+    DirectoryWriter,
+    FileSink,
+    TargetConfig,
+    ValidationError,
+)
 from dativo_plugin_sdk.arrow import as_schema, type_name
 from pydantic import Field, field_validator
 
 from ._textfile import SUFFIXES, Compression, TextFile
 
 
-class CsvOptions(Options):
+class CsvOptions(DirectoryOptions):
     """How CSV files are written."""
 
     delimiter: str = Field(",", description="one character")

@@ -12,14 +12,21 @@ import math
 from typing import Any, Literal
 
 import pyarrow as pa
-from dativo_plugin_sdk import AssetDefinition, DirectoryWriter, FileSink, Options, TargetConfig, ValidationError
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    DirectoryOptions,
+    DirectoryWriter,
+    FileSink,
+    TargetConfig,
+    ValidationError,
+)
 from dativo_plugin_sdk.arrow import as_schema
 from pydantic import Field
 
 from ._textfile import SUFFIXES, Compression, TextFile
 
 
-class JsonlOptions(Options):
+class JsonlOptions(DirectoryOptions):
     """How JSON lines are written."""
 
     not_finite: Literal["error", "null"] = Field("error", description="NaN and infinities: refuse, or as null")

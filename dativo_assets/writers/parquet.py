@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dativo_plugin_sdk import DirectoryWriter, FileSink, Options, ValidationError
+from dativo_plugin_sdk import DirectoryOptions, DirectoryWriter, FileSink, ValidationError
 from dativo_plugin_sdk.arrow import as_schema
 from pydantic import Field
 
 
-class ParquetOptions(Options):
+class ParquetOptions(DirectoryOptions):
     """How Parquet files are written."""
 
     compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = Field("zstd", description="codec of the pages")

@@ -43,7 +43,7 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions
+from .options import CsvOptions, DirectoryOptions
 from .reader import BaseReader
 from .rows import to_batches
 from .version import API_VERSION, check_api_version
@@ -66,6 +66,7 @@ __all__ = [
     "ConnectionTestResult",
     "CsvOptions",
     "DativoError",
+    "DirectoryOptions",
     "DirectoryTable",
     "DirectoryWriter",
     "DiscoveryResult",

@@ -126,6 +126,7 @@ class _DirectorySplitWriter(SplitWriter):
         self._folder = folder
         self._task = task
         self._partition_by = partition_by
+        self._file_bytes: int | None = getattr(owner.options, "target_file_bytes", None)
         self._open: dict[str, tuple[Path, FileSink]] = {}
         self._done: list[Committable] = []
         self._count = 0
@@ -138,11 +139,17 @@ class _DirectorySplitWriter(SplitWriter):
                 )
 
     def write(self, batch: Any) -> None:
-        if not self._partition_by:
-            self._sink("").write(batch)
-            return
-        for folder, part in _partitions(batch, self._partition_by):
+        parts = _partitions(batch, self._partition_by) if self._partition_by else [("", batch)]
+        for folder, part in parts:
             self._sink(folder).write(part)
+            if self._file_bytes is not None and self._written(folder) >= self._file_bytes:
+                self._close(folder)
+
+    def _written(self, folder: str) -> int:
+        """Bytes of an open file: as its sink says, else as many as are in it."""
+        path, sink = self._open[folder]
+        said = getattr(sink, "bytes_written", None)
+        return path.stat().st_size if said is None else int(said)
 
     def _sink(self, folder: str) -> FileSink:
         found = self._open.get(folder)

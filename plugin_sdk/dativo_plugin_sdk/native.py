@@ -166,6 +166,11 @@ class NativeSink:
         with native_errors(self._plugin):
             self._sink.write(batch)
 
+    @property
+    def bytes_written(self) -> int:
+        """The file's size so far, with what is encoded and not in it yet."""
+        return int(self._sink.bytes_written)
+
     def finish(self) -> dict[str, Any]:
         with native_errors(self._plugin):
             value: dict[str, Any] = json.loads(self._sink.finish())

@@ -11,6 +11,14 @@ from .files import Compression
 from .models import Options
 
 
+class DirectoryOptions(Options):
+    """What every format takes that DirectoryWriter puts into a directory."""
+
+    target_file_bytes: int | None = Field(
+        None, ge=1, description="a file ends once it is about this large; default: one file a worker and partition"
+    )
+
+
 class CsvOptions(Options):
     """How a CSV file is written down. The Python and the native CSV reader take the same options."""
 

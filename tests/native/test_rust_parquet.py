@@ -66,7 +66,7 @@ def test_it_says_what_it_is_and_takes_what_its_model_declares() -> None:
     about = json.loads(Sink.describe())
     assert (about["kind"], about["name"], about["extension"]) == ("file_format", "rust_parquet", "parquet")
     assert about["api_version"] == API_VERSION
-    assert set(about["options_schema"]["properties"]) == set(RustParquetOptions.model_fields)
+    assert set(about["options_schema"]["properties"]) == set(RustParquetOptions.model_fields) - {"target_file_bytes"}
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "lz4_raw", "gzip", "none"])
@@ -155,3 +155,25 @@ def test_the_memory_granted_bounds_a_row_group(tmp_path: Path) -> None:
         sink.write_stream(table)
         groups.append(json.loads(sink.finish())["row_groups"])
     assert groups[1] == 1 < groups[0]
+
+
+def test_a_file_ends_once_it_is_large_enough(tmp_path: Path) -> None:
+    table = pa.table({"id": range(100_000), "text": [f"{number * 7919 % 100_000:x}" for number in range(100_000)]})
+    options = {"target_file_bytes": 100_000, "sorted_by": [{"column": "id"}]}
+    target = TargetConfig(root=str(tmp_path), path="t", writer="rust_parquet", options=options)
+    writer = RustParquetWriter(AssetDefinition(name="t"), target)
+    writer.open(WriteRequest("j", "r1", 0))
+    split = writer.writer(WriteTask(0, schema=table.schema))
+    for batch in table.to_batches(max_chunksize=5_000):
+        split.write(batch)
+    done = split.finish()
+    writer.commit(done, Commit(job="j", seq=1, run_id="r1"))
+    writer.close()
+    snapshot = writer.snapshot()
+    assert snapshot is not None
+    files = sorted(map(Path, snapshot.files))
+    assert len(files) > 2
+    assert all(100_000 <= file.stat().st_size < 200_000 for file in files[:-1])
+    assert pa.concat_tables(pq.read_table(file) for file in files).equals(table)
+    for file in files:
+        assert pq.ParquetFile(file).metadata.row_group(0).sorting_columns == (pq.SortingColumn(0),)

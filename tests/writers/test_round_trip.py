@@ -71,7 +71,7 @@ def write(writer: type[DirectoryWriter], root: Path, table: pa.Table, **options:
     made.open(WriteRequest("j", "r1", 0))
     split = made.writer(WriteTask(0, schema=table.schema))
     try:
-        for batch in table.to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]:
+        for batch in table.to_batches(max_chunksize=10_000) or [pa.RecordBatch.from_pylist([], table.schema)]:
             split.write(batch)
         done = split.finish()
         assert sum(item.rows for item in done) == table.num_rows
@@ -185,6 +185,18 @@ def test_json_lines_refuse_what_is_not_finite_unless_told(tmp_path: Path) -> Non
         write(JsonlWriter, tmp_path, table)
     snapshot = write(JsonlWriter, tmp_path, table, not_finite="null")
     assert Path(snapshot.files[0]).read_text() == '{"a":1.5,"b":[1.0]}\n{"a":null,"b":[null]}\n'
+
+
+@pytest.mark.parametrize("writer", [ParquetWriter, CsvWriter, JsonlWriter])
+def test_a_file_ends_once_it_is_large_enough(tmp_path: Path, writer: type[DirectoryWriter]) -> None:
+    rows = 100_000
+    table = pa.table({"id": range(rows), "text": [f"{number * 7919 % rows:x}" for number in range(rows)]})
+    small = {} if writer in (CsvWriter, JsonlWriter) else {"row_group_rows": 10_000}
+    snapshot = write(writer, tmp_path, table, target_file_bytes=100_000, **small)
+    sizes = sorted(Path(file).stat().st_size for file in snapshot.files)
+    assert len(sizes) > 2
+    assert all(100_000 <= size < 900_000 for size in sizes[1:]), sizes
+    assert query(snapshot).sort_by("id").equals(table)
 
 
 @pytest.mark.parametrize("writer", [ParquetWriter, CsvWriter, JsonlWriter])

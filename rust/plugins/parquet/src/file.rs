@@ -18,6 +18,7 @@ use crate::columns::Scratch;
 use crate::durable::DurableFile;
 use crate::group::RowGroup;
 use crate::options::ParquetOptions;
+use crate::order::Order;
 
 /// Bytes handed to the operating system at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -60,6 +61,7 @@ pub struct ParquetSink {
     waiting: Vec<RecordBatch>,
     waiting_rows: usize,
     waiting_bytes: usize,
+    order: Order,
     rows: u64,
     group_rows: usize,
     group_bytes: usize,
@@ -80,6 +82,7 @@ impl ParquetSink {
         let mut properties = options.properties(&columns)?;
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let pages = options.page_options()?;
+        let order = Order::new(&options.sorted_by, &schema)?;
         let (group_rows, own) = (options.row_group_rows, options.own_encoders());
         let create = || {
             let file = BufWriter::with_capacity(WRITE_BYTES, DurableFile::new(file));
@@ -100,6 +103,7 @@ impl ParquetSink {
             waiting: Vec::new(),
             waiting_rows: 0,
             waiting_bytes: 0,
+            order,
             rows: 0,
             group_rows,
             group_bytes: options.row_group_bytes.min(context.memory_bytes),
@@ -157,6 +161,7 @@ impl ParquetSink {
 impl FileSink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.cancel.check()?;
+        self.order.check(batch)?;
         self.rows += batch.num_rows() as u64;
         self.waiting.push(batch.clone());
         self.waiting_rows += batch.num_rows();
@@ -246,6 +251,32 @@ mod tests {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("a Parquet file");
         let found = reader.with_batch_size(1 << 20).build().expect("a reader").collect::<std::result::Result<_, _>>();
         (info, found.expect("batches"))
+    }
+
+    #[test]
+    fn an_order_is_written_where_the_rows_have_it() {
+        let rows = batch(50_000);
+        let options = json!({"sorted_by": [{"column": "id"}], "row_group_rows": 20_000});
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.parquet");
+        let sink = ParquetFormat::create(&path, rows.schema(), &options, WriteContext::default());
+        let mut sink = Box::new(sink.expect("a sink"));
+        sink.write(&rows.slice(0, 30_000)).expect("written");
+        sink.write(&rows.slice(30_000, 20_000)).expect("written");
+        let late = sink.write(&rows.slice(7, 1)).expect_err("a row that comes too late");
+        assert_eq!((late.error_code.as_str(), late.details["row"].as_u64()), ("NOT_SORTED", Some(50_001)));
+        sink.finish().expect("finished");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).expect("a file")).expect("Parquet");
+        for group in reader.metadata().row_groups() {
+            let sorting = group.sorting_columns().expect("an order");
+            assert_eq!((sorting[0].column_idx, sorting[0].descending), (0, false));
+        }
+        for keys in [json!([{"column": "x"}]), json!([{"column": "id", "descending": true}])] {
+            let path = folder.path().join("y.parquet");
+            let sink =
+                ParquetFormat::create(&path, rows.schema(), &json!({"sorted_by": keys}), WriteContext::default());
+            assert!(sink.and_then(|mut sink| sink.write(&rows)).is_err(), "{keys}");
+        }
     }
 
     #[test]

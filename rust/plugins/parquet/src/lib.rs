@@ -6,10 +6,12 @@ mod durable;
 mod file;
 mod group;
 mod options;
+mod order;
 mod pages;
 
 pub use file::{ParquetFormat, ParquetSink};
 pub use options::{Compatibility, Compression, ParquetOptions, Statistics};
+pub use order::SortKey;
 
 #[cfg(feature = "python")]
 mod python {

@@ -10,6 +10,7 @@ use parquet::schema::types::SchemaDescriptor;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::order::{SortKey, sorting_columns};
 use crate::pages::PageOptions;
 
 /// How pages are compressed.
@@ -76,6 +77,8 @@ pub struct ParquetOptions {
     pub compatibility: Compatibility,
     /// Key-value pairs for the footer.
     pub metadata: BTreeMap<String, String>,
+    /// The order that the rows have, for readers that can use it.
+    pub sorted_by: Vec<SortKey>,
 }
 
 impl Default for ParquetOptions {
@@ -92,6 +95,7 @@ impl Default for ParquetOptions {
             bloom_filter: false,
             compatibility: Compatibility::Modern,
             metadata: BTreeMap::new(),
+            sorted_by: Vec::new(),
         }
     }
 }
@@ -170,6 +174,7 @@ impl ParquetOptions {
             .set_dictionary_page_size_limit(self.dictionary_bytes)
             .set_statistics_enabled(statistics)
             .set_bloom_filter_enabled(self.bloom_filter)
+            .set_sorting_columns(sorting_columns(&self.sorted_by, columns)?)
             .set_key_value_metadata((!metadata.is_empty()).then_some(metadata));
         for column in columns.columns() {
             // What the crate would choose for these, DELTA_BYTE_ARRAY, is slow to read, and unknown to some readers.
@@ -203,6 +208,19 @@ impl ParquetOptions {
                 "bloom_filter": {"type": "boolean", "default": false},
                 "compatibility": {"enum": ["modern", "legacy"], "default": "modern"},
                 "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+                "sorted_by": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "additionalProperties": false,
+                        "required": ["column"],
+                        "properties": {
+                            "column": {"type": "string"},
+                            "descending": {"type": "boolean", "default": false},
+                            "nulls_first": {"type": "boolean", "default": false},
+                        },
+                    },
+                },
             },
         })
     }

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from dativo_plugin_sdk import DirectoryWriter, Options
+from dativo_plugin_sdk import DirectoryOptions, DirectoryWriter, Options
 from dativo_plugin_sdk.native import NativeSink, write_context
 from pydantic import Field
 
 from ._native import Sink
 
-__all__ = ["RustParquetOptions", "RustParquetWriter"]
+__all__ = ["RustParquetOptions", "RustParquetWriter", "SortKey"]
 
 
-class RustParquetOptions(Options):
+class SortKey(Options):
+    """One column of the order that rows come in."""
+
+    column: str = Field(description="the column's name")
+    descending: bool = Field(False, description="large values first")
+    nulls_first: bool = Field(False, description="nulls before all values")
+
+
+class RustParquetOptions(DirectoryOptions):
     """How the Parquet files are made."""
 
     compression: Literal["zstd", "snappy", "lz4_raw", "gzip", "none"] = Field("zstd", description="codec of the pages")
@@ -27,6 +35,9 @@ class RustParquetOptions(Options):
     bloom_filter: bool = Field(False, description="a bloom filter for every column")
     compatibility: Literal["modern", "legacy"] = Field("modern", description="legacy: pages that old readers know")
     metadata: dict[str, str] = Field(default_factory=dict, description="key-value pairs for the footer")
+    sorted_by: tuple[SortKey, ...] = Field(
+        (), description="the order that the rows have; checked, then told to readers"
+    )
 
 
 class RustParquetWriter(DirectoryWriter):
@@ -36,6 +47,6 @@ class RustParquetWriter(DirectoryWriter):
     extension: ClassVar[str] = "parquet"
 
     def open_file(self, path: str, schema: Any) -> NativeSink:
-        options = self.options.model_dump_json()
+        options = self.options.model_dump_json(exclude={"target_file_bytes"})
         context = write_context(self)
         return NativeSink(self.target_config.writer, lambda: Sink(path, schema, options, context))
