@@ -6,13 +6,20 @@
     <name>.quarantine/<seq>-<attempt>/   rejected rows, referenced by the commit
 
 An overwrite at sequence n first moves its data, unpublished, to a version folder; then the swap renames a folder that
-holds nothing but `_commit.json` (naming that version) to `<current>/<n>`, the same name an append would take; then the
+holds nothing but `_commit.json` (naming that version) to `<newest>/<n>`, the same name an append would take; then the
 symlink is pointed at the version. A crash before the last step is rolled forward by whoever looks next.
+
+What makes this hold for a process that was stopped anywhere and wakes up much later:
+
+- The root only ever moves to newer versions: it is moved under a lock, by one process at a time.
+- A version is removed under the same lock, and never while the root or a newer claim leads to it. So what was read is
+  true if the root is the same before and after, and else is read again.
+- A commit is renamed into the folder it looked at, not into whatever has its name by then; and it counts only if its
+  version is the newest one afterwards, for in a version being removed every name is free.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import json
@@ -20,44 +27,22 @@ import os
 import re
 import shutil
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pydantic
 
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
+from .posix import NEW, entries, exchange, fsync, is_alive, locked, settle, take
 
 RECORD = "_commit.json"
 FORMAT_VERSION = 1
 _KEPT_VERSIONS = 2
-_EXCHANGE = 2
-_NEW = ".new-"
-_NEW_S = 60.0
+_T = TypeVar("_T")
 _SAFE_RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
-
-
-def fsync(path: Path) -> None:
-    """Force a file or directory to stable storage."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _exchange(left: Path, right: Path) -> None:
-    """Swap two names in one step where the kernel can, else in two."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    rename = getattr(libc, "renameat2", None)
-    if rename is not None and rename(-100, os.fsencode(left), -100, os.fsencode(right), _EXCHANGE) == 0:
-        return
-    aside = left.with_name(left.name + ".swap")
-    os.rename(right, aside)
-    os.rename(left, right)
-    os.rename(aside, left)
 
 
 class DirectoryTable:
@@ -74,7 +59,6 @@ class DirectoryTable:
         self._lock: int | None = None
         self._run: Path | None = None
         self._attempt = ""
-        self._current: Path | None = None
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -105,33 +89,63 @@ class DirectoryTable:
                 hint=f"restore {path}, or move {folder} away to continue from the commit before it",
             ) from error
 
-    def current(self) -> tuple[Path, Commit | None]:
-        """The folder that holds the newest version, and its newest commit; follows overwrites not yet published."""
-        folder = Path(os.path.realpath(self.root))
+    def _steady(self, read: Callable[[Path], _T]) -> _T:
+        """What `read` makes of the root's folder, read again when the root moved meanwhile."""
         while True:
-            sequences = self._sequences(folder)
-            if not sequences:
-                return folder, None
+            root = os.path.realpath(self.root)
+            try:
+                found = read(Path(root))
+            except ValidationError:
+                if os.path.realpath(self.root) == root:
+                    raise
+                continue
+            if os.path.realpath(self.root) == root:
+                return found
+
+    def _newest(self, folder: Path) -> tuple[Path, Commit | None]:
+        sequences = self._sequences(folder)
+        if not sequences:
+            if self.root.is_symlink():
+                raise self._lost(folder)
+            return folder, None
+        while True:
             record = self._record(folder / str(sequences[-1]))
             version = record.details.get("version")
-            if version is None or (self.versions / str(version)).resolve() == folder:
+            successor = folder if version is None else (self.versions / str(version)).resolve()
+            if successor == folder:
                 return folder, record
-            folder = (self.versions / str(version)).resolve()
+            folder = successor
+            sequences = self._sequences(folder)
+            if not sequences:
+                raise self._lost(folder)
+
+    def _lost(self, folder: Path) -> ValidationError:
+        return ValidationError(
+            f"the newest version of {self.root} is missing: there is no commit in {folder}",
+            details={"file": str(folder)},
+            hint=f"restore {folder}, or remove {self.root} to begin anew",
+        )
+
+    def _visible(self, root: Path) -> tuple[Path, list[Commit]]:
+        folder, _ = self._newest(root)
+        return folder, [self._record(folder / str(seq)) for seq in self._sequences(folder)]
+
+    def current(self) -> tuple[Path, Commit | None]:
+        """The folder that holds the newest version, and its newest commit; follows overwrites not yet published."""
+        return self._steady(self._newest)
 
     def last_commit(self) -> Commit | None:
         """The newest commit, None before the first."""
         return self.current()[1]
 
-    def commits(self) -> Iterator[Commit]:
+    def commits(self) -> list[Commit]:
         """Every commit whose data is visible, oldest first."""
-        folder, _ = self.current()
-        for seq in self._sequences(folder):
-            yield self._record(folder / str(seq))
+        return self._steady(self._visible)[1]
 
     def files(self) -> tuple[str, ...]:
         """Absolute paths of all committed data files."""
-        folder, _ = self.current()
-        return tuple(str(folder / str(record.seq) / name) for record in self.commits() for name in record.files)
+        folder, commits = self._steady(self._visible)
+        return tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -157,12 +171,16 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        self._current = folder
         # An attempt has names of its own: a stopped process that wakes up can't touch what the retry of its run wrote.
         self._attempt = f"{run_id}.{os.urandom(4).hex()}"
         self._run = self.staging_root / self._attempt
-        new = self.staging_root / f"{_NEW}{self._attempt}"
-        (new / "commit").mkdir(parents=True)
+        new = self.staging_root / f"{NEW}{self._attempt}"
+        while True:
+            try:
+                (new / "commit").mkdir(parents=True)
+                break
+            except FileNotFoundError:  # another run ended and removed the staging root it left empty
+                continue
         self._lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(self._lock, socket.gethostname().encode())
@@ -188,8 +206,8 @@ class DirectoryTable:
 
         Raises: CommitConflictError: when that sequence is taken; the target is as the winner left it.
         """
-        assert self._run is not None and self._current is not None, "open() comes first"
-        _, last = self.current()
+        assert self._run is not None, "open() comes first"
+        folder, last = self.current()
         if last is not None and last.run_id == record.run_id:
             return last
         if (0 if last is None else last.seq) != record.seq - 1:
@@ -200,80 +218,89 @@ class DirectoryTable:
         details = {**record.details, **({"version": version} if version else {})}
         record = record.model_copy(update={"quarantine": quarantine, "details": details})
         try:
-            if version is None:
-                self._seal(self.staging, record)
-                self._append(record)
-            else:
-                self._overwrite(record, version)
+            home = self._append(folder, record) if version is None else self._overwrite(folder, record, version)
         except OSError as error:
             self._drop_quarantine(quarantine)
             _, winner = self.current()
             if winner is not None and winner.run_id == record.run_id:
                 return winner
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ENOENT):
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
                 raise self._conflict(record) from error
             raise
+        if self.current()[0] != home:
+            self._drop_quarantine(quarantine)
+            raise self._conflict(record)
+        if version is not None:
+            self._publish()
         self.close()
         return record
 
-    def _append(self, record: Commit) -> None:
-        assert self._run is not None and self._current is not None
-        if record.seq == 1 and not self._current.exists():
+    def _append(self, folder: Path, record: Commit) -> Path:
+        """Returns the folder that is the newest version if nobody was faster."""
+        assert self._run is not None
+        self._seal(self.staging, record)
+        if record.seq == 1 and not folder.exists():
             first = self._run / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
             os.rename(first, self.root)
             fsync(self.root.parent)
-            return
-        os.rename(self.staging, self._current / str(record.seq))
-        fsync(self._current)
+        else:
+            settle(take(self.staging, folder, record.seq))
+        return folder
 
-    def _overwrite(self, record: Commit, version: str) -> None:
-        assert self._run is not None and self._current is not None
-        folder = self.versions / version
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+    def _overwrite(self, folder: Path, record: Commit, version: str) -> Path:
+        """Returns the folder that is the newest version if nobody was faster."""
+        assert self._run is not None
+        home, claimed = self.versions / version, None
         try:
+            home.mkdir(parents=True)
             self._seal(self.staging, record)
-            os.rename(self.staging, folder / str(record.seq))
-            fsync(folder)
+            os.rename(self.staging, home / str(record.seq))
+            fsync(home)
             fsync(self.versions)
-            link = self._run / "link"
-            os.symlink(os.path.relpath(folder, self.root.parent), link)
             if record.seq == 1:
                 with suppress(FileNotFoundError):
                     os.rmdir(self.root)
-                os.symlink(os.readlink(link), self.root)
-                fsync(self.root.parent)
-                return
-            claim = self._run / "claim"
-            claim.mkdir()
-            self._seal(claim, record)
-            os.rename(claim, self._current / str(record.seq))
-            fsync(self._current)
+                os.symlink(os.path.relpath(home, self.root.parent), self.root)
+            else:
+                claim = self._run / "claim"
+                claim.mkdir()
+                self._seal(claim, record)
+                claimed = take(claim, folder, record.seq)
         except OSError:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(home, ignore_errors=True)
             raise
-        self._publish()
-        self._prune()
+        if claimed is not None:
+            settle(claimed)
+        fsync(self.root.parent)
+        return home.resolve()
 
     def _publish(self) -> None:
-        """Point the root at the newest version; again if a newer one came meanwhile."""
-        while True:
-            folder, _ = self.current()
-            if Path(os.path.realpath(self.root)) == folder:
+        """Point the root at the newest version and remove old ones.
+
+        Left to whoever comes next where another process does it and doesn't end: it may be stopped.
+        """
+        handle = os.open(self.versions, os.O_RDONLY)
+        try:
+            if not locked(handle):
                 return
-            link = self.staging_root / f"link-{os.getpid()}"
-            link.parent.mkdir(exist_ok=True)
-            link.unlink(missing_ok=True)
-            os.symlink(os.path.relpath(folder, self.root.parent), link)
-            if self.root.is_symlink():
-                os.replace(link, self.root)
-            else:
-                _exchange(link, self.root)
-                os.rename(link, self.versions / f"0-{os.urandom(4).hex()}")
-            fsync(self.root.parent)
+            link = self.versions / ".link"
+            if link.is_symlink():
+                link.unlink()
+            shutil.rmtree(link, ignore_errors=True)  # the first version, where a crash left it
+            while (folder := self.current()[0]) != Path(os.path.realpath(self.root)):
+                os.symlink(os.path.relpath(folder, self.root.parent), link)
+                if self.root.is_symlink():
+                    os.replace(link, self.root)
+                else:
+                    exchange(link, self.root)
+                    os.rename(link, self.versions / f"0-{os.urandom(4).hex()}")
+                fsync(self.root.parent)
+            self._prune(folder)
+        finally:
+            os.close(handle)
 
     def _seal(self, folder: Path, record: Commit) -> None:
         path = folder / RECORD
@@ -320,57 +347,34 @@ class DirectoryTable:
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        folder, last = self.current()
-        if last is not None and Path(os.path.realpath(self.root)) != folder:
-            self._publish()
+        # What is there is listed before who is alive, and that before what is committed: whoever makes a folder in
+        # between is seen alive, and whoever ends in between is seen committed.
+        left = [entry for folder in (self.quarantine_root, self.versions) for entry in entries(folder)]
         live = set()
-        for run in self.staging_root.iterdir() if self.staging_root.exists() else ():
-            if _alive(run):
+        for run in entries(self.staging_root):
+            if is_alive(run):
                 live.add(run.name)
-            elif run.is_symlink():
-                run.unlink(missing_ok=True)
             else:
                 shutil.rmtree(run, ignore_errors=True)
-        self._sweep(self.quarantine_root, last, live)
-        self._sweep(self.versions, last, live)
-
-    def _sweep(self, folder: Path, last: Commit | None, live: set[str]) -> None:
-        """Remove `<seq>-<attempt>` entries that no commit refers to and no live attempt owns."""
-        newest = 0 if last is None else last.seq
-        referred = (
-            set() if last is None else {last.details.get("version"), *(Path(q).parent.name for q in last.quarantine)}
-        )
-        for entry in folder.iterdir() if folder.exists() else ():
+        folder, last = self.current()
+        if last is None:
+            referred, newest = set(), 0
+        else:
+            referred, newest = {last.details.get("version"), *(Path(q).parent.name for q in last.quarantine)}, last.seq
+        for entry in left:
             seq, _, attempt = entry.name.partition("-")
-            if attempt in live or entry.name in referred or not seq.isdigit() or int(seq) < newest:
-                continue
-            shutil.rmtree(entry, ignore_errors=True)
-
-    def _prune(self) -> None:
-        folder = Path(os.path.realpath(self.root))
-        old = [entry for entry in self.versions.iterdir() if entry.name.partition("-")[0].isdigit()]
-        old.sort(key=lambda entry: int(entry.name.partition("-")[0]))
-        for entry in old[: -_KEPT_VERSIONS - 1]:
-            if entry.resolve() != folder:
+            if seq.isdigit() and int(seq) >= newest and attempt not in live and entry.name not in referred:
                 shutil.rmtree(entry, ignore_errors=True)
+        unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
+        if unpublished or os.path.lexists(self.versions / ".link"):
+            self._publish()
 
-
-def _alive(run: Path) -> bool:
-    """Whether the process that owns a staging folder still runs; one of another host is taken to be alive."""
-    with suppress(OSError):
-        if run.name.startswith(_NEW) and time.time() - run.lstat().st_mtime < _NEW_S:
-            return True
-    try:
-        descriptor = os.open(run / "lock", os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        host = os.read(descriptor, 256).decode(errors="replace")
-        if host and host != socket.gethostname():
-            return True
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    def _prune(self, published: Path) -> None:
+        """Remove versions older than the published one; the last few stay, for readers in flight."""
+        number = {
+            entry: int(seq) for entry in entries(self.versions) if (seq := entry.name.partition("-")[0]).isdigit()
+        }
+        newest = number.get(self.versions / published.name, 0)
+        old = sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
+        for entry in old[:-_KEPT_VERSIONS]:
+            shutil.rmtree(entry, ignore_errors=True)

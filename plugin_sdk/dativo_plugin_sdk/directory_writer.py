@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
 
 from .arrow import as_schema, pyarrow
-from .directory import DirectoryTable, fsync
+from .directory import DirectoryTable
 from .errors import ConfigurationError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
@@ -22,6 +22,7 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
+from .posix import fsync
 from .writer import BaseWriter, SplitWriter
 
 _MAX_OPEN_PARTITIONS = 64

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -22,6 +23,8 @@ from dativo_plugin_sdk import (
     ConfigurationError,
     DirectoryTable,
     ValidationError,
+    directory,
+    posix,
 )
 
 SETUP = """
@@ -160,6 +163,107 @@ def test_a_race_up_to_the_rename_has_one_winner(
     assert visible(root) == ([2] if first or mode == "overwrite" else [0, 2])
 
 
+@pytest.mark.parametrize("before", ["append", "overwrite"])
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("overwrites", [1, 2, 5])
+def test_a_run_stopped_at_its_rename_has_lost_when_it_wakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, mode: str, overwrites: int
+) -> None:
+    """The folder it was to be renamed into has been replaced, or even removed, and there its name would be free."""
+    root = tmp_path / "t"
+    deliver(root, "r1", before, 1)
+    stopped = DirectoryTable(root)
+    stage(stopped, "stopped", 99)
+    take = directory.take
+
+    def late(source: Path, folder: Path, seq: int) -> int:
+        monkeypatch.setattr(directory, "take", take)
+        for number in range(overwrites):
+            deliver(root, f"other{number}", "overwrite", number)
+        return take(source, folder, seq)
+
+    monkeypatch.setattr(directory, "take", late)
+    with pytest.raises(CommitConflictError):
+        stopped.commit(record(2, "stopped", mode))
+    stopped.close()
+    assert visible(root) == [overwrites - 1]
+    assert deliver(root, "next", "append", 7).seq == overwrites + 2
+    assert visible(root) == [overwrites - 1, 7]
+
+
+@pytest.mark.parametrize("before", ["append", "overwrite"])
+def test_a_run_stopped_while_it_publishes_never_points_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", before, 1)
+    stopped = DirectoryTable(root)
+    stage(stopped, "stopped", 2)
+    exchange, replace = directory.exchange, os.replace
+
+    def late(*names: Path) -> None:
+        monkeypatch.setattr(directory, "exchange", exchange)
+        monkeypatch.setattr(os, "replace", replace)
+        monkeypatch.setattr(posix, "_LOCK_S", 0.01)
+        for number in range(5):
+            deliver(root, f"other{number}", "overwrite", number)
+            last = DirectoryTable(root).last_commit()
+            assert last is not None
+            assert last.run_id == f"other{number}"
+        (exchange if before == "append" else replace)(*names)
+
+    monkeypatch.setattr(directory, "exchange", late)
+    monkeypatch.setattr(os, "replace", late)
+    stopped.commit(record(2, "stopped", "overwrite"))
+    assert [commit.run_id for commit in DirectoryTable(root).commits()] == ["other4"]
+    deliver(root, "next", "append", 7)
+    assert visible(root) == [4, 7]
+
+
+def test_what_a_new_run_makes_is_not_taken_for_a_dead_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "overwrite", 1)
+    entries = directory.entries
+
+    def late(folder: Path) -> list[Path]:
+        found = entries(folder)
+        if folder.name == ".t.staging":
+            monkeypatch.setattr(directory, "entries", entries)
+            deliver(root, "new", "overwrite", 2)
+        return found
+
+    monkeypatch.setattr(directory, "entries", late)
+    with pytest.raises(CommitConflictError):
+        deliver(root, "r3", "append", 3)
+    assert visible(root) == [2]
+
+
+def test_what_is_read_while_versions_go_is_one_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "append", 1)
+    deliver(root, "r2", "append", 2)
+    sequences = DirectoryTable._sequences
+
+    def late(table: DirectoryTable, folder: Path) -> list[int]:
+        found = sequences(table, folder)
+        if found and folder == root:
+            monkeypatch.setattr(DirectoryTable, "_sequences", sequences)
+            for number in range(5):
+                deliver(root, f"other{number}", "overwrite", number)
+        return found
+
+    monkeypatch.setattr(DirectoryTable, "_sequences", late)
+    assert [Path(file).parent.name for file in DirectoryTable(root).files()] == ["7"]
+
+
+def test_a_lost_version_is_no_empty_table(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "overwrite", 1)
+    shutil.rmtree(tmp_path / ".t.versions")
+    with pytest.raises(ValidationError, match="is missing: there is no commit in"):
+        deliver(root, "r2", "append", 2)
+
+
 def test_many_processes_racing_never_share_a_sequence(tmp_path: Path) -> None:
     root = tmp_path / "t"
     code = """
@@ -265,7 +369,8 @@ def victim(root, at):
     calls = itertools.count(1)
     for name in ("rename", "replace", "symlink", "rmdir", "mkdir"):
         setattr(os, name, deadly(getattr(os, name), calls, at))
-    directory.fsync, directory._exchange = (deadly(f, calls, at) for f in (directory.fsync, directory._exchange))
+    for name in ("fsync", "exchange", "take", "settle"):
+        setattr(directory, name, deadly(getattr(directory, name), calls, at))
     table.commit(record(seq, "victim", mode))
 
 for at in itertools.count(1):

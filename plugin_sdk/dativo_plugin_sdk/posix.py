@@ -1,0 +1,99 @@
+"""What the commit protocol of a directory asks of the operating system."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+NEW = ".new-"
+"""How the staging folder of a run is named until its lock is held."""
+
+_NEW_S = 60.0
+_EXCHANGE = 2
+_LOCK_S = 10.0
+_RETRY_S = 0.002
+
+
+def fsync(path: Path) -> None:
+    """Force a file or directory to stable storage."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def exchange(left: Path, right: Path) -> None:
+    """Swap two names in one step where the kernel can, else in two."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    rename = getattr(libc, "renameat2", None)
+    if rename is not None and rename(-100, os.fsencode(left), -100, os.fsencode(right), _EXCHANGE) == 0:
+        return
+    aside = left.with_name(left.name + ".swap")
+    os.rename(right, aside)
+    os.rename(left, right)
+    os.rename(aside, left)
+
+
+def entries(folder: Path) -> list[Path]:
+    with suppress(FileNotFoundError):
+        return list(folder.iterdir())
+    return []
+
+
+def take(source: Path, folder: Path, seq: int) -> int:
+    """Rename `source` to the commit `seq` in this very folder, whatever has its name by now. Returns the open folder."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.rename(source, str(seq), dst_dir_fd=handle)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
+def settle(handle: int) -> None:
+    """Force an open folder to stable storage and close it."""
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def locked(handle: int) -> bool:
+    """Whether a lock of the open directory could be had in time; it ends when the handle is closed."""
+    until = time.monotonic() + _LOCK_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+            time.sleep(_RETRY_S)
+
+
+def is_alive(run: Path) -> bool:
+    """Whether the process that owns a staging folder still runs; one of another host is taken to be alive."""
+    with suppress(OSError):
+        if run.name.startswith(NEW) and time.time() - run.lstat().st_mtime < _NEW_S:
+            return True
+    try:
+        descriptor = os.open(run / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        host = os.read(descriptor, 256).decode(errors="replace")
+        if host and host != socket.gethostname():
+            return True
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
