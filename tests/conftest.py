@@ -16,7 +16,8 @@ IN_CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # A time limit for an example would fail on a busy machine; in CI the same examples each time.
 settings.register_profile("dativo", deadline=None, derandomize=IN_CI)
-settings.load_profile("dativo")
+settings.register_profile("soak", deadline=None, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dativo"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

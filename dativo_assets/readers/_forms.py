@@ -132,9 +132,10 @@ def _hex(text: str) -> bytes | None:
 
 def _base64(text: str) -> bytes | None:
     try:
-        return base64.b64decode(text, validate=True)
+        value = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
+    return value if base64.b64encode(value) == text.encode() else None  # bits that no byte is made of are no base64
 
 
 BINARY: dict[str, Callable[[str], bytes | None]] = {"raw": str.encode, "hex": _hex, "base64": _base64}

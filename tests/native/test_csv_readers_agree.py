@@ -150,6 +150,7 @@ def test_forms_of_dates_and_times(cells: list[str], form: str, clock: str) -> No
 
 @given(st.text(alphabet="0aF=+/g ", max_size=6), st.sampled_from(["raw", "hex", "base64"]))
 @example("AP8=", "base64")
+@example("00==", "base64")
 @example("00Ff", "hex")
 def test_bytes(cell: str, binary_format: str) -> None:
     request = ReadRequest(schema=pa.schema([("a", pa.binary())]), columns=("a",))
