@@ -112,15 +112,25 @@ class _Run:
             if self.base is not None and self.base.run_id == self.result.run_id:
                 return self._report(self.base)
             widen: dict[str, str] = {}
+            guess, read = True, None
             for _ in range(_MAX_RESTARTS):
                 try:
-                    read = self._plan_read(widen)
+                    read = self._plan_read(widen, guess)
                     if read.unchanged or (not read.splits and self.base is not None and read.cursor is None):
                         return self._unchanged()
                     workers = self._move(read, widen)
                     break
                 except SchemaMismatchError as error:
                     self._restart(error, widen)
+                except ValidationError:
+                    if not guess or read is None or not read.guessed:
+                        raise
+                    # Perhaps a split began inside a value: what is said of it, and of types, holds for a proven plan alone.
+                    guess = False
+                    widen.clear()
+                    self.released.clear()
+                    self.writer.abort()
+                    logger.info("read again from proven record starts", job=self.plan.job.name)
             else:
                 raise ValidationError("columns change type without end", hint="declare their types in a contract")
             self._report(self._commit(read, workers))
@@ -129,7 +139,7 @@ class _Run:
 
     # -- plan the read ---------------------------------------------------------------------------------------------
 
-    def _plan_read(self, widen: dict[str, str]) -> ReadPlan:
+    def _plan_read(self, widen: dict[str, str], guess: bool) -> ReadPlan:
         self._tell("plan")
         self.settings.cancel.check()
         self.notes = []
@@ -145,6 +155,7 @@ class _Run:
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             batch_bytes=self._batch_bytes(),
+            guess=guess,
         )
         with timed(stage), self.attendant.calling("plan", self.plan.reader.reference):
             read = read_plan(self.reader, request)

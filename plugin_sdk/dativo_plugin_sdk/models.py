@@ -98,6 +98,7 @@ class ReadRequest:
     to be emitted where every value fits. widen: {column: type name} found necessary by an earlier attempt; wins over both
     the schema and inference. cursor: what the last commit holds. parallelism: threads granted.
     memory_bytes: budget for what is in flight. batch_bytes: aim for one batch. limit: rows wanted, None for all.
+    guess: whether splits may begin where records probably do; if one does not, the split before it must fail.
     """
 
     columns: tuple[str, ...] | None = None
@@ -108,6 +109,7 @@ class ReadRequest:
     memory_bytes: int = 64 << 20
     batch_bytes: int = 4 << 20
     limit: int | None = None
+    guess: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ class ReadPlan:
     "limit" the reader does itself. notes: what it chose by itself, for a person. unchanged: nothing is new since the cursor.
     schema_text: {column: type name} of the schema, in order; with it `read` promises an iterator of objects that have
     num_rows, nbytes and `__arrow_c_array__`, all in this schema, so that no Arrow library is needed on the way.
+    guessed: whether splits begin where records probably do, as `ReadRequest.guess` allows; a read that fails is then
+    planned and done again without a guess.
     """
 
     splits: tuple[Split, ...]
@@ -145,6 +149,7 @@ class ReadPlan:
     notes: tuple[str, ...] = ()
     unchanged: bool = False
     schema_text: Mapping[str, str] | None = None
+    guessed: bool = False
 
 
 @dataclass(frozen=True)

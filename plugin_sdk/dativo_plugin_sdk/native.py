@@ -63,6 +63,7 @@ def request_json(request: ReadRequest) -> str:
             "memory_bytes": request.memory_bytes,
             "batch_bytes": request.batch_bytes,
             "limit": request.limit,
+            "guess": request.guess,
         }
     )
 
@@ -77,6 +78,7 @@ def plan_of(text: str, schema: Any) -> ReadPlan:
         applied=frozenset(value.get("applied") or ()),
         notes=tuple(value.get("notes") or ()),
         schema_text=value.get("schema_text"),
+        guessed=bool(value.get("guessed", False)),
     )
 
 

@@ -337,3 +337,20 @@ def test_partitions_are_folders_that_any_reader_understands(bench: Any, plugin: 
     folders = sorted(path.name for path in (bench.root / "out").resolve().glob("*/*") if path.is_dir())
     assert folders[:2] == ["name=__HIVE_DEFAULT_PARTITION__", "name=n0"]
     assert sorted(row["id"] for row in bench.rows()) == list(range(15))
+
+
+@pytest.mark.parametrize("reader", ["rust_csv"])
+@pytest.mark.parametrize("rule", ["", "schema: [{name: a, type: int64, required: true}, {name: b, type: string}]\n"])
+def test_a_split_that_begins_inside_a_value_is_read_again(bench: Any, reader: str, rule: str) -> None:
+    """The value in the middle is large enough for a split to begin in it, and its lines look like rows that break rules."""
+    value = ",x\n" * (3 << 20)
+    plain = [f"{number},some text {number}\n" for number in range(300_000)]
+    bench.write("a.csv", "a,b\n" + "".join(plain[:150_000]) + f'-1,"{value}"\n' + "".join(plain[150_000:]))
+    bench.job(f"source: {{reader: {reader}, files: [a.csv]}}\ntarget: {{writer: parquet, path: out}}\n{rule}")
+    result = bench.ok(workers=2)
+    assert (result.rows_read, result.rows_written, result.rows_rejected) == (300_001, 300_001, 0)
+    assert dict(result.schema_text) == {"a": "int64", "b": "string"}
+    rows = bench.rows()
+    assert sorted(row["a"] for row in rows) == list(range(-1, 300_000))
+    assert [row["b"] for row in rows if row["a"] == -1] == [value]
+    assert bench.leftovers() == []

@@ -87,6 +87,7 @@ impl ReaderHandle {
             "cursor": plan.cursor,
             "applied": plan.applied,
             "notes": plan.notes,
+            "guessed": plan.guessed,
             "schema_text": plan.schema.as_deref().and_then(schema_text),
         })
         .to_string();

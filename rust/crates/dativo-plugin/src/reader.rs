@@ -54,6 +54,8 @@ pub struct ReadRequest {
     pub batch_bytes: usize,
     /// Rows wanted; `None` for all.
     pub limit: Option<u64>,
+    /// Whether splits may begin where records probably do; if one does not, the split before it must fail.
+    pub guess: bool,
 }
 
 impl Default for ReadRequest {
@@ -67,6 +69,7 @@ impl Default for ReadRequest {
             memory_bytes: 64 << 20,
             batch_bytes: 4 << 20,
             limit: None,
+            guess: false,
         }
     }
 }
@@ -99,6 +102,8 @@ pub struct ReadPlan {
     pub applied: Vec<String>,
     /// What the reader chose by itself, for a person.
     pub notes: Vec<String>,
+    /// Whether splits begin where records probably do: a read that fails is then done again without a guess.
+    pub guessed: bool,
 }
 
 /// What a read may use.

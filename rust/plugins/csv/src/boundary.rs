@@ -1,6 +1,9 @@
-//! Where one large file can be cut: record starts that are proven, not guessed.
+//! Where one large file can be cut: record starts that are proven, or guessed where a wrong guess does no harm.
 //!
-//! As long as every opening quote follows a delimiter, a newline or a closing quote, being inside quotes is the parity
+//! A guess takes the next newline for the end of a record. If it is inside quotes, then the range before it ends inside
+//! quotes as well, which its reader refuses: no wrong guess goes unnoticed.
+//!
+//! For a proof: as long as every opening quote follows a delimiter, a newline or a closing quote, being inside quotes is the parity
 //! of the quotes before. One parallel pass over the quotes alone counts them and checks exactly that, for both
 //! parities a piece may begin with; where it does not hold, the file is read as one split.
 
@@ -17,6 +20,21 @@ use crate::dialect::{Dialect, is_newline};
 const READ_BYTES: usize = 256 << 10;
 /// Bytes read at a time on the way to the next record, which is near.
 const SEARCH_BYTES: usize = 16 << 10;
+
+/// Record starts that the next newline tells, near every multiple of `piece_bytes` in `start..end`, which begins with
+/// `start`, itself a record start.
+pub fn likely_starts(
+    path: &str,
+    dialect: &Dialect,
+    (start, end): (u64, u64),
+    piece_bytes: u64,
+    cancel: &CancelToken,
+) -> Result<Vec<u64>> {
+    let count = (end - start).div_ceil(piece_bytes) as usize;
+    // Whether a quote opens or closes can't be known here, so any newline will do.
+    let dialect = Dialect { quote: None, ..*dialect };
+    starts_near(path, &dialect, (start, end), piece_bytes, &vec![false; count], cancel)
+}
 
 /// Proven record starts near every multiple of `piece_bytes` in `start..end`, beginning with `start`, itself a record
 /// start. `None` where quotes stand in places that make the parity say nothing.
@@ -52,9 +70,21 @@ pub fn record_starts(
             return Ok(None);
         }
     }
+    starts_near(path, dialect, (start, end), piece_bytes, &inside, cancel).map(Some)
+}
+
+/// The first record start in each piece; `inside`: whether the piece begins inside quotes.
+fn starts_near(
+    path: &str,
+    dialect: &Dialect,
+    (start, end): (u64, u64),
+    piece_bytes: u64,
+    inside: &[bool],
+    cancel: &CancelToken,
+) -> Result<Vec<u64>> {
     let mut starts = vec![start];
     for (index, open) in inside.iter().enumerate().skip(1) {
-        let (from, _) = bounds(index);
+        let from = start + index as u64 * piece_bytes;
         if starts.last().is_some_and(|last| *last >= from) {
             continue;
         }
@@ -63,7 +93,7 @@ pub fn record_starts(
             _ => break,
         }
     }
-    Ok(Some(starts))
+    Ok(starts)
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -6,10 +6,10 @@ use arrow_schema::DataType;
 use dativo_plugin::{Error, ReadContext, ReadPlan, ReadRequest, Result, Split, parse_type, type_name};
 
 use crate::blocks::{Blocks, Taken};
-use crate::boundary::record_starts;
+use crate::boundary::{likely_starts, record_starts};
 use crate::columns::{Column, is_parsed};
 use crate::dialect::Dialect;
-use crate::fields::Tokens;
+use crate::fields::{Field, Tokens};
 use crate::head::{Head, header_error};
 use crate::infer::Candidates;
 use crate::input;
@@ -34,7 +34,7 @@ struct Planned {
     path: String,
     size: u64,
     plain: bool,
-    /// Proven record starts; the first one is 0, the file's beginning.
+    /// Record starts; the first one is 0, the file's beginning.
     starts: Vec<u64>,
 }
 
@@ -62,13 +62,32 @@ pub fn plan(
     let piece = (total / (PIECES_PER_THREAD * threads)).clamp(MIN_SPLIT_BYTES, MAX_SPLIT_BYTES / 4);
     let piece_bytes = split_bytes.unwrap_or(piece);
     // A limited read stops soon: looking for places to cut would cost more than it gains.
-    if request.limit.is_none() {
-        for file in planned.iter_mut().filter(|file| file.plain && file.size >= piece_bytes.saturating_mul(2)) {
-            cut(file, &dialect, options, &names, piece_bytes, context, &mut notes)?;
+    let cuts = |file: &Planned| request.limit.is_none() && file.plain && file.size >= piece_bytes.saturating_mul(2);
+    let mut guess = None;
+    if request.guess && planned.iter().any(cuts) {
+        for file in planned.iter_mut().filter(|file| cuts(file)) {
+            cut(file, &dialect, options, &names, |path, range| {
+                likely_starts(path, &dialect, range, piece_bytes, &context.cancel).map(Some)
+            })?;
         }
+        guess = Some(sample(&planned, &dialect, options, &names, context)?).filter(|sample| !sample.lines_in_fields);
     }
-
-    let candidates = sample(&planned, &dialect, options, &names, context)?;
+    let guessed = guess.is_some();
+    let candidates = match guess {
+        Some(sample) => sample.candidates,
+        None => {
+            for file in planned.iter_mut().filter(|file| cuts(file)) {
+                file.starts.truncate(1);
+                let is_cut = cut(file, &dialect, options, &names, |path, range| {
+                    record_starts(path, &dialect, range, piece_bytes, context.parallelism, &context.cancel)
+                })?;
+                if !is_cut {
+                    notes.push(format!("{} is read as one split: its quotes don't tell where records end", file.path));
+                }
+            }
+            sample(&planned, &dialect, options, &names, context)?.candidates
+        }
+    };
     let columns = choose(&names, &candidates, options, request, &mut notes)?;
     let schema = schema_of(&columns)?;
     // Large splits first, small ones last: no thread is left with much to do when the others have ended.
@@ -86,7 +105,7 @@ pub fn plan(
     if request.schema.is_some() {
         applied.push("schema".to_owned());
     }
-    Ok(ReadPlan { splits, schema: Some(schema), cursor: None, applied, notes })
+    Ok(ReadPlan { splits, schema: Some(schema), cursor: None, applied, notes, guessed })
 }
 
 fn look_at(path: &str, options: &CsvOptions) -> Result<Planned> {
@@ -180,44 +199,49 @@ fn describe(first: &Planned, dialect: &Dialect, names: &[String], options: &CsvO
     Ok(text)
 }
 
+/// Notes the places at which a file can be cut; whether there is a way to tell them.
 fn cut(
     file: &mut Planned,
     dialect: &Dialect,
     options: &CsvOptions,
     names: &[String],
-    piece_bytes: u64,
-    context: &ReadContext,
-    notes: &mut Vec<String>,
-) -> Result<()> {
+    find: impl FnOnce(&str, (u64, u64)) -> Result<Option<Vec<u64>>>,
+) -> Result<bool> {
     let mut blocks = open(file, options)?;
     if dialect.header {
         match Head::names(&mut blocks, dialect, options)? {
             // Another order of columns: only a split that reads the header can know it.
-            Some(header) if options.column_names.is_none() && header != names => return Ok(()),
-            None => return Ok(()),
+            Some(header) if options.column_names.is_none() && header != names => return Ok(true),
+            None => return Ok(true),
             Some(_) => {}
         }
     }
     blocks.peek(1)?;
     let start = blocks.offset().min(file.size);
-    match record_starts(&file.path, dialect, (start, file.size), piece_bytes, context.parallelism, &context.cancel)? {
-        Some(starts) => file.starts.extend(starts.into_iter().skip(1)),
-        None => notes.push(format!("{} is read as one split: its quotes don't tell where records end", file.path)),
-    }
-    Ok(())
+    let Some(starts) = find(&file.path, (start, file.size))? else { return Ok(false) };
+    file.starts.extend(starts.into_iter().skip(1));
+    Ok(true)
 }
 
-/// What the columns could be, from rows at places spread over the whole input.
+/// What rows at places spread over the whole input tell.
+struct Sample {
+    /// What the columns could be.
+    candidates: Vec<Candidates>,
+    /// Whether newlines stand in fields, or records of another length hint at it.
+    lines_in_fields: bool,
+}
+
 fn sample(
     files: &[Planned],
     dialect: &Dialect,
     options: &CsvOptions,
     names: &[String],
     context: &ReadContext,
-) -> Result<Vec<Candidates>> {
+) -> Result<Sample> {
     let mut candidates = vec![Candidates::default(); names.len()];
-    if !options.infer_types {
-        return Ok(candidates);
+    let mut lines_in_fields = false;
+    if !options.infer_types && files.iter().all(|file| file.starts.len() == 1) {
+        return Ok(Sample { candidates, lines_in_fields });
     }
     let words = Words::new(options)?;
     let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.size > 0).collect();
@@ -251,6 +275,10 @@ fn sample(
                 let Some(Taken::Records(_)) = blocks.next(dialect, &limits, &mut tokens)? else { break };
                 for row in 0..tokens.rows() {
                     let fields = tokens.row(row);
+                    let has_line = |field: &Field| {
+                        field.is_quoted() && memchr::memchr2(b'\n', b'\r', field.text(blocks.current())).is_some()
+                    };
+                    lines_in_fields |= fields.len() != names.len() || fields.iter().any(has_line);
                     for (candidate, position) in candidates.iter_mut().zip(&positions) {
                         let Some(field) = fields.get(*position) else { continue };
                         if let Some(text) = words.text(dialect, blocks.current(), *field, &mut scratch) {
@@ -262,7 +290,7 @@ fn sample(
             }
         }
     }
-    Ok(candidates)
+    Ok(Sample { candidates, lines_in_fields })
 }
 
 /// At most `count` items, evenly spread, the first one included.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use common::{Files, read, read_with, reader, table};
-use dativo_plugin::{CancelToken, Kind, ReadContext, ReadRequest, Reader};
+use dativo_plugin::{CancelToken, Error, Kind, ReadContext, ReadRequest, Reader};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -45,6 +45,44 @@ fn every_split_and_block_size_gives_the_same_table() {
             }
         }
     }
+}
+
+/// Reads a file of some megabytes whose record `number` is `odd`, in the splits of a plan that may guess.
+fn read_guessed(odd: &str, number: usize) -> (bool, Vec<Result<usize, Error>>) {
+    let files = Files::new();
+    let record = |at: usize| if at == number { odd.to_owned() } else { format!("{at},\"some, text {at}\"\n") };
+    let text: String = (0..900_000).map(record).collect();
+    let reader = reader(&[&files.add("x.csv", format!("a,b\n{text}"))], json!({})).unwrap();
+    let context = ReadContext { parallelism: 2, ..ReadContext::default() };
+    let plan = reader.plan(&ReadRequest { guess: true, ..ReadRequest::default() }, &context).unwrap();
+    let rows = |split| {
+        let mut stream = reader.read(split, &context)?;
+        let mut rows = 0;
+        while let Some(batch) = stream.next() {
+            rows += batch?.num_rows();
+        }
+        Ok(rows)
+    };
+    (plan.guessed, plan.splits.iter().map(rows).collect())
+}
+
+#[test]
+fn a_guess_is_right_or_the_split_before_it_fails() {
+    let (guessed, rows) = read_guessed("7,plain\n", 7);
+    assert!(guessed && rows.len() > 2, "{} splits", rows.len());
+    assert_eq!(rows.into_iter().map(Result::unwrap).sum::<usize>(), 900_000);
+
+    // A value of many lines, wherever a split may begin.
+    let (guessed, rows) = read_guessed(&format!("7,\"{}\"\n", "1,\n".repeat(6 << 20)), 450_000);
+    assert!(guessed);
+    let kinds: Vec<_> =
+        rows.iter().filter_map(|rows| rows.as_ref().err()).map(|error| error.error_code.as_str()).collect();
+    assert!(kinds.contains(&"OPEN_QUOTE"), "{kinds:?}");
+
+    // Where the sample shows such values, nothing is guessed.
+    let (guessed, rows) = read_guessed("7,\"two\nlines\"\n", 7);
+    assert!(!guessed);
+    assert_eq!(rows.into_iter().map(Result::unwrap).sum::<usize>(), 900_000);
 }
 
 proptest! {
