@@ -107,10 +107,11 @@ class _Run:
             self.writer = self.plan.open_writer(self.settings.environment)
         try:
             with self._calling_writer("open"):
+                done = self.writer.commit_of(self.result.run_id)
                 self.base = self.writer.last_commit()
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
-            if self.base is not None and self.base.run_id == self.result.run_id:
-                return self._report(self.base)
+            if done is not None:
+                return self._report(done)
             widen: dict[str, str] = {}
             guess, read = True, None
             for _ in range(_MAX_RESTARTS):

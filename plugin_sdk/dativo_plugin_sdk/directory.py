@@ -41,6 +41,7 @@ from .posix import NEW, entries, exchange, fsync, is_alive, locked, settle, take
 RECORD = "_commit.json"
 FORMAT_VERSION = 1
 _KEPT_VERSIONS = 2
+_RETRIED_COMMITS = 1000
 _T = TypeVar("_T")
 _SAFE_RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
@@ -142,6 +143,21 @@ class DirectoryTable:
         """Every commit whose data is visible, oldest first."""
         return self._steady(self._visible)[1]
 
+    def commit_of(self, run_id: str) -> Commit | None:
+        """What a run committed, among the newest commits whose data is visible."""
+        return self._steady(lambda root: self._committed_by(root, run_id))
+
+    def _committed_by(self, root: Path, run_id: str) -> Commit | None:
+        folder, _ = self._newest(root)
+        for seq in reversed(self._sequences(folder)[-_RETRIED_COMMITS:]):
+            with suppress(FileNotFoundError):
+                if run_id.encode() not in (folder / str(seq) / RECORD).read_bytes():
+                    continue
+            record = self._record(folder / str(seq))
+            if record.run_id == run_id:
+                return record
+        return None
+
     def files(self) -> tuple[str, ...]:
         """Absolute paths of all committed data files."""
         folder, commits = self._steady(self._visible)
@@ -211,7 +227,7 @@ class DirectoryTable:
         if last is not None and last.run_id == record.run_id:
             return last
         if (0 if last is None else last.seq) != record.seq - 1:
-            raise self._conflict(record)
+            return self._earlier(record)
         quarantine = self._publish_quarantine(record)
         overwrite = record.mode == "overwrite"
         version = f"{record.seq}-{self._attempt}" if overwrite else None
@@ -220,16 +236,17 @@ class DirectoryTable:
         try:
             home = self._append(folder, record) if version is None else self._overwrite(folder, record, version)
         except OSError as error:
-            self._drop_quarantine(quarantine)
-            _, winner = self.current()
-            if winner is not None and winner.run_id == record.run_id:
-                return winner
+            done = self.commit_of(record.run_id)
+            if done is None or done.quarantine != quarantine:
+                self._drop_quarantine(quarantine)
+            if done is not None:
+                return done
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
                 raise self._conflict(record) from error
             raise
         if self.current()[0] != home:
             self._drop_quarantine(quarantine)
-            raise self._conflict(record)
+            return self._earlier(record)
         if version is not None:
             self._publish()
         self.close()
@@ -324,6 +341,13 @@ class DirectoryTable:
     def _drop_quarantine(self, files: tuple[str, ...]) -> None:
         for folder in {Path(name).parent for name in files}:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _earlier(self, record: Commit) -> Commit:
+        """What another attempt of this run committed. Raises: CommitConflictError: where none did."""
+        done = self.commit_of(record.run_id)
+        if done is None:
+            raise self._conflict(record)
+        return done
 
     def _conflict(self, record: Commit) -> CommitConflictError:
         _, winner = self.current()

@@ -83,6 +83,9 @@ class DirectoryWriter(BaseWriter):
     def history(self) -> Sequence[Commit]:
         return tuple(self.table.commits())
 
+    def commit_of(self, run_id: str) -> Commit | None:
+        return self.table.commit_of(run_id)
+
     def open(self, request: WriteRequest) -> None:
         self._request = request
         self.table.open(request.run_id)

@@ -100,6 +100,10 @@ class BaseWriter:
         last = self.last_commit()
         return () if last is None else (last,)
 
+    def commit_of(self, run_id: str) -> Commit | None:
+        """Level 3: what a run committed, be it before others did, so that a retry of it doesn't commit again."""
+        return next((commit for commit in reversed(self.history()) if commit.run_id == run_id), None)
+
     def open(self, request: WriteRequest) -> None:
         """Level 3: prepare staging for one run; remove what dead runs left."""
         raise PluginError(f"writer {type(self).__name__} has no open()")

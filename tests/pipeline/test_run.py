@@ -57,6 +57,15 @@ def test_append_adds(bench: Any, plugin: Plugin) -> None:
     assert len(bench.rows()) == 30
 
 
+def test_a_retry_after_another_run_does_not_write_twice(bench: Any, plugin: Plugin) -> None:
+    plugin(ROWS)
+    bench.job(JOB.replace("path: out", "path: out, mode: append"))
+    first = bench.run(run_id="lost")
+    bench.ok()
+    again = bench.run(run_id="lost")
+    assert (again.commit.seq, first.commit.seq, len(bench.rows())) == (1, 1, 30)
+
+
 def test_the_same_run_id_never_writes_twice(bench: Any, plugin: Plugin) -> None:
     plugin(ROWS)
     bench.job(JOB.replace("path: out", "path: out, mode: append"))

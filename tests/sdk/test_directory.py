@@ -304,6 +304,20 @@ def test_one_run_id_writes_once(tmp_path: Path) -> None:
     assert visible(root) == [1]
 
 
+def test_one_run_id_writes_once_though_others_came_after_it(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    early, late = DirectoryTable(root), DirectoryTable(root)
+    stage(early, "r1", 99)
+    stage(late, "r1", 1)
+    late.commit(record(1, "r1"))
+    deliver(root, "r2", "append", 2)
+    assert early.commit(record(1, "r1")).seq == 1
+    early.close()
+    found = DirectoryTable(root).commit_of("r1")
+    assert found is not None
+    assert (found.seq, DirectoryTable(root).commit_of("r3"), visible(root)) == (1, None, [1, 2])
+
+
 @pytest.mark.parametrize("mode", ["append", "overwrite"])
 def test_a_woken_attempt_of_the_same_run_can_not_harm_its_retry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
