@@ -32,23 +32,24 @@ impl Candidates {
     /// Takes one value that is not null.
     pub fn add(&mut self, text: &[u8], words: &Words) {
         self.seen = true;
-        if self.possible == 0 {
-            return;
-        }
+        // What is out of the question is not asked: of most columns all but one or two things soon are.
+        let might_be = |kinds: u8| self.possible & kinds != 0;
         let mut found = 0;
-        if words.number(text, |text| values::signed(text, INFERRED_DIGITS)).is_some() {
+        if might_be(INTEGER) && words.number(text, |text| values::signed(text, INFERRED_DIGITS)).is_some() {
             found |= INTEGER;
         }
-        if words.number(text, |text| values::float(text, values::DOUBLE_DIGITS)).is_some() {
+        if might_be(FLOAT) && words.number(text, |text| values::float(text, values::DOUBLE_DIGITS)).is_some() {
             found |= FLOAT;
         }
-        if words.truth(text).is_some() {
+        if might_be(BOOLEAN) && words.truth(text).is_some() {
             found |= BOOLEAN;
         }
-        if words.date(text).is_some() {
+        if might_be(DATE) && words.date(text).is_some() {
             found |= DATE;
         }
-        if let Some(instant) = words.instant(text) {
+        if might_be(TIMESTAMP | ZONED)
+            && let Some(instant) = words.instant(text)
+        {
             found |= if instant.zoned { ZONED } else { TIMESTAMP };
             self.nanoseconds |= instant.digits > 6;
         }

@@ -24,6 +24,8 @@ const SAMPLED_FILES: usize = 16;
 const SAMPLED_PLACES: usize = 16;
 const DETECTION_BYTES: usize = 64 << 10;
 const SAMPLE_BLOCK_BYTES: usize = 256 << 10;
+/// Of a sample in all, about at most: rows of a thousand columns are sampled in smaller numbers.
+const SAMPLE_BYTES: usize = 8 << 20;
 const MIN_SPLIT_BYTES: u64 = 4 << 20;
 const MAX_SPLIT_BYTES: u64 = 128 << 20;
 /// Places at which a large file can be cut, for each thread.
@@ -247,6 +249,7 @@ fn sample(
     let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.size > 0).collect();
     let places: usize = chosen.iter().map(|file| file.starts.len().min(SAMPLED_PLACES)).sum();
     let rows_each = (options.infer_rows / places.max(1)).max(1);
+    let bytes_each = SAMPLE_BYTES / places.max(1);
     let mut tokens = Tokens::default();
     let mut scratch = Vec::new();
     for file in chosen {
@@ -267,12 +270,13 @@ fn sample(
                 let text = input::open_range(&file.path, start, file.size)?;
                 Blocks::new(text, &file.path, start, SAMPLE_BLOCK_BYTES)
             };
-            let mut left = rows_each;
-            while left > 0 {
+            let (mut left, mut seen) = (rows_each, 0);
+            while left > 0 && seen < bytes_each {
                 let limits =
                     Limits { width: None, max_field_bytes: options.max_field_bytes, skip_bad: true, max_rows: left };
                 // What can't be taken apart is reported when it is read, with its place.
-                let Some(Taken::Records(_)) = blocks.next(dialect, &limits, &mut tokens)? else { break };
+                let Some(Taken::Records(bytes)) = blocks.next(dialect, &limits, &mut tokens)? else { break };
+                seen += bytes;
                 for row in 0..tokens.rows() {
                     let fields = tokens.row(row);
                     let has_line = |field: &Field| {

@@ -19,8 +19,6 @@ pub struct BytesColumn<S, const TEXT: bool> {
     chunk: ChunkWriter<Bytes<TEXT>>,
     dictionary: BytesDictionary,
     way: Way,
-    keys: Vec<Key>,
-    lengths: Vec<i32>,
     valid: Vec<u32>,
     source: std::marker::PhantomData<fn(S)>,
 }
@@ -94,8 +92,6 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             chunk: ChunkWriter::new(descriptor, options),
             dictionary: BytesDictionary::new(),
             way: Way::Open,
-            keys: Vec::new(),
-            lengths: Vec::new(),
             valid: Vec::new(),
             source: std::marker::PhantomData,
         }
@@ -126,7 +122,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
 
     /// Encodes into the scratch page.
     fn encode(&mut self, page: &Page<S>, scratch: &mut Scratch) -> Result<Encoding> {
-        if self.way != Way::Direct && page.len() > 0 && self.index(page, &mut scratch.indices) {
+        if self.way != Way::Direct && page.len() > 0 && self.index(page, scratch) {
             scratch.indices_to_page(self.dictionary.len());
             // A length takes a byte, about.
             let direct = S::size(page.rows) + page.len();
@@ -138,14 +134,14 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             self.way = Way::Direct;
         }
         scratch.page.clear();
-        self.lengths.clear();
+        scratch.lengths.clear();
         for position in 0..page.len() {
             let length = page.value(position).len();
-            self.lengths.push(i32::try_from(length).map_err(|_| {
+            scratch.lengths.push(i32::try_from(length).map_err(|_| {
                 ParquetError::NYI(format!("a value of {length} bytes: 2 GiB and more do not fit a page"))
             })?);
         }
-        delta(&mut scratch.page, &self.lengths);
+        delta(&mut scratch.page, &scratch.lengths);
         match S::joined(page.rows).filter(|_| page.nulls.is_none()) {
             Some(joined) => scratch.page.extend_from_slice(joined),
             None => (0..page.len()).for_each(|position| scratch.page.extend_from_slice(page.value(position))),
@@ -154,15 +150,16 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
     }
 
     /// Looks the values up in the dictionary; false, and never again in this chunk, when it does not pay.
-    fn index(&mut self, page: &Page<S>, indices: &mut Vec<u32>) -> bool {
+    fn index(&mut self, page: &Page<S>, scratch: &mut Scratch) -> bool {
+        let Scratch { keys, indices, .. } = scratch;
         let known = self.dictionary.len();
         indices.clear();
         for start in (0..page.len()).step_by(SAMPLE) {
             let block = start..page.len().min(start + SAMPLE);
-            self.keys.clear();
-            self.keys.extend(block.clone().map(|position| page.key(position)));
+            keys.clear();
+            keys.extend(block.clone().map(|position| page.key(position)));
             let dictionary = &mut self.dictionary;
-            let looked_up = self.keys.iter().zip(block).map(|(key, at)| dictionary.index(*key, || page.value(at)));
+            let looked_up = keys.iter().zip(block).map(|(key, at)| dictionary.index(*key, || page.value(at)));
             indices.extend(looked_up);
             let large = self.dictionary.bytes() > self.chunk.options().dictionary_bytes;
             if large || self.way.is_spoiled(self.dictionary.len(), indices.len()) {

@@ -15,6 +15,7 @@ use crate::pages::PageOptions;
 use crate::pages::bits::{hybrid, width};
 use crate::pages::chunk::Chunk;
 use crate::pages::codec::Compressor;
+use crate::pages::dictionary::Key;
 
 /// Values looked at before a dictionary of all is tried.
 const SAMPLE: usize = 1024;
@@ -45,6 +46,8 @@ pub struct Scratch {
     page: Vec<u8>,
     other: Vec<u8>,
     indices: Vec<u32>,
+    keys: Vec<Key>,
+    lengths: Vec<i32>,
 }
 
 impl Scratch {
@@ -56,6 +59,8 @@ impl Scratch {
             page: Vec::new(),
             other: Vec::new(),
             indices: Vec::new(),
+            keys: Vec::new(),
+            lengths: Vec::new(),
         })
     }
 

@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 
 const FREE: u32 = u32::MAX;
-const SLOTS: usize = 1024;
+/// Of a new table; small, for a file of a thousand columns has a thousand tables.
+const SLOTS: usize = 64;
 
 /// Positions by key; whoever owns it holds the values.
 struct Table<K> {
@@ -62,12 +63,6 @@ impl<K: Copy + Default + PartialEq> Table<K> {
             self.slots[slot] = entry;
         }
     }
-
-    fn clear(&mut self) {
-        self.slots.clear();
-        self.slots.resize(SLOTS, (K::default(), FREE));
-        self.hashes.clear();
-    }
 }
 
 /// Both halves of a product, folded: every bit of both numbers reaches every bit.
@@ -104,12 +99,13 @@ impl<T: Copy> FixedDictionary<T> {
 
     /// Forgets the later entries; no values can be looked up from then on.
     pub fn truncate(&mut self, length: usize) {
+        self.table = Table::new();
         self.values.truncate(length);
     }
 
+    /// Forgets everything, and gives its memory back.
     pub fn clear(&mut self) {
-        self.table.clear();
-        self.values.clear();
+        *self = Self::new();
     }
 }
 
@@ -213,6 +209,7 @@ impl BytesDictionary {
 
     /// Forgets the later entries; no values can be looked up from then on.
     pub fn truncate(&mut self, length: usize) {
+        self.table = Table::new();
         self.ends.truncate(length);
         self.data.truncate(self.ends.last().map_or(0, |end| *end as usize));
     }
@@ -226,10 +223,9 @@ impl BytesDictionary {
         Some(entries.fold((first, first), |(min, max), entry| (min.min(entry), max.max(entry))))
     }
 
+    /// Forgets everything, and gives its memory back.
     pub fn clear(&mut self) {
-        self.table.clear();
-        self.data.clear();
-        self.ends.clear();
+        *self = Self::new();
     }
 }
 
