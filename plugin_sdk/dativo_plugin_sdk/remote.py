@@ -68,7 +68,9 @@ class RemoteFiles:
     def _at(self, uri: str) -> tuple[Any, str]:
         """The store of a URI, and the path in it."""
         parts = urlsplit(uri)
-        base = f"{parts.scheme}://{parts.netloc}"
+        web = parts.scheme.lower().startswith("http")
+        # A web store's own query goes along with each of its requests.
+        base = f"{parts.scheme}://{parts.netloc}" + (f"/?{parts.query}" if web and parts.query else "")
         if base not in self._stores:
             config = {key: str(value) for key, value in self._connection.items() if key != "headers"}
             plain = base.startswith("http://") or config.get("endpoint", "").startswith("http://")
@@ -77,13 +79,12 @@ class RemoteFiles:
                 client["default_headers"] = dict(headers)
             options = {"client_options": client, "retry_config": {"max_retries": _MAX_RETRIES}}
             with self._errors(uri):
-                if base.startswith("http"):
+                if web:
                     store = self._obstore.store.HTTPStore.from_url(base, **options)
                 else:
                     store = self._obstore.store.from_url(base, config=config, **options)
             self._stores[base] = store
-        query = f"?{parts.query}" if parts.query else ""
-        return self._stores[base], unquote(parts.path).lstrip("/") + query
+        return self._stores[base], unquote(parts.path).lstrip("/")
 
     @contextmanager
     def _errors(self, uri: str) -> Iterator[None]:
