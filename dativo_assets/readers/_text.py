@@ -7,11 +7,11 @@ import lzma
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import IO, Protocol
 
 from dativo_plugin_sdk import AuthenticationError, ConfigurationError, ValidationError, open_input
 from dativo_plugin_sdk.files import Compression
@@ -69,6 +69,7 @@ class TextInput:
         *,
         quote: str | None = None,
         end_last_line: bool = False,
+        open_file: Callable[[str, Compression], IO[bytes]] = open_input,
     ) -> None:
         self.path = path
         self.line = 0
@@ -78,7 +79,7 @@ class TextInput:
         self._end_last_line = end_last_line
         self._offset = 0
         with file_errors(path):
-            self._file = open_input(path, compression)
+            self._file = open_file(path, compression)
         try:
             self._begin(encoding)
         except BaseException:

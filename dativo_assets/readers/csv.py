@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -108,8 +107,8 @@ class CsvReader(FileReader):
         if texts_of.skipped:
             self.note(f"{split.id}: {texts_of.skipped} rows of another length were left out")
         with file_errors(path):
-            info = os.stat(path)
-        if [info.st_mtime_ns, info.st_size] != split.payload["fingerprint"]:
+            now = self.fingerprint(path)
+        if now != split.payload["fingerprint"]:
             raise TransientError(
                 f"{path} changed while it was read", details={"file": path}, hint="run again once it is complete"
             )
@@ -241,7 +240,10 @@ class CsvReader(FileReader):
 
     def _open(self, path: str, quote: str | None = None) -> TextInput:
         """The file behind the lines to leave out. quote: the character to count."""
-        source = TextInput(path, self.options.encoding, self.options.compression, quote=quote, end_last_line=True)
+        options = self.options
+        source = TextInput(
+            path, options.encoding, options.compression, quote=quote, end_last_line=True, open_file=self.open_file
+        )
         for _ in range(self.options.skip_rows):
             source.readline()
         return source

@@ -84,7 +84,7 @@ class JsonReader(FileReader):
     def _rows(self, path: str) -> Iterator[dict[str, Any]]:
         options = self.options
         lines = options.format == "lines" or (options.format == "auto" and self._says_lines(path))
-        with TextInput(path, options.encoding, options.compression) as source:
+        with TextInput(path, options.encoding, options.compression, open_file=self.open_file) as source:
             if lines and options.records_path is None:
                 skipped = yield from lines_of(source, options.bad_lines == "skip")
                 if skipped:

@@ -18,6 +18,7 @@ from dativo_plugin_sdk import (
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text, type_name, unify
+from dativo_plugin_sdk.remote import is_remote
 from pydantic import Field
 
 from ._text import file_errors
@@ -39,7 +40,7 @@ class ParquetReader(FileReader):
     Options = ParquetOptions
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
-        footers = [(file, _footer(file.path)) for file in files]
+        footers = [(file, self._footer(file.path)) for file in files]
         schema = self._schema([(file.path, footer.schema.to_arrow_schema()) for file, footer in footers])
         wanted = schema.names if request.columns is None else request.columns
         unknown = [name for name in wanted if name not in schema.names]
@@ -89,7 +90,7 @@ class ParquetReader(FileReader):
         path, left = split.payload["file"], split.payload["limit"]
         schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
         row = 0
-        with file_errors(path), pq.ParquetFile(path, pre_buffer=False) as file:
+        with file_errors(path), pq.ParquetFile(self._source(path), pre_buffer=False) as file:
             names = [name for name in schema.names if name in file.schema_arrow.names]
             for batch in file.iter_batches(_ROWS, split.payload["groups"], columns=names, use_threads=False):
                 self.raise_if_cancelled()
@@ -101,14 +102,17 @@ class ParquetReader(FileReader):
                     return
 
 
-def _footer(path: str) -> pq.FileMetaData:
-    with file_errors(path):
-        try:
-            return pq.read_metadata(path)
-        except pa.ArrowInvalid as error:
-            raise ValidationError(
-                f"{path} is no complete Parquet file: {error}", details={"file": path}, hint="write the file again"
-            ) from error
+    def _source(self, path: str) -> Any:
+        return self.open_file(path, "none") if is_remote(path) else path
+
+    def _footer(self, path: str) -> pq.FileMetaData:
+        with file_errors(path):
+            try:
+                return pq.read_metadata(self._source(path))
+            except pa.ArrowInvalid as error:
+                raise ValidationError(
+                    f"{path} is no complete Parquet file: {error}", details={"file": path}, hint="write the file again"
+                ) from error
 
 
 def _common(field: pa.Field, known: pa.DataType, path: str, first: str) -> pa.DataType:

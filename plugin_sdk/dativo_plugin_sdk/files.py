@@ -11,12 +11,14 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, cast
 
 from .errors import ConfigurationError, PluginError, ValidationError
 from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest
 from .reader import BaseReader
+from .remote import RemoteFiles, is_remote, shown
 
 Compression = Literal["auto", "none", "gzip", "zstd", "bz2", "xz", "zip"]
 _SUFFIXES: dict[str, Compression] = {
@@ -58,32 +60,34 @@ def stem_suffix(path: str) -> str:
     return Path(name.stem).suffix.lower() if name.suffix.lower() in _SUFFIXES else name.suffix.lower()
 
 
-def open_input(path: str, compression: Compression = "auto") -> IO[bytes]:
-    """The file's decompressed bytes. A zip archive must hold exactly one file.
+def open_input(path: str, compression: Compression = "auto", raw: IO[bytes] | None = None) -> IO[bytes]:
+    """The file's decompressed bytes. A zip archive must hold exactly one file. raw: the file, where it is open already.
 
     Raises: ValidationError: for an archive with none or several.
     """
     kind = compression_of(path, compression)
+    file = path if raw is None else raw
     if kind == "gzip":
-        return cast(IO[bytes], gzip.open(path, "rb"))
+        return cast(IO[bytes], gzip.open(file, "rb"))
     if kind == "bz2":
-        return bz2.open(path, "rb")
+        return bz2.open(file, "rb")
     if kind == "xz":
-        return lzma.open(path, "rb")
+        return lzma.open(file, "rb")
     if kind == "zstd":
         try:
             import pyarrow
         except ImportError as error:
             raise PluginError(f"{path} is zstd, which needs pyarrow", hint="pip install pyarrow") from error
-        return cast(IO[bytes], pyarrow.CompressedInputStream(pyarrow.OSFile(path), "zstd"))
+        source = pyarrow.OSFile(path) if raw is None else pyarrow.PythonFile(raw, "r")
+        return cast(IO[bytes], pyarrow.CompressedInputStream(source, "zstd"))
     if kind == "zip":
-        return _open_zip(path)
-    return open(path, "rb")
+        return _open_zip(path, file)
+    return open(path, "rb") if raw is None else raw
 
 
-def _open_zip(path: str) -> IO[bytes]:
+def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
         raise ValidationError(f"{path} is no zip archive: {error}", details={"file": path}) from error
     members = [info for info in archive.infolist() if not info.is_dir() and not info.filename.startswith("__MACOSX/")]
@@ -100,7 +104,8 @@ def _open_zip(path: str) -> IO[bytes]:
 
 
 class FileReader(BaseReader):
-    """Level 3 over files. A subclass gives `suffixes` and `plan_files`, and `read`.
+    """Level 3 over files, on this machine or by URI. A subclass gives `suffixes` and `plan_files`, and `read`, which
+    opens its files by `open_file`.
 
     Incremental strategies `file` and `file_modified_time` read files that are new or changed since the cursor; `append`
     by a cursor field skips files unchanged since the last commit and leaves the field to the pipeline.
@@ -108,6 +113,9 @@ class FileReader(BaseReader):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Which files of a directory count, without compression suffix: (".csv", ".tsv")."""
+
+    remote: ClassVar[bool] = True
+    """Whether it reads files by URI."""
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
         """Divide these files into splits. The cursor is added by the caller."""
@@ -125,10 +133,49 @@ class FileReader(BaseReader):
             )
         found: dict[str, InputFile] = {}
         for pattern in patterns:
+            if is_remote(pattern):
+                found.update({file.path: file for file in self._find_remote(pattern) if file.path not in found})
+                continue
             for path in self._expand(pattern):
                 if path not in found:
                     found[path] = self._stat(path)
         return tuple(found.values())
+
+    @cached_property
+    def _elsewhere(self) -> RemoteFiles:
+        return RemoteFiles({**self.source_config.connection, **self.source_config.credentials})
+
+    def open_file(self, path: str, compression: Compression = "auto") -> IO[bytes]:
+        """The decompressed bytes of one of `list_files`."""
+        if is_remote(path):
+            return open_input(path, compression, cast(IO[bytes], self._elsewhere.open(self._uri(path))))
+        return open_input(path, compression)
+
+    def fingerprint(self, path: str) -> list[int]:
+        """Time of the last change, in ns, and size in bytes, as they are now."""
+        if is_remote(path):
+            file = self._elsewhere.stat(self._uri(path))
+            return [file.modified_ns, file.size_bytes]
+        info = os.stat(path)
+        return [info.st_mtime_ns, info.st_size]
+
+    def _uri(self, path: str) -> str:
+        """The URI of a remote file as the job has it: with the query that paths and cursors leave out."""
+        return next((uri for uri in self.source_config.files if shown(uri) == path), path)
+
+    def _find_remote(self, pattern: str) -> list[InputFile]:
+        if not self.remote:
+            raise ConfigurationError(
+                f"reader {self.source_config.reader} reads files of this machine, not {shown(pattern)}",
+                hint="read it with the reader csv, json or parquet",
+            )
+        found = self._elsewhere.find(pattern)
+        named = len(found) == 1 and not _GLOB & set(shown(pattern))
+        return [
+            InputFile(shown(file.uri), shown(file.uri), file.size_bytes, file.modified_ns)
+            for file in found
+            if named or self._wanted(shown(file.uri))
+        ]
 
     def _expand(self, pattern: str) -> Sequence[str]:
         root = Path(self.source_config.root)
@@ -187,7 +234,7 @@ class FileReader(BaseReader):
 
     def check_connection(self) -> ConnectionTestResult:
         files = self.list_files()
-        unreadable = [file.path for file in files if not os.access(file.path, os.R_OK)]
+        unreadable = [file.path for file in files if not is_remote(file.path) and not os.access(file.path, os.R_OK)]
         if unreadable:
             return ConnectionTestResult(False, f"no permission to read {unreadable[0]}", "AUTHENTICATION_ERROR")
         if not files:

@@ -1,0 +1,244 @@
+"""Files that are elsewhere, by URI: s3://, gs://, az:// and abfs://, http:// and https://. Through obstore, which brings
+the object_store library's clients, retries and credentials; it is imported when the first URI is met.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from .errors import AuthenticationError, ConfigurationError, ConnectionError, PluginError, TransientError
+from .errors import DativoError as _DativoError
+
+BLOCK_BYTES = 8 << 20
+"""Bytes of one range request; as many are read ahead."""
+
+_URI = re.compile(r"^(s3|s3a|gs|az|azure|abfs|abfss|http|https)://", re.IGNORECASE)
+_MAX_RETRIES = 5
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URI of a file that is elsewhere."""
+    return _URI.match(path) is not None
+
+
+def shown(uri: str) -> str:
+    """A URI without its query, which may hold a signature."""
+    return uri.partition("?")[0]
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as its store tells it. e_tag: changes with the content, None where the store has none."""
+
+    uri: str
+    size_bytes: int
+    modified_ns: int
+    e_tag: str | None
+
+
+class RemoteFiles:
+    """The stores that a source's URIs lead to, with its connection and credentials.
+
+    connection: keys of the store's client as object_store names them (endpoint, region, access_key_id, ...); `headers`
+    are sent with each HTTP request.
+    """
+
+    def __init__(self, connection: Mapping[str, Any]) -> None:
+        self._connection = {key: value for key, value in connection.items() if value is not None}
+        self._stores: dict[str, Any] = {}
+
+    @cached_property
+    def _obstore(self) -> Any:
+        try:
+            import obstore
+            import obstore.exceptions
+            import obstore.store
+        except ImportError as error:
+            raise PluginError("reading URIs needs obstore", hint="pip install 'dativo-assets[remote]'") from error
+        return obstore
+
+    def _at(self, uri: str) -> tuple[Any, str]:
+        """The store of a URI, and the path in it."""
+        parts = urlsplit(uri)
+        web = parts.scheme.lower().startswith("http")
+        # A web store's own query goes along with each of its requests.
+        base = f"{parts.scheme}://{parts.netloc}" + (f"/?{parts.query}" if web and parts.query else "")
+        if base not in self._stores:
+            config = {key: str(value) for key, value in self._connection.items() if key != "headers"}
+            plain = base.startswith("http://") or config.get("endpoint", "").startswith("http://")
+            client: dict[str, Any] = {"allow_http": plain}
+            if headers := self._connection.get("headers"):
+                client["default_headers"] = dict(headers)
+            options = {"client_options": client, "retry_config": {"max_retries": _MAX_RETRIES}}
+            with self._errors(uri):
+                if web:
+                    store = self._obstore.store.HTTPStore.from_url(base, **options)
+                else:
+                    store = self._obstore.store.from_url(base, config=config, **options)
+            self._stores[base] = store
+        return self._stores[base], unquote(parts.path).lstrip("/")
+
+    @contextmanager
+    def _errors(self, uri: str) -> Iterator[None]:
+        """Whatever a store raises, as an error of the tree that names the URI."""
+        known = self._obstore.exceptions
+        uri = shown(uri)
+        details = {"file": uri}
+        try:
+            yield
+        except _DativoError:
+            raise
+        except FileNotFoundError as error:
+            raise ConnectionError(
+                f"{uri} does not exist", "FILE_NOT_FOUND", details, retryable=False, hint="check the URI"
+            ) from error
+        except (PermissionError, known.PermissionDeniedError, known.UnauthenticatedError) as error:
+            raise AuthenticationError(
+                f"{uri}: the store refused access", details=details, hint="check the connection's credentials"
+            ) from error
+        except known.PreconditionError as error:
+            raise TransientError(
+                f"{uri} changed while it was read", details=details, hint="run again once it is complete"
+            ) from error
+        except (known.UnknownConfigurationKeyError, ValueError, TypeError) as error:
+            raise ConfigurationError(
+                f"{uri}: the store can't be set up: {_first_line(error)}", hint="check the keys of the connection"
+            ) from error
+        except Exception as error:
+            raise TransientError(f"{uri}: {_first_line(error)}", details=details) from error
+
+    def stat(self, uri: str) -> RemoteFile:
+        """Size and version of one file. Raises: ConnectionError: where it does not exist."""
+        store, path = self._at(uri)
+        with self._errors(uri):
+            return _file(uri, self._obstore.head(store, path))
+
+    def find(self, pattern: str) -> list[RemoteFile]:
+        """Files whose URI matches a pattern of `*`, `**`, `?` and `[...]`, or that lie under a folder; by URI.
+
+        A web server can't list: its files are named one by one.
+        """
+        scheme_and_host, folder = _base(pattern)
+        has_wildcard = re.search(r"[*?\[]", pattern) is not None
+        if pattern.lower().startswith("http"):
+            if re.search(r"[*\[]", pattern) or pattern.endswith("/"):
+                raise ConfigurationError(
+                    f"{pattern}: a web server can't list its files", hint="name each file in source.files"
+                )
+            return [self.stat(pattern)]
+        store, _ = self._at(pattern)
+        with self._errors(pattern):
+            found = [
+                _file(f"{scheme_and_host}/{quote(meta['path'], safe=_KEPT)}", meta)
+                for batch in self._obstore.list(store, prefix=folder.strip("/") or None)
+                for meta in batch
+            ]
+        if has_wildcard:
+            matches = _pattern(pattern)
+            found = [file for file in found if matches.fullmatch(unquote(file.uri))]
+        else:
+            under = unquote(pattern).rstrip("/")
+            found = [f for f in found if unquote(f.uri) == under or unquote(f.uri).startswith(under + "/")]
+        return sorted((file for file in found if not file.uri.endswith("/")), key=lambda file: file.uri)
+
+    def read(self, uri: str, start: int, end: int, e_tag: str | None) -> bytes:
+        """The bytes `start..end`, of the very version that `e_tag` names."""
+        store, path = self._at(uri)
+        with self._errors(uri):
+            options = {"range": (start, end), **({"if_match": e_tag} if e_tag else {})}
+            return bytes(self._obstore.get(store, path, options=options).bytes())
+
+    def open(self, uri: str) -> io.BufferedReader:
+        """The file's bytes, by range requests with one block read ahead; it can seek.
+
+        Raises, while it is read: TransientError: where the file changed since it was opened.
+        """
+        return io.BufferedReader(_Ranges(self, self.stat(uri)), BLOCK_BYTES)
+
+
+class _Ranges(io.RawIOBase):
+    """A remote file as range requests: the next one is on its way while the last one is consumed."""
+
+    def __init__(self, files: RemoteFiles, file: RemoteFile) -> None:
+        self._files = files
+        self._file = file
+        self._position = 0
+        self._ahead: tuple[int, Future[bytes]] | None = None
+        self._pool = ThreadPoolExecutor(1, "read-ahead")
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size_bytes}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        size = len(buffer)
+        end = min(self._position + size, self._file.size_bytes)
+        if end <= self._position:
+            return 0
+        if self._ahead is not None and self._ahead[0] == self._position:
+            block = self._ahead[1].result()[: end - self._position]
+        else:
+            block = self._read(self._position, end)
+        if not block:
+            raise TransientError(f"{shown(self._file.uri)} ended early", details={"file": shown(self._file.uri)})
+        buffer[: len(block)] = block
+        self._position += len(block)
+        after = min(self._position + size, self._file.size_bytes)
+        self._ahead = None
+        if size >= BLOCK_BYTES and after > self._position:
+            self._ahead = (self._position, self._pool.submit(self._read, self._position, after))
+        return len(block)
+
+    def _read(self, start: int, end: int) -> bytes:
+        return self._files.read(self._file.uri, start, end, self._file.e_tag)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        super().close()
+
+
+_KEPT = "/!$&'()*+,;=:@~-._ "
+
+
+def _file(uri: str, meta: Mapping[str, Any]) -> RemoteFile:
+    modified = meta["last_modified"]
+    return RemoteFile(uri, int(meta["size"]), int(modified.timestamp() * 1_000_000) * 1000, meta.get("e_tag"))
+
+
+def _base(pattern: str) -> tuple[str, str]:
+    """`s3://bucket`, and the folder that holds all that a pattern can match."""
+    parts = urlsplit(pattern.replace("?", "%3F").replace("#", "%23").replace("[", "%5B"))
+    fixed = re.split(r"[*?\[]", unquote(parts.path), maxsplit=1)[0]
+    folder = fixed.rpartition("/")[0]
+    return f"{parts.scheme}://{parts.netloc}", folder
+
+
+def _pattern(pattern: str) -> re.Pattern[str]:
+    out = ""
+    for piece in re.findall(r"\*\*/|\*\*|\*|\?|\[[^\]]+\]|.", pattern, re.DOTALL):
+        out += {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(
+            piece, f"[{'^' + piece[2:-1] if piece[1] == '!' else piece[1:-1]}]" if len(piece) > 2 else re.escape(piece)
+        )
+    return re.compile(out, re.DOTALL)
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"\?[^\s\"')]+", "?...", (str(error).strip() or type(error).__name__).splitlines()[0])
