@@ -101,7 +101,6 @@ class ParquetReader(FileReader):
                 if left == 0:
                     return
 
-
     def _source(self, path: str) -> Any:
         return self.open_file(path, "none") if is_remote(path) else path
 

@@ -125,6 +125,8 @@ class RemoteFiles:
         """Files whose URI matches a pattern of `*`, `**`, `?` and `[...]`, or that lie under a folder; by URI.
 
         A web server can't list: its files are named one by one.
+
+        Raises: ConfigurationError: for a name without wildcards that is not there; a folder ends in `/` or has files.
         """
         scheme_and_host, folder = _base(pattern)
         has_wildcard = re.search(r"[*?\[]", pattern) is not None
@@ -147,6 +149,10 @@ class RemoteFiles:
         else:
             under = unquote(pattern).rstrip("/")
             found = [f for f in found if unquote(f.uri) == under or unquote(f.uri).startswith(under + "/")]
+            if not found and not pattern.endswith("/"):
+                raise ConfigurationError(
+                    f"file {pattern} does not exist", details={"file": pattern}, hint="check the URI"
+                )
         return sorted((file for file in found if not file.uri.endswith("/")), key=lambda file: file.uri)
 
     def read(self, uri: str, start: int, end: int, e_tag: str | None) -> bytes:

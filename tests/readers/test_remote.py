@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
+import obstore
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -32,8 +33,6 @@ from obstore.store import S3Store
 from dativo_assets.readers.csv import CsvReader
 from dativo_assets.readers.json import JsonReader
 from dativo_assets.readers.parquet import ParquetReader
-
-import obstore
 
 TEXT = b"id,name\n" + b"".join(b"%d,name %d\n" % (number, number) for number in range(2000))
 KEYS = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "hush-hush"}
