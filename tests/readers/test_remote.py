@@ -6,7 +6,6 @@ import gzip
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,22 +38,17 @@ KEYS = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "hu
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    log = tmp_path_factory.mktemp("moto") / "log"
+def endpoint() -> Iterator[str]:
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
-    try:
-        address = ""
-        while not address:
-            assert server.poll() is None, log.read_text()
-            found = [line for line in log.read_text().splitlines() if "Running on http://127.0.0.1:" in line]
-            address = found[0].rpartition("Running on ")[2].strip() if found else ""
-            time.sleep(0.02)
-        yield address
-    finally:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
+        assert line, "the server ended"
+        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
+        rest.start()
+        yield line.rpartition("Running on ")[2].strip()
         server.terminate()
-        server.wait()
+        rest.join()
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +190,7 @@ def web() -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+    server.server_close()
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
