@@ -7,15 +7,17 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from .errors import AuthenticationError, ConfigurationError, ConnectionError, PluginError, TransientError
 from .errors import DativoError as _DativoError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 BLOCK_BYTES = 8 << 20
 """Bytes of one range request; as many are read ahead."""
@@ -174,6 +176,8 @@ class _Ranges(io.RawIOBase):
     """A remote file as range requests: the next one is on its way while the last one is consumed."""
 
     def __init__(self, files: RemoteFiles, file: RemoteFile) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # of no use to a run that reads nothing by URI
+
         self._files = files
         self._file = file
         self._position = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -254,6 +255,23 @@ def test_what_is_read_while_versions_go_is_one_version(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(DirectoryTable, "_sequences", late)
     assert [Path(file).parent.name for file in DirectoryTable(root).files()] == ["7"]
+
+
+def test_what_fails_after_the_commit_does_not_fail_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "t"
+    deliver(root, "r1", "overwrite", 1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert deliver(root, "r2", "overwrite", 2).seq == 2
+    last = DirectoryTable(root).last_commit()
+    assert last is not None
+    assert last.run_id == "r2"
+    monkeypatch.undo()
+    deliver(root, "r3", "append", 3)
+    assert visible(root) == [2, 3]
 
 
 def test_a_lost_version_is_no_empty_table(tmp_path: Path) -> None:
