@@ -8,6 +8,7 @@ import gzip
 import io
 import lzma
 import os
+import stat
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -137,8 +138,8 @@ class FileReader(BaseReader):
                 found.update({file.path: file for file in self._find_remote(pattern) if file.path not in found})
                 continue
             for path in self._expand(pattern):
-                if path not in found:
-                    found[path] = self._stat(path)
+                if path not in found and (file := self._stat(path)) is not None:
+                    found[path] = file
         return tuple(found.values())
 
     @cached_property
@@ -179,27 +180,39 @@ class FileReader(BaseReader):
 
     def _expand(self, pattern: str) -> Sequence[str]:
         root = Path(self.source_config.root)
-        full = str(root / pattern.removeprefix("file://"))
+        full = os.path.abspath(root / pattern.removeprefix("file://"))
         if os.path.isfile(full):
-            return [os.path.abspath(full)]
+            return [full]
         if os.path.isdir(full):
-            inside = sorted(glob.glob(os.path.join(glob.escape(full), "**", "*"), recursive=True))
-            return [os.path.abspath(path) for path in inside if os.path.isfile(path) and self._wanted(path)]
+            inside = glob.glob(os.path.join(glob.escape(full), "**", "*"), recursive=True)
+            return sorted(path for path in inside if self._wanted(path))
         if not _GLOB & set(pattern):
             raise ConfigurationError(
                 f"file {pattern} does not exist",
                 details={"file": full},
                 hint=f"paths are relative to the project's root, {root}",
             )
-        return [os.path.abspath(path) for path in sorted(glob.glob(full, recursive=True)) if os.path.isfile(path)]
+        return sorted(glob.glob(full, recursive=True))
 
     def _wanted(self, path: str) -> bool:
         return not self.suffixes or stem_suffix(path) in self.suffixes
 
-    def _stat(self, path: str) -> InputFile:
-        info = os.stat(path)
-        key = os.path.relpath(path, self.source_config.root)
+    def _stat(self, path: str) -> InputFile | None:
+        """A file as it is now; None for what is no file, or no longer there."""
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:
+            return None
+        if not stat.S_ISREG(info.st_mode):
+            return None
+        below = path.startswith(self._root)
+        key = path[len(self._root) :] if below else os.path.relpath(path, self.source_config.root)
         return InputFile(path, key, info.st_size, info.st_mtime_ns)
+
+    @cached_property
+    def _root(self) -> str:
+        """The folder that paths are relative to, with a slash at its end."""
+        return os.path.join(os.path.abspath(self.source_config.root), "")
 
     def plan(self, request: ReadRequest) -> ReadPlan:
         incremental = self.source_config.incremental

@@ -94,16 +94,19 @@ impl CsvStream {
     fn open_part(&self, part: &Part) -> Result<Option<Open>> {
         let path = part.path.as_str();
         let in_order = || self.payload.columns.iter().map(|column| column.position).collect();
+        // A small file gets a small buffer; one byte more, so that its end is seen at once.
+        let bytes = part.end.and_then(|end| usize::try_from(end - part.start).ok());
+        let block_bytes = bytes.map_or(self.block_bytes, |bytes| self.block_bytes.min(bytes.saturating_add(1)));
         if let (1.., Some(end)) = (part.start, part.end) {
             let text = input::open_range(path, part.start, end)?;
-            let blocks = Blocks::new(text, path, part.start, self.block_bytes);
+            let blocks = Blocks::new(text, path, part.start, block_bytes);
             return Ok(Some(Open { part: part.clone(), blocks, positions: in_order() }));
         }
         let (text, mark) = match part.end {
             Some(end) => Head::open_plain(path, end)?,
             None => input::open(path, &self.options)?,
         };
-        let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
+        let mut blocks = Blocks::new(text, path, mark, block_bytes);
         blocks.skip_lines(self.options.skip_rows)?;
         let mut positions = in_order();
         if self.payload.dialect.header {
