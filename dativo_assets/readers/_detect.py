@@ -11,9 +11,8 @@ import pyarrow as pa
 from dativo_plugin_sdk import CsvOptions, ValidationError
 
 from ._grammar import Grammar
-from ._text import Dialect, TextInput
+from ._text import DETECTION_BYTES, Dialect, TextInput
 
-SAMPLE_BYTES = 64 << 10
 _DELIMITERS = ",;\t|"
 _ROWS = 100
 
@@ -37,21 +36,20 @@ class _Sample:
 
 def detect(options: CsvOptions, source: TextInput) -> tuple[Dialect, bool]:
     """The dialect of a file, positioned at its first record, and whether that record holds the names."""
-    text = source.read(SAMPLE_BYTES)
-    if len(text) == SAMPLE_BYTES:
+    text = source.read(DETECTION_BYTES)
+    if len(text) == DETECTION_BYTES:
         text = text[: max(text.rfind(b"\n"), text.rfind(b"\r")) + 1]
     quotes = ('"', "'") if options.quote_char == "auto" else (options.quote_char,)
     delimiters = _DELIMITERS if options.delimiter in (None, "auto") else (options.delimiter or "",)
-    best, most = None, (-1, 0, 0)
+    candidates = []
     for quote, delimiter in product(quotes, delimiters):
         escape = options.escape_char
         if escape == "auto":
             escape = "\\" if quote and _escapes(text, delimiter.encode(), quote.encode()) else None
-        dialect = Dialect(delimiter, quote, escape, options.comment, options.max_field_bytes)
-        fit = _fit(dialect, source.path, text)
-        if fit > most:
-            best, most = dialect, fit
-    assert best is not None
+        candidates.append(Dialect(delimiter, quote, escape, options.comment, options.max_field_bytes))
+    best = candidates[0]
+    if len(candidates) > 1:
+        best = max(candidates, key=lambda dialect: _fit(dialect, source.path, text))
     header = _has_header(options, best, source.path, text) if options.header == "auto" else options.header
     return best, header
 

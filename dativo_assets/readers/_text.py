@@ -17,8 +17,10 @@ from dativo_plugin_sdk import AuthenticationError, ConfigurationError, Validatio
 from dativo_plugin_sdk.files import Compression
 from typing_extensions import Self
 
+DETECTION_BYTES = 64 << 10
+"""Bytes at the beginning of a text in which its encoding and dialect are looked for."""
+
 _CHUNK_BYTES = 1 << 18
-_DETECTION_BYTES = 64 << 10
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -94,7 +96,7 @@ class TextInput:
                 encoding, self._offset, head = named, len(bom), head[len(bom) :]
                 break
         if encoding == "auto":
-            encoding = _encoding_of(head[:_DETECTION_BYTES])
+            encoding = _encoding_of(head[:DETECTION_BYTES])
         try:
             self._encoding = codecs.lookup(encoding).name
             self._decoder = codecs.getincrementaldecoder(encoding)("strict")

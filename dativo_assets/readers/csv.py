@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -42,8 +42,7 @@ class _Head:
 
     def payload(self) -> dict[str, Any]:
         """As JSON, for a split."""
-        dialect = {"delimiter": self.dialect.delimiter, "quote": self.dialect.quote, "escape": self.dialect.escape}
-        return {"names": self.names, "dialect": dialect, "named": self.named}
+        return {"names": self.names, "dialect": asdict(self.dialect), "named": self.named}
 
 
 class CsvReader(FileReader):
@@ -53,6 +52,7 @@ class CsvReader(FileReader):
     """
 
     suffixes = (".csv", ".tsv", ".txt", ".psv")
+    remote = True
     Options = CsvOptions
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
@@ -217,10 +217,7 @@ class CsvReader(FileReader):
 
     def _cells(self, path: str, payload: Mapping[str, Any], wanted: Sequence[str]) -> Cells:
         """The wanted columns of one file as text."""
-        names, named = tuple(payload["names"]), payload["named"]
-        dialect = Dialect(
-            **payload["dialect"], comment=self.options.comment, max_field_bytes=self.options.max_field_bytes
-        )
+        names, named, dialect = tuple(payload["names"]), payload["named"], Dialect(**payload["dialect"])
         with self._open(path) as source:
             header = next(dialect.records(source), None) if named else None
         if header is not None and self.options.column_names is None:
@@ -244,7 +241,7 @@ class CsvReader(FileReader):
         source = TextInput(
             path, options.encoding, options.compression, quote=quote, end_last_line=True, open_file=self.open_file
         )
-        for _ in range(self.options.skip_rows):
+        for _ in range(options.skip_rows):
             source.readline()
         return source
 

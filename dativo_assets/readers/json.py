@@ -36,6 +36,7 @@ class JsonReader(FileReader):
     """Reads objects as rows; nested values become structs and lists. One split a file."""
 
     suffixes = (".json", ".jsonl", ".ndjson")
+    remote = True
     Options = JsonOptions
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:

@@ -37,6 +37,7 @@ class ParquetReader(FileReader):
     """Reads Parquet. Columns keep the files' types, or take the contract's where that loses nothing."""
 
     suffixes = (".parquet", ".pq")
+    remote = True
     Options = ParquetOptions
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:

@@ -105,8 +105,8 @@ def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
 
 
 class FileReader(BaseReader):
-    """Level 3 over files, on this machine or by URI. A subclass gives `suffixes` and `plan_files`, and `read`, which
-    opens its files by `open_file`.
+    """Level 3 over files, on this machine or, where `remote` is set, by URI. A subclass gives `suffixes` and `plan_files`,
+    and `read`.
 
     Incremental strategies `file` and `file_modified_time` read files that are new or changed since the cursor; `append`
     by a cursor field skips files unchanged since the last commit and leaves the field to the pipeline.
@@ -115,8 +115,8 @@ class FileReader(BaseReader):
     suffixes: ClassVar[tuple[str, ...]] = ()
     """Which files of a directory count, without compression suffix: (".csv", ".tsv")."""
 
-    remote: ClassVar[bool] = True
-    """Whether it reads files by URI."""
+    remote: ClassVar[bool] = False
+    """Whether it reads files by URI: it then opens all files by `open_file`."""
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
         """Divide these files into splits. The cursor is added by the caller."""
@@ -134,12 +134,8 @@ class FileReader(BaseReader):
             )
         found: dict[str, InputFile] = {}
         for pattern in patterns:
-            if is_remote(pattern):
-                found.update({file.path: file for file in self._find_remote(pattern) if file.path not in found})
-                continue
-            for path in self._expand(pattern):
-                if path not in found and (file := self._stat(path)) is not None:
-                    found[path] = file
+            for file in self._find_remote(pattern) if is_remote(pattern) else self._find_local(pattern):
+                found.setdefault(file.path, file)
         return tuple(found.values())
 
     @cached_property
@@ -177,6 +173,9 @@ class FileReader(BaseReader):
             for file in found
             if named or self._wanted(shown(file.uri))
         ]
+
+    def _find_local(self, pattern: str) -> list[InputFile]:
+        return [file for path in self._expand(pattern) if (file := self._stat(path)) is not None]
 
     def _expand(self, pattern: str) -> Sequence[str]:
         root = Path(self.source_config.root)

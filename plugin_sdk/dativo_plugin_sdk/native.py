@@ -126,7 +126,6 @@ class NativeFileReader(FileReader):
     """Files chosen by FileReader, read by a native class. A subclass gives `native` and an Options model."""
 
     native: ClassVar[Any]
-    remote: ClassVar[bool] = False
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
         config = self.source_config.model_copy(

@@ -13,8 +13,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from .errors import AuthenticationError, ConfigurationError, ConnectionError, PluginError, TransientError
-from .errors import DativoError as _DativoError
+from .errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionError,
+    DativoError,
+    PluginError,
+    TransientError,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -24,11 +30,17 @@ BLOCK_BYTES = 8 << 20
 
 _URI = re.compile(r"^(s3|s3a|gs|az|azure|abfs|abfss|http|https)://", re.IGNORECASE)
 _MAX_RETRIES = 5
+_KEPT = "/!$&'()*+,;=:@~-._ "
+"""Characters of a path that stand for themselves in a URI."""
 
 
 def is_remote(path: str) -> bool:
     """Whether a path is a URI of a file that is elsewhere."""
     return _URI.match(path) is not None
+
+
+def _is_web(uri: str) -> bool:
+    return uri.lower().startswith("http")
 
 
 def shown(uri: str) -> str:
@@ -70,7 +82,7 @@ class RemoteFiles:
     def _at(self, uri: str) -> tuple[Any, str]:
         """The store of a URI, and the path in it."""
         parts = urlsplit(uri)
-        web = parts.scheme.lower().startswith("http")
+        web = _is_web(uri)
         # A web store's own query goes along with each of its requests.
         base = f"{parts.scheme}://{parts.netloc}" + (f"/?{parts.query}" if web and parts.query else "")
         if base not in self._stores:
@@ -96,7 +108,7 @@ class RemoteFiles:
         details = {"file": uri}
         try:
             yield
-        except _DativoError:
+        except DativoError:
             raise
         except FileNotFoundError as error:
             raise ConnectionError(
@@ -130,14 +142,13 @@ class RemoteFiles:
 
         Raises: ConfigurationError: for a name without wildcards that is not there; a folder ends in `/` or has files.
         """
-        scheme_and_host, folder = _base(pattern)
-        has_wildcard = re.search(r"[*?\[]", pattern) is not None
-        if pattern.lower().startswith("http"):
+        if _is_web(pattern):
             if re.search(r"[*\[]", pattern) or pattern.endswith("/"):
                 raise ConfigurationError(
-                    f"{pattern}: a web server can't list its files", hint="name each file in source.files"
+                    f"{shown(pattern)}: a web server can't list its files", hint="name each file in source.files"
                 )
             return [self.stat(pattern)]
+        scheme_and_host, folder = _base(pattern)
         store, _ = self._at(pattern)
         with self._errors(pattern):
             found = [
@@ -145,7 +156,7 @@ class RemoteFiles:
                 for batch in self._obstore.list(store, prefix=folder.strip("/") or None)
                 for meta in batch
             ]
-        if has_wildcard:
+        if re.search(r"[*?\[]", pattern):
             matches = _pattern(pattern)
             found = [file for file in found if matches.fullmatch(unquote(file.uri))]
         else:
@@ -223,9 +234,6 @@ class _Ranges(io.RawIOBase):
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         super().close()
-
-
-_KEPT = "/!$&'()*+,;=:@~-._ "
 
 
 def _file(uri: str, meta: Mapping[str, Any]) -> RemoteFile:

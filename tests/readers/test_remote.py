@@ -216,5 +216,6 @@ def test_a_web_servers_refusal_is_told_without_the_signature(web: str, path: str
 
 
 def test_a_web_server_can_not_list(web: str) -> None:
-    with pytest.raises(ConfigurationError, match="can't list"):
-        CsvReader(SourceConfig(reader="csv", files=(f"{web}/*.csv",))).plan(ReadRequest())
+    with pytest.raises(ConfigurationError, match="can't list") as caught:
+        CsvReader(SourceConfig(reader="csv", files=(f"{web}/*.csv?signature=hush-hush",))).plan(ReadRequest())
+    assert "hush" not in str(caught.value.to_dict())
