@@ -16,9 +16,9 @@ RECORDED = Path(__file__).with_name("instructions.json")
 ROWS = 50_000
 TOLERANCE = 0.03
 
-
 COPY = """
 import importlib.util, json, sys
+from pathlib import Path
 
 def native(package):
     spec = importlib.util.find_spec(package)
@@ -28,7 +28,6 @@ def native(package):
     spec.loader.exec_module(module)
     return module
 
-from pathlib import Path
 source, target = sys.argv[1:]
 reader = native("dativo_rust_csv").Reader(json.dumps({"files": [source]}))
 plan, schema = reader.plan("{}", None)

@@ -12,6 +12,7 @@ from .directory_writer import DirectoryWriter
 from .errors import ConfigurationError, PluginError
 from .models import AssetDefinition, Commit, Committable, SourceConfig, TargetConfig, WriteRequest, WriteTask
 from .native import NativeReader, NativeWriter, is_native
+from .posix import fsync
 from .reader import BaseReader
 from .version import check_api_version
 from .writer import BaseWriter, SplitWriter
@@ -91,7 +92,7 @@ class StagedWriter(DirectoryWriter):
             str(Path(folder, name).relative_to(staging)) for folder, _, names in os.walk(staging) for name in names
         )
         for name in files:
-            _fsync_file(staging / name)
+            fsync(staging / name)
         written = sum((staging / name).stat().st_size for name in files)
         return self.table.commit(commit.model_copy(update={"files": tuple(files), "bytes_written": written}))
 
@@ -124,11 +125,3 @@ class _StagedSplitWriter(SplitWriter):
     def finish(self) -> Sequence[Committable]:
         committables = [Committable(payload=item, bytes=int(item.get("size_bytes") or 0)) for item in self._files]
         return [Committable(rows=self._rows_in, payload={}), *committables]
-
-
-def _fsync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -139,9 +139,18 @@ class DirectoryTable:
         """The newest commit, None before the first."""
         return self.current()[1]
 
+    def contents(self) -> tuple[list[Commit], tuple[str, ...]]:
+        """Every commit whose data is visible, oldest first, and the absolute paths of their data files."""
+        folder, commits = self._steady(self._visible)
+        return commits, tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
+
     def commits(self) -> list[Commit]:
         """Every commit whose data is visible, oldest first."""
-        return self._steady(self._visible)[1]
+        return self.contents()[0]
+
+    def files(self) -> tuple[str, ...]:
+        """Absolute paths of all committed data files."""
+        return self.contents()[1]
 
     def commit_of(self, run_id: str) -> Commit | None:
         """What a run committed, among the newest commits whose data is visible."""
@@ -157,11 +166,6 @@ class DirectoryTable:
             if record.run_id == run_id:
                 return record
         return None
-
-    def files(self) -> tuple[str, ...]:
-        """Absolute paths of all committed data files."""
-        folder, commits = self._steady(self._visible)
-        return tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -180,8 +184,8 @@ class DirectoryTable:
         if last is None and folder.exists():
             if not folder.is_dir():
                 raise ConfigurationError(f"target {self.root} is a file", hint="set target.path to a directory")
-            with os.scandir(folder) as entries:
-                foreign = next(entries, None)
+            with os.scandir(folder) as inside:
+                foreign = next(inside, None)
             if foreign is not None:
                 raise ConfigurationError(
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",

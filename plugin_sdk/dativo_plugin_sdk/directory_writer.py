@@ -30,7 +30,10 @@ _URI = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 class FileSink(Protocol):
-    """One file being written. `finish` tells at least {"rows": int, "bytes": int}."""
+    """One file being written. `finish` tells at least {"rows": int, "bytes": int}.
+
+    A sink that holds much back may have `bytes_written`, the file's size so far with what is held.
+    """
 
     def write(self, batch: Any) -> None: ...
     def finish(self) -> dict[str, Any]: ...
@@ -107,15 +110,15 @@ class DirectoryWriter(BaseWriter):
         self.table.close()
 
     def snapshot(self) -> Snapshot | None:
-        last = self.table.last_commit()
-        if last is None:
+        commits, files = self.table.contents()
+        if not commits:
             return None
-        commits = list(self.table.commits())
+        last = commits[-1]
         return Snapshot(
             seq=last.seq,
             uri=self.table.root.as_uri(),
             format=self.extension,
-            files=self.table.files(),
+            files=files,
             rows=sum(commit.rows_written for commit in commits),
             bytes=sum(commit.bytes_written for commit in commits),
             schema_text=last.schema_text,

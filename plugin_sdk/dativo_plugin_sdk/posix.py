@@ -21,11 +21,7 @@ _RETRY_S = 0.002
 
 def fsync(path: Path) -> None:
     """Force a file or directory to stable storage."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    settle(os.open(path, os.O_RDONLY))
 
 
 def exchange(left: Path, right: Path) -> None:
@@ -41,6 +37,7 @@ def exchange(left: Path, right: Path) -> None:
 
 
 def entries(folder: Path) -> list[Path]:
+    """What is in a folder; nothing where there is none."""
     with suppress(FileNotFoundError):
         return list(folder.iterdir())
     return []
@@ -58,7 +55,7 @@ def take(source: Path, folder: Path, seq: int) -> int:
 
 
 def settle(handle: int) -> None:
-    """Force an open folder to stable storage and close it."""
+    """Force an open file or directory to stable storage and close it."""
     try:
         os.fsync(handle)
     finally:

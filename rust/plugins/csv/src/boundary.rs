@@ -3,9 +3,9 @@
 //! A guess takes the next newline for the end of a record. If it is inside quotes, then the range before it ends inside
 //! quotes as well, which its reader refuses: no wrong guess goes unnoticed.
 //!
-//! For a proof: as long as every opening quote follows a delimiter, a newline or a closing quote, being inside quotes is the parity
-//! of the quotes before. One parallel pass over the quotes alone counts them and checks exactly that, for both
-//! parities a piece may begin with; where it does not hold, the file is read as one split.
+//! For a proof: as long as every opening quote follows a delimiter, a newline or a closing quote, being inside quotes is
+//! the parity of the quotes before. One parallel pass over the quotes alone counts them and checks exactly that, for
+//! both parities a piece may begin with; where it does not hold, the file is read as one split.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -47,22 +47,26 @@ impl Dialect {
             None => &DELIMITERS,
         };
         let comment = options.comment.map(|character| character as u8);
-        let mut best = None;
+        let mut candidates = Vec::new();
         for &quote in quotes {
             for &delimiter in delimiters {
                 let escape = match options.escape_char.given() {
                     Some(_) => options.escape_char.character(),
                     None => quote.and_then(|quote| found_escape(sample, delimiter, quote)),
                 };
-                let dialect = Self { delimiter, quote, escape, comment, header: true };
-                let fit = dialect.fit(sample, whole);
-                if best.is_none_or(|(_, before)| fit > before) {
-                    best = Some((dialect, fit));
+                candidates.push(Self { delimiter, quote, escape, comment, header: true });
+            }
+        }
+        let mut dialect = candidates[0];
+        if candidates.len() > 1 {
+            let mut most = dialect.fit(sample, whole);
+            for candidate in &candidates[1..] {
+                let fit = candidate.fit(sample, whole);
+                if fit > most {
+                    (dialect, most) = (*candidate, fit);
                 }
             }
         }
-        let usual = Self { delimiter: b',', quote: Some(b'"'), escape: None, comment, header: true };
-        let mut dialect = best.map_or(usual, |(dialect, _)| dialect);
         dialect.header = options.header.given().unwrap_or_else(|| dialect.has_header(options, sample, whole));
         dialect
     }

@@ -212,11 +212,11 @@ impl Format {
                     left = rest;
                 }
                 Part::Zone => {
-                    let letters = [1, 6, 5].into_iter().find_map(|length| {
+                    let (east_s, rest) = [1, 6, 5].into_iter().find_map(|length| {
                         let (zone, rest) = left.split_at_checked(length)?;
                         Some((times::zone(zone)?, rest))
                     })?;
-                    (read.east_s, left) = (Some(letters.0), letters.1);
+                    (read.east_s, left) = (Some(east_s), rest);
                 }
             }
         }

@@ -9,10 +9,8 @@ use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_16BE, UTF_16LE, WINDOWS_
 use crate::options::{Compression, CsvOptions};
 
 const BUFFER_BYTES: usize = 256 << 10;
-/// Bytes in which an encoding is looked for.
-const DETECTION_BYTES: usize = 64 << 10;
-/// The name of the encoding that is to be found.
-pub const AUTO: &str = "auto";
+/// Bytes at the beginning of a text in which its encoding and dialect are looked for.
+pub const DETECTION_BYTES: usize = 64 << 10;
 
 /// A stream of text.
 pub type Text = Box<dyn Read + Send>;
@@ -20,8 +18,6 @@ pub type Text = Box<dyn Read + Send>;
 /// How bytes become text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charset {
-    /// To be found in the text.
-    Auto,
     /// As they are.
     Utf8,
     /// Each byte is the character of that number, which the web's "latin1" is not.
@@ -31,27 +27,25 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// The charset of a name.
-    pub fn named(name: &str) -> Result<Self> {
+    /// The charset of a name; `None` for `auto`, which leaves it to be found in the text.
+    pub fn named(name: &str) -> Result<Option<Self>> {
         let label = name.to_ascii_lowercase().replace('_', "-");
         match label.as_str() {
-            AUTO => return Ok(Self::Auto),
-            "utf-8" | "utf8" | "utf-8-sig" | "ascii" | "us-ascii" => return Ok(Self::Utf8),
-            "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1" => return Ok(Self::Latin1),
-            "utf-16" | "utf16" | "utf-16-le" | "utf16-le" => return Ok(Self::Other(UTF_16LE)),
-            "utf-16-be" | "utf16-be" => return Ok(Self::Other(UTF_16BE)),
+            "auto" => return Ok(None),
+            "utf-8" | "utf8" | "utf-8-sig" | "ascii" | "us-ascii" => return Ok(Some(Self::Utf8)),
+            "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" | "l1" => return Ok(Some(Self::Latin1)),
+            "utf-16" | "utf16" | "utf-16-le" | "utf16-le" => return Ok(Some(Self::Other(UTF_16LE))),
+            "utf-16-be" | "utf16-be" => return Ok(Some(Self::Other(UTF_16BE))),
             _ => {}
         }
         let web = label.strip_prefix("cp").filter(|rest| rest.starts_with("125")).map(|rest| format!("windows-{rest}"));
         let found = Encoding::for_label(web.as_deref().unwrap_or(&label).as_bytes());
-        found.map(Self::Other).ok_or_else(|| {
+        found.map(|encoding| Some(Self::Other(encoding))).ok_or_else(|| {
             Error::configuration(format!("options of rust_csv: there is no encoding named {name:?}"))
                 .hint("for example utf-8, utf-16, latin-1, windows-1252")
         })
     }
-}
 
-impl Charset {
     /// The charset that the beginning of a text is in, where it has no byte order mark.
     fn of(sample: &[u8]) -> Self {
         // Text in UTF-16 has zeros in every other byte wherever it is ASCII.
@@ -72,7 +66,6 @@ impl Charset {
     /// The name, as the options take it.
     pub fn name(self) -> String {
         match self {
-            Self::Auto => AUTO.to_owned(),
             Self::Utf8 => "utf-8".to_owned(),
             Self::Latin1 => "latin-1".to_owned(),
             Self::Other(encoding) => encoding.name().to_ascii_lowercase(),
@@ -82,9 +75,8 @@ impl Charset {
 
 /// The charset of a file: the one of the options, or the one found where that is left to be found.
 pub fn charset(path: &str, options: &CsvOptions) -> Result<Charset> {
-    let charset = Charset::named(&options.encoding)?;
-    if charset != Charset::Auto {
-        return Ok(charset);
+    if let Some(given) = Charset::named(&options.encoding)? {
+        return Ok(given);
     }
     let mut sample = Vec::new();
     let mut text = decompressed(path, options.compression.of(path))?.take(DETECTION_BYTES as u64);
@@ -257,7 +249,7 @@ fn decoded(mut raw: Text, charset: Charset) -> io::Result<(Text, u64)> {
     let (charset, mark) = marked(&start[..have]).unwrap_or((charset, 0));
     let whole = io::Cursor::new(start[mark.min(have)..have].to_vec()).chain(raw);
     let text: Text = match charset {
-        Charset::Auto | Charset::Utf8 => Box::new(whole),
+        Charset::Utf8 => Box::new(whole),
         Charset::Latin1 => Box::new(Latin1 { inner: whole, pending: None }),
         Charset::Other(encoding) => Box::new(Transcoded {
             inner: whole,

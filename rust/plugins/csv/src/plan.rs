@@ -12,7 +12,7 @@ use crate::dialect::Dialect;
 use crate::fields::{Field, Tokens};
 use crate::head::{Head, header_error};
 use crate::infer::Candidates;
-use crate::input;
+use crate::input::{self, Charset, DETECTION_BYTES};
 use crate::options::CsvOptions;
 use crate::stream::{Part, Payload, schema_of};
 use crate::tokens::Limits;
@@ -22,7 +22,6 @@ use crate::words::Words;
 const SAMPLED_FILES: usize = 16;
 /// Places in one file at which a sample is taken, at most.
 const SAMPLED_PLACES: usize = 16;
-const DETECTION_BYTES: usize = 64 << 10;
 const SAMPLE_BLOCK_BYTES: usize = 256 << 10;
 /// Of a sample in all, about at most: rows of a thousand columns are sampled in smaller numbers.
 const SAMPLE_BYTES: usize = 8 << 20;
@@ -195,7 +194,7 @@ fn describe(first: &Planned, dialect: &Dialect, names: &[String], options: &CsvO
     if options.header.given().is_none() {
         text += if dialect.header { ", header (detected)" } else { ", no header (detected)" };
     }
-    if options.encoding == input::AUTO {
+    if Charset::named(&options.encoding)?.is_none() {
         text += &format!(", encoding {} (detected)", input::charset(&first.path, options)?.name());
     }
     Ok(text)

@@ -68,9 +68,9 @@ impl Order {
             return Ok(());
         }
         if let Some(last) = &self.last {
-            self.compare(last, batch, 0..1, |_| 0)?;
+            self.compare(last, batch, [(0, 0)])?;
         }
-        self.compare(batch, batch, 1..batch.num_rows(), |row| row - 1)?;
+        self.compare(batch, batch, (1..batch.num_rows()).map(|row| (row - 1, row)))?;
         self.rows += batch.num_rows() as u64;
         self.last = Some(batch.slice(batch.num_rows() - 1, 1));
         Ok(())
@@ -80,16 +80,15 @@ impl Order {
         &self,
         left: &RecordBatch,
         right: &RecordBatch,
-        rows: std::ops::Range<usize>,
-        before: impl Fn(usize) -> usize,
+        pairs: impl IntoIterator<Item = (usize, usize)>,
     ) -> Result<()> {
         let comparators = self
             .keys
             .iter()
             .map(|(at, options)| make_comparator(left.column(*at), right.column(*at), *options))
             .collect::<std::result::Result<Vec<_>, _>>()?;
-        for row in rows {
-            let order = comparators.iter().map(|compare| compare(before(row), row)).find(|order| order.is_ne());
+        for (before, row) in pairs {
+            let order = comparators.iter().map(|compare| compare(before, row)).find(|order| order.is_ne());
             if order.is_some_and(std::cmp::Ordering::is_gt) {
                 let number = self.rows + row as u64 + 1;
                 return Err(Error::validation(format!(
