@@ -36,7 +36,7 @@ import pydantic
 
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
-from .posix import NEW, entries, exchange, fsync, is_alive, locked, settle, take
+from .posix import NEW, bury, entries, exchange, fsync, is_alive, locked, settle, take
 
 RECORD = "_commit.json"
 FORMAT_VERSION = 1
@@ -198,14 +198,22 @@ class DirectoryTable:
         while True:
             try:
                 (new / "commit").mkdir(parents=True)
-                break
-            except FileNotFoundError:  # another run ended and removed the staging root it left empty
+                self._lock = self._named(new, self._run)
+                return self._run
+            except FileNotFoundError:  # another run took it for a dead one's before its lock was held
                 continue
-        self._lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.write(self._lock, socket.gethostname().encode())
-        os.rename(new, self._run)  # it gets its name once the lock is held, so nobody takes it for a dead run's
-        return self._run
+
+    def _named(self, new: Path, run: Path) -> int:
+        """Give a staging folder its name once its lock is held. Returns the lock."""
+        lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.write(lock, socket.gethostname().encode())
+            os.rename(new, run)
+        except OSError:
+            os.close(lock)
+            raise
+        return lock
 
     @property
     def staging(self) -> Path:
@@ -384,7 +392,7 @@ class DirectoryTable:
             if is_alive(run):
                 live.add(run.name)
             else:
-                shutil.rmtree(run, ignore_errors=True)
+                bury(run)
         folder, last = self.current()
         if last is None:
             referred, newest = set(), 0

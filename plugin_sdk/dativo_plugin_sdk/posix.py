@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import shutil
 import socket
 import time
 from contextlib import suppress
@@ -13,7 +14,7 @@ from pathlib import Path
 NEW = ".new-"
 """How the staging folder of a run is named until its lock is held."""
 
-_NEW_S = 60.0
+_DEAD = ".dead-"
 _EXCHANGE = 2
 _LOCK_S = 10.0
 _RETRY_S = 0.002
@@ -77,9 +78,6 @@ def locked(handle: int) -> bool:
 
 def is_alive(run: Path) -> bool:
     """Whether the process that owns a staging folder still runs; one of another host is taken to be alive."""
-    with suppress(OSError):
-        if run.name.startswith(NEW) and time.time() - run.lstat().st_mtime < _NEW_S:
-            return True
     try:
         descriptor = os.open(run / "lock", os.O_RDWR)
     except OSError:
@@ -94,3 +92,18 @@ def is_alive(run: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def bury(run: Path) -> None:
+    """Remove the staging folder of a dead run.
+
+    It loses its name first, in one step: a run that was only about to take its lock then sees that it has no folder.
+    """
+    dead = run
+    if not run.name.startswith(_DEAD):
+        dead = run.with_name(f"{_DEAD}{os.urandom(8).hex()}")
+        try:
+            os.rename(run, dead)
+        except OSError:
+            return
+    shutil.rmtree(dead, ignore_errors=True)

@@ -239,6 +239,28 @@ def test_what_a_new_run_makes_is_not_taken_for_a_dead_ones(tmp_path: Path, monke
     assert visible(root) == [2]
 
 
+@pytest.mark.parametrize("step", ["mkdir", "open", "rename"])
+def test_a_folder_taken_for_a_dead_ones_before_its_lock_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    root = tmp_path / "t"
+    function = getattr(os, step)
+    swept: list[Path] = []
+
+    def late(path: str | Path, *arguments: object, **keywords: object) -> object:
+        if not swept and posix.NEW in str(path) and (tmp_path / ".t.staging").exists():
+            swept.extend((tmp_path / ".t.staging").iterdir())
+            for run in swept:
+                posix.bury(run)
+        return function(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, step, late)
+    deliver(root, "r1", "append", 1)
+    assert swept
+    assert visible(root) == [1]
+    assert not (tmp_path / ".t.staging").exists()
+
+
 def test_what_is_read_while_versions_go_is_one_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "t"
     deliver(root, "r1", "append", 1)
@@ -395,14 +417,14 @@ def deadly(function, calls, at):
 
 def victim(root, at):
     table = DirectoryTable(root)
-    table.open("victim")
-    shutil.copy(sys.argv[4], table.staging / "part.parquet")
-    (table.quarantine_staging / "q.parquet").write_bytes(b"q")
     calls = itertools.count(1)
-    for name in ("rename", "replace", "symlink", "rmdir", "mkdir"):
+    for name in ("rename", "replace", "symlink", "rmdir", "mkdir", "open", "write"):
         setattr(os, name, deadly(getattr(os, name), calls, at))
     for name in ("fsync", "exchange", "take", "settle"):
         setattr(directory, name, deadly(getattr(directory, name), calls, at))
+    table.open("victim")
+    shutil.copy(sys.argv[4], table.staging / "part.parquet")
+    (table.quarantine_staging / "q.parquet").write_bytes(b"q")
     table.commit(record(seq, "victim", mode))
 
 for at in itertools.count(1):
