@@ -104,7 +104,9 @@ class Source(Frozen):
     reader: Path = Field(
         description="The reader: an installed plugin's name, path.py:Class, lib.so:symbol, or package.module:Class."
     )
-    files: Texts = Field((), description="Paths, globs or URIs, relative to the project's folder: one or a list.")
+    files: Texts = Field(
+        (), description="Paths, globs or URIs, relative to the project's folder: one or a list; - is what is piped in."
+    )
     tables: Texts = Field((), description="Tables of a database: one or a list.")
     objects: Texts = Field((), description="Objects of an API, such as customers: one or a list.")
     query: Path | None = Field(None, description="SQL text, or the path of a file that ends in .sql.")

@@ -8,18 +8,21 @@ import gzip
 import io
 import lzma
 import os
+import shutil
 import stat
+import sys
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, cast
 
 from .errors import ConfigurationError, PluginError, ValidationError
 from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest
 from .reader import BaseReader
-from .remote import RemoteFiles, is_remote, shown
+from .remote import RangeReader, RemoteFile, RemoteFiles, is_remote, shown
 
 Compression = Literal["auto", "none", "gzip", "zstd", "bz2", "xz", "zip"]
 _SUFFIXES: dict[str, Compression] = {
@@ -32,6 +35,9 @@ _SUFFIXES: dict[str, Compression] = {
     ".zip": "zip",
 }
 _GLOB = frozenset("*?[")
+
+STDIN = "-"
+"""How a job names what is piped into its run."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,15 @@ def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], io.BufferedReader(cast(io.RawIOBase, raw)))
 
 
+@cache
+def _standard_input() -> IO[bytes]:
+    """All that is piped in, as a file without a name that goes with the process: a read is planned before it begins."""
+    file = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115
+    shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+    file.flush()
+    return file
+
+
 class FileReader(BaseReader):
     """Level 3 over files, on this machine or, where `remote` is set, by URI. A subclass gives `suffixes` and `plan_files`,
     and `read`.
@@ -145,8 +160,22 @@ class FileReader(BaseReader):
     def open_file(self, path: str, compression: Compression = "auto") -> IO[bytes]:
         """The decompressed bytes of one of `list_files`."""
         if is_remote(path):
-            return open_input(path, compression, cast(IO[bytes], self._elsewhere.open(self._uri(path))))
+            return open_input(path, compression, cast(IO[bytes], self._elsewhere.open(self._version(path))))
         return open_input(path, compression)
+
+    def open_ranges(self, path: str) -> RangeReader:
+        """One of `list_files` that is remote, for range requests."""
+        return RangeReader(self._elsewhere, self._version(path))
+
+    def _version(self, path: str) -> RemoteFile:
+        """A remote file as this reader met it first: every opening is of that version."""
+        if path not in self._versions:
+            self._versions[path] = self._elsewhere.stat(self._uri(path))
+        return self._versions[path]
+
+    @cached_property
+    def _versions(self) -> dict[str, RemoteFile]:
+        return {}
 
     def fingerprint(self, path: str) -> list[int]:
         """Time of the last change, in ns, and size in bytes, as they are now."""
@@ -175,7 +204,17 @@ class FileReader(BaseReader):
         ]
 
     def _find_local(self, pattern: str) -> list[InputFile]:
+        if pattern == STDIN:
+            return [self._stdin()]
         return [file for path in self._expand(pattern) if (file := self._stat(path)) is not None]
+
+    def _stdin(self) -> InputFile:
+        folder = "/proc/self/fd"
+        if not os.path.isdir(folder):
+            raise ConfigurationError("reading what is piped in needs Linux", hint="save it and name the file")
+        handle = _standard_input().fileno()
+        info = os.fstat(handle)
+        return InputFile(f"{folder}/{handle}", STDIN, info.st_size, info.st_mtime_ns)
 
     def _expand(self, pattern: str) -> Sequence[str]:
         root = Path(self.source_config.root)
@@ -223,6 +262,10 @@ class FileReader(BaseReader):
                     hint=f"paths are relative to the project's root, {self.source_config.root}",
                 )
             return self.plan_files(files, request)
+        if STDIN in self.source_config.files:
+            raise ConfigurationError(
+                "what is piped in can't be read incrementally", hint="leave out source.incremental, or name a file"
+            )
         if incremental.strategy not in ("append", "file", "file_modified_time", "updated_at"):
             raise ConfigurationError(
                 f"reader {self.source_config.reader} can't do incremental strategy {incremental.strategy}",

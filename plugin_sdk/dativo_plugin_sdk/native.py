@@ -1,8 +1,9 @@
 """Native classes as level-3 plugins: control crosses as JSON, data as Arrow C streams, errors as JSON text.
 
-A native reader has `describe()`, `check()`, `discover()`, `plan(request_json, schema)`, `read(split_json)`, `cancel()`;
-a native file format has `describe()` and a sink class's `write`, `finish`, `abort`. Both are made by the Rust SDK's
-export macro.
+A native reader is made of a SourceConfig in JSON and, where files are named by URI, an object with `open(uri)`, which
+returns one with `size` and `read(start, end, ahead)`. It has `describe()`, `check()`, `discover()`,
+`plan(request_json, schema)`, `read(split_json)`, `cancel()`; a native file format has `describe()` and a sink class's
+`write`, `finish`, `abort`. Both are made by the Rust SDK's export macro.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from .directory_writer import DirectoryWriter, FileSink
-from .errors import PluginError, wrap_exception
+from .errors import DativoError, PluginError, to_text, wrap_exception
 from .files import FileReader, InputFile
 from .models import (
     AssetDefinition,
@@ -26,6 +27,7 @@ from .models import (
     TargetConfig,
 )
 from .reader import BaseReader
+from .remote import RangeReader, is_remote
 from .version import check_api_version
 
 
@@ -122,6 +124,33 @@ class NativeReader(BaseReader):
         self._native.cancel()
 
 
+class _Ranges:
+    """A remote file as native code reads it: errors cross as text."""
+
+    def __init__(self, ranges: RangeReader) -> None:
+        self._ranges = ranges
+        self.size = ranges.size
+
+    def read(self, start: int, end: int, ahead: int) -> bytes:
+        try:
+            return self._ranges.read(start, end, ahead)
+        except DativoError as error:
+            raise RuntimeError(to_text(error)) from error
+
+
+class _Files:
+    """Remote files for native code."""
+
+    def __init__(self, reader: FileReader) -> None:
+        self._reader = reader
+
+    def open(self, path: str) -> _Ranges:
+        try:
+            return _Ranges(self._reader.open_ranges(path))
+        except DativoError as error:
+            raise RuntimeError(to_text(error)) from error
+
+
 class NativeFileReader(FileReader):
     """Files chosen by FileReader, read by a native class. A subclass gives `native` and an Options model."""
 
@@ -137,7 +166,8 @@ class NativeFileReader(FileReader):
             }
         )
         with native_errors(self.source_config.reader):
-            self._reader = type(self).native(config.model_dump_json())
+            elsewhere = (_Files(self),) if any(is_remote(file.path) for file in files) else ()
+            self._reader = type(self).native(config.model_dump_json(), *elsewhere)
             return plan_of(*self._reader.plan(request_json(request), request.schema))
 
     def read(self, split: Split) -> Any:

@@ -175,25 +175,58 @@ class RemoteFiles:
             options = {"range": (start, end), **({"if_match": e_tag} if e_tag else {})}
             return bytes(self._obstore.get(store, path, options=options).bytes())
 
-    def open(self, uri: str) -> io.BufferedReader:
+    def open(self, file: RemoteFile) -> io.BufferedReader:
         """The file's bytes, by range requests with one block read ahead; it can seek.
 
-        Raises, while it is read: TransientError: where the file changed since it was opened.
+        Raises, while it is read: TransientError: where the file changed since it was looked at.
         """
-        return io.BufferedReader(_Ranges(self, self.stat(uri)), BLOCK_BYTES)
+        return io.BufferedReader(_Stream(RangeReader(self, file)), BLOCK_BYTES)
 
 
-class _Ranges(io.RawIOBase):
-    """A remote file as range requests: the next one is on its way while the last one is consumed."""
+class RangeReader:
+    """One version of a remote file as range requests. size: in bytes."""
 
     def __init__(self, files: RemoteFiles, file: RemoteFile) -> None:
         from concurrent.futures import ThreadPoolExecutor  # of no use to a run that reads nothing by URI
 
+        self.size = file.size_bytes
         self._files = files
         self._file = file
-        self._position = 0
-        self._ahead: tuple[int, Future[bytes]] | None = None
+        self._ahead: tuple[int, int, Future[bytes]] | None = None
         self._pool = ThreadPoolExecutor(1, "read-ahead")
+
+    def read(self, start: int, end: int, ahead: int) -> bytes:
+        """The bytes `start..end`. The bytes `end..ahead` are on their way when it returns.
+
+        Raises: TransientError: where the file changed since it was first looked at, or has fewer bytes.
+        """
+        coming, self._ahead = self._ahead, None
+        if ahead > end:
+            self._ahead = (end, ahead, self._pool.submit(self._read, end, ahead))
+        if coming is not None and coming[:2] == (start, end):
+            return coming[2].result()
+        return self._read(start, end)
+
+    def _read(self, start: int, end: int) -> bytes:
+        block = self._files.read(self._file.uri, start, end, self._file.e_tag)
+        if len(block) != end - start:
+            uri = shown(self._file.uri)
+            raise TransientError(f"{uri} ended early", details={"file": uri})
+        return block
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Stream(io.RawIOBase):
+    """A remote file as a file object: the next block is on its way while the last one is consumed."""
+
+    def __init__(self, ranges: RangeReader) -> None:
+        self._ranges = ranges
+        self._position = 0
 
     def readable(self) -> bool:
         return True
@@ -205,34 +238,23 @@ class _Ranges(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._file.size_bytes}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._ranges.size}[whence]
         self._position = max(0, base + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
         size = len(buffer)
-        end = min(self._position + size, self._file.size_bytes)
+        end = min(self._position + size, self._ranges.size)
         if end <= self._position:
             return 0
-        if self._ahead is not None and self._ahead[0] == self._position:
-            block = self._ahead[1].result()[: end - self._position]
-        else:
-            block = self._read(self._position, end)
-        if not block:
-            raise TransientError(f"{shown(self._file.uri)} ended early", details={"file": shown(self._file.uri)})
+        ahead = min(end + size, self._ranges.size) if size >= BLOCK_BYTES else end
+        block = self._ranges.read(self._position, end, ahead)
         buffer[: len(block)] = block
-        self._position += len(block)
-        after = min(self._position + size, self._file.size_bytes)
-        self._ahead = None
-        if size >= BLOCK_BYTES and after > self._position:
-            self._ahead = (self._position, self._pool.submit(self._read, self._position, after))
+        self._position = end
         return len(block)
 
-    def _read(self, start: int, end: int) -> bytes:
-        return self._files.read(self._file.uri, start, end, self._file.e_tag)
-
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._ranges.close()
         super().close()
 
 

@@ -21,10 +21,12 @@ from dativo_plugin_sdk import (
     ConnectionError,
     DativoError,
     Incremental,
+    ReadPlan,
     ReadRequest,
     SourceConfig,
     TransientError,
     remote,
+    wrap_exception,
 )
 from dativo_plugin_sdk.remote import RemoteFiles
 from obstore.store import S3Store
@@ -69,20 +71,44 @@ def bucket(endpoint: str) -> S3Store:
     return store
 
 
+def csv_reader(name: str) -> type[Any]:
+    if name == "csv":
+        return CsvReader
+    from dativo_rust_csv import RustCsvReader  # not there without cargo
+
+    return RustCsvReader
+
+
+both = pytest.mark.parametrize("name", ["csv", "rust_csv"])
+
+
+def rows_of(made: Any, plan: ReadPlan) -> list[dict[str, Any]]:
+    streams = [made.read(split) for split in plan.splits]
+    batches = [pa.RecordBatchReader.from_stream(s) if hasattr(s, "__arrow_c_stream__") else s for s in streams]
+    try:
+        return [row for stream in batches for batch in stream for row in batch.to_pylist()]
+    except pa.ArrowInvalid as error:
+        raise wrap_exception(error) from error
+
+
 def rows(reader: type[Any], endpoint: str, *files: str, **options: Any) -> list[dict[str, Any]]:
     made = reader(SourceConfig(reader="r", files=files, connection={"endpoint": endpoint, **KEYS}, options=options))
-    plan = made.plan(ReadRequest())
-    return [row for split in plan.splits for batch in made.read(split) for row in batch.to_pylist()]
+    return rows_of(made, made.plan(ReadRequest()))
 
 
-def test_files_are_found_by_name_by_pattern_and_by_folder(bucket: S3Store, endpoint: str) -> None:
+@both
+def test_files_are_found_by_name_by_pattern_and_by_folder(bucket: S3Store, endpoint: str, name: str) -> None:
+    reader = csv_reader(name)
     one = [{"id": 7, "name": "seven"}]
-    assert len(rows(CsvReader, endpoint, "s3://lake/in/a.csv")) == 2000
-    assert rows(CsvReader, endpoint, "s3://lake/in/deep/c d.csv") == one
-    assert rows(CsvReader, endpoint, "s3://lake/in/deep/c*.csv") == one
-    assert len(rows(CsvReader, endpoint, "s3://lake/in/*.csv")) == 2000
-    assert len(rows(CsvReader, endpoint, "s3://lake/in/**/*.csv*")) == 4001
-    assert len(rows(CsvReader, endpoint, "s3://lake/in/")) == 4001
+    assert len(rows(reader, endpoint, "s3://lake/in/a.csv")) == 2000
+    assert rows(reader, endpoint, "s3://lake/in/deep/c d.csv") == one
+    assert rows(reader, endpoint, "s3://lake/in/deep/c*.csv") == one
+    assert len(rows(reader, endpoint, "s3://lake/in/*.csv")) == 2000
+    assert len(rows(reader, endpoint, "s3://lake/in/**/*.csv*")) == 4001
+    assert len(rows(reader, endpoint, "s3://lake/in/")) == 4001
+
+
+def test_json_and_parquet_are_read_too(bucket: S3Store, endpoint: str) -> None:
     assert rows(JsonReader, endpoint, "s3://lake/in/rows.jsonl") == [{"id": 1}, {"id": 2}]
     assert [row["id"] for row in rows(ParquetReader, endpoint, "s3://lake/in/x.parquet")] == list(range(1000))
 
@@ -111,7 +137,7 @@ def test_what_changes_while_it_is_read_is_noticed(
     monkeypatch.setattr(remote, "BLOCK_BYTES", 1000)
     obstore.put(bucket, "grows.csv", TEXT)
     files = RemoteFiles({"endpoint": endpoint, **KEYS})
-    with files.open("s3://lake/grows.csv") as file:
+    with files.open(files.stat("s3://lake/grows.csv")) as file:
         assert file.read(500) == TEXT[:500]
         obstore.put(bucket, "grows.csv", TEXT + b"1,2\n")
         with pytest.raises(TransientError, match="changed while it was read"):
@@ -120,7 +146,8 @@ def test_what_changes_while_it_is_read_is_noticed(
 
 def test_any_part_of_a_file_is_read(bucket: S3Store, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "BLOCK_BYTES", 777)
-    with RemoteFiles({"endpoint": endpoint, **KEYS}).open("s3://lake/in/a.csv") as file:
+    files = RemoteFiles({"endpoint": endpoint, **KEYS})
+    with files.open(files.stat("s3://lake/in/a.csv")) as file:
         assert file.read() == TEXT
         assert file.seek(-5, 2) == len(TEXT) - 5
         assert file.read() == TEXT[-5:]
@@ -150,6 +177,9 @@ class Web(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     files: ClassVar[dict[str, bytes]] = {"/a.csv": TEXT, "/a.csv.gz": gzip.compress(TEXT)}
+    sent: ClassVar[dict[str, int]] = {}
+    cut: ClassVar[dict[str, int]] = {}
+    """How many more answers of a file end early."""
 
     def do_HEAD(self) -> None:
         self.answer()
@@ -178,6 +208,11 @@ class Web(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
         self.end_headers()
         if self.command == "GET":
+            self.sent[path] = self.sent.get(path, 0) + end - start
+            if self.cut.get(path, 0):
+                self.cut[path] -= 1
+                end -= (end - start) // 2
+                self.close_connection = True
             self.wfile.write(body[start:end])
 
     def log_message(self, *_: object) -> None:
@@ -193,23 +228,29 @@ def web() -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@both
+@pytest.mark.parametrize("file", ["a.csv", "a.csv.gz"])
 @pytest.mark.parametrize("how", ["query", "header"])
-def test_a_web_servers_files_are_read_and_secrets_stay_out_of_the_plan(web: str, name: str, how: str) -> None:
-    uri = f"{web}/{name}" + ("?signature=hush-hush" if how == "query" else "")
+def test_a_web_servers_files_are_read_and_secrets_stay_out_of_the_plan(
+    web: str, name: str, file: str, how: str
+) -> None:
+    uri = f"{web}/{file}" + ("?signature=hush-hush" if how == "query" else "")
     credentials = {} if how == "query" else {"headers": {"Authorization": "Bearer hush-hush"}}
-    made = CsvReader(SourceConfig(reader="csv", files=(uri,), credentials=credentials))
+    made = csv_reader(name)(SourceConfig(reader="csv", files=(uri,), credentials=credentials))
     plan = made.plan(ReadRequest())
     assert "hush" not in str([split.to_dict() for split in plan.splits])
-    assert sum(batch.num_rows for split in plan.splits for batch in made.read(split)) == 2000
+    assert len(rows_of(made, plan)) == 2000
 
 
+@both
 @pytest.mark.parametrize(
     ("path", "kind"),
     [("/none.csv?signature=hush-hush", ConnectionError), ("/a.csv?signature=hush", AuthenticationError)],
 )
-def test_a_web_servers_refusal_is_told_without_the_signature(web: str, path: str, kind: type[DativoError]) -> None:
-    made = CsvReader(SourceConfig(reader="csv", files=(web + path,)))
+def test_a_web_servers_refusal_is_told_without_the_signature(
+    web: str, name: str, path: str, kind: type[DativoError]
+) -> None:
+    made = csv_reader(name)(SourceConfig(reader="csv", files=(web + path,)))
     with pytest.raises(kind) as caught:
         made.plan(ReadRequest())
     assert "hush" not in str(caught.value.to_dict())
@@ -219,3 +260,52 @@ def test_a_web_server_can_not_list(web: str) -> None:
     with pytest.raises(ConfigurationError, match="can't list") as caught:
         CsvReader(SourceConfig(reader="csv", files=(f"{web}/*.csv?signature=hush-hush",))).plan(ReadRequest())
     assert "hush" not in str(caught.value.to_dict())
+
+
+LINES = b"".join(b"%d,%s\n" % (number, b"some text " * 10) for number in range(1_000_000))
+
+
+@pytest.mark.parametrize("name", ["rust_csv"])
+def test_a_large_file_is_cut_where_it_is_and_comes_about_once(web: str, name: str) -> None:
+    Web.files["/large.csv"] = b"id,text\n" + LINES
+    made = csv_reader(name)(SourceConfig(reader=name, files=(f"{web}/large.csv?signature=hush-hush",)))
+    plan = made.plan(ReadRequest(parallelism=2, guess=True))
+    assert len(plan.splits) > 1
+    ids = [pa.RecordBatchReader.from_stream(made.read(split)).read_all()["id"] for split in plan.splits]
+    assert pa.chunked_array([chunk for column in ids for chunk in column.chunks]).to_pylist() == list(range(1_000_000))
+    assert Web.sent["/large.csv"] < 1.5 * len(LINES)
+
+
+@pytest.mark.parametrize("name", ["rust_csv"])
+def test_a_large_file_with_lines_in_its_values_is_one_split(web: str, name: str) -> None:
+    Web.files["/quoted.csv"] = b"id,text\n" + b'7,"a\nb"\n' + LINES
+    made = csv_reader(name)(SourceConfig(reader=name, files=(f"{web}/quoted.csv?signature=hush-hush",)))
+    plan = made.plan(ReadRequest(parallelism=2, guess=True))
+    assert len(plan.splits) == 1
+    assert pa.RecordBatchReader.from_stream(made.read(plan.splits[0])).read_all().num_rows == 1_000_001
+
+
+@both
+def test_an_answer_cut_short_is_asked_for_again_or_fails(web: str, name: str) -> None:
+    Web.files["/cut.csv"] = TEXT
+    made = csv_reader(name)(SourceConfig(reader=name, files=(f"{web}/cut.csv?signature=hush-hush",)))
+    plan = made.plan(ReadRequest())
+    Web.cut["/cut.csv"] = 1
+    assert len(rows_of(made, plan)) == 2000
+    Web.cut["/cut.csv"] = 1000
+    try:
+        with pytest.raises(TransientError):
+            rows_of(made, plan)
+    finally:
+        Web.cut.clear()
+
+
+@both
+def test_a_file_that_changes_after_it_was_planned_is_not_mixed(bucket: S3Store, endpoint: str, name: str) -> None:
+    obstore.put(bucket, "replaced.csv", TEXT)
+    source = SourceConfig(reader=name, files=("s3://lake/replaced.csv",), connection={"endpoint": endpoint, **KEYS})
+    made = csv_reader(name)(source)
+    plan = made.plan(ReadRequest())
+    obstore.put(bucket, "replaced.csv", TEXT.replace(b"name", b"NAME"))
+    with pytest.raises(DativoError, match="changed"):
+        rows_of(made, plan)

@@ -19,8 +19,9 @@ macro_rules! export_python {
         #[pymethods(crate = "dativo_plugin_ffi::pyo3")]
         impl $class {
             #[new]
-            fn new(py: Python<'_>, config_json: &str) -> PyResult<Self> {
-                $crate::ReaderHandle::new::<$plugin>(py, config_json).map(Self)
+            #[pyo3(signature = (config_json, files = None))]
+            fn new(py: Python<'_>, config_json: &str, files: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+                $crate::ReaderHandle::new::<$plugin>(py, config_json, files).map(Self)
             }
 
             #[staticmethod]

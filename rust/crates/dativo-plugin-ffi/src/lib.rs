@@ -9,6 +9,7 @@ pub mod control;
 mod export;
 mod reader;
 mod sink;
+mod storage;
 
 pub use batch::{NativeBatch, NativeSchema, NativeStream};
 pub use capsule::ImportedBatch;

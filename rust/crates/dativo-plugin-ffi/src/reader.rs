@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::batch::{GuardedStream, NativeSchema, NativeStream};
 use crate::capsule::schema_of;
 use crate::control::{from_json, raise, to_json};
+use crate::storage::storage_of;
 
 /// What a reader class says of itself, as JSON.
 pub fn describe_reader<P: ReaderPlugin>() -> String {
@@ -38,11 +39,11 @@ pub struct ReaderHandle {
 }
 
 impl ReaderHandle {
-    /// The reader of a SourceConfig in JSON.
-    pub fn new<P: ReaderPlugin>(py: Python<'_>, config: &str) -> PyResult<Self> {
-        let reader = py
-            .detach(|| guard(P::NAME, || P::from_config(from_json::<SourceConfig>("source config", config)?)))
-            .map_err(raise)?;
+    /// The reader of a SourceConfig in JSON; `files` opens what it names by URI.
+    pub fn new<P: ReaderPlugin>(py: Python<'_>, config: &str, files: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        let storage = storage_of(files);
+        let make = || P::from_config(SourceConfig { storage, ..from_json("source config", config)? });
+        let reader = py.detach(|| guard(P::NAME, make)).map_err(raise)?;
         let cancel = CancelToken::new();
         let context = ReadContext { cancel: cancel.clone(), ..ReadContext::default() };
         Ok(Self { plugin: P::NAME, reader: Box::new(reader), context: Mutex::new(context), cancel })

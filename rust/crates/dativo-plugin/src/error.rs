@@ -143,6 +143,17 @@ impl Error {
         self
     }
 
+    /// The error inside a text made by `to_text` here or by the Python SDK; anything may stand around it.
+    pub fn from_text(text: &str) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Line {
+            dativo_error: Error,
+        }
+        let line = &text[text.find("{\"dativo_error\":")?..];
+        let first = serde_json::Deserializer::from_str(line).into_iter::<Line>().next()?;
+        first.ok().map(|line| line.dativo_error)
+    }
+
     /// One line of JSON, as `dativo_plugin_sdk.errors.from_text` finds it inside any text.
     pub fn to_text(&self) -> String {
         let inner = serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned());
@@ -183,5 +194,10 @@ mod tests {
         assert_eq!(value["dativo_error"]["details"]["widen_to"], "double");
         assert_eq!(value["dativo_error"]["retryable"], false);
         assert_eq!(value["dativo_error"]["hint"], Value::Null);
+        assert_eq!(
+            Error::from_text(&format!("RuntimeError: {text} (more)")),
+            Some(Error::schema_mismatch("x", "a", "double"))
+        );
+        assert_eq!(Error::from_text("something else"), None);
     }
 }

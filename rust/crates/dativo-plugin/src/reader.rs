@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CancelToken, Result};
+use crate::{CancelToken, Result, Storage};
 
 /// What a reader is constructed with. Keys that this version does not know are kept out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -17,8 +17,11 @@ pub struct SourceConfig {
     pub job: String,
     /// The project's root, absolute.
     pub root: String,
-    /// Files to read: absolute paths, globs already expanded.
+    /// Files to read: absolute paths or URIs, globs already expanded.
     pub files: Vec<String>,
+    /// Where they are opened.
+    #[serde(skip)]
+    pub storage: Storage,
     /// Tables to read, for sources that have tables.
     pub tables: Vec<String>,
     /// Objects to read, for sources that have objects.

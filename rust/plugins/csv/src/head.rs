@@ -1,14 +1,10 @@
 //! The beginning of a file: byte order mark, lines to skip, header.
 
-use std::fs::File;
-use std::io::Read;
-
 use dativo_plugin::{Error, Result};
 
 use crate::blocks::{Blocks, Taken};
 use crate::dialect::Dialect;
 use crate::fields::Tokens;
-use crate::input::{self, Text};
 use crate::options::CsvOptions;
 use crate::tokens::{Fault, Limits};
 
@@ -24,15 +20,6 @@ pub fn header_error(path: &str) -> Error {
 }
 
 impl Head {
-    /// The bytes of a plain file up to `end`, without its byte order mark; and the size of the mark.
-    pub fn open_plain(path: &str, end: u64) -> Result<(Text, u64)> {
-        let mut start = Vec::new();
-        let mut file = File::open(path).map_err(|error| Error::io(&error, path))?;
-        (&mut file).take(3).read_to_end(&mut start).map_err(|error| Error::io(&error, path))?;
-        let mark = if start == [0xEF, 0xBB, 0xBF] { 3 } else { 0 };
-        Ok((input::open_range(path, mark, end.max(mark))?, mark))
-    }
-
     /// Takes the header off `blocks`; `None` where there is no record at all.
     pub fn names(blocks: &mut Blocks, dialect: &Dialect, options: &CsvOptions) -> Result<Option<Vec<String>>> {
         let mut tokens = Tokens::default();

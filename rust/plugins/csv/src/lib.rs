@@ -6,6 +6,7 @@
 
 mod blocks;
 mod boundary;
+mod charset;
 mod columns;
 mod dialect;
 mod digits;

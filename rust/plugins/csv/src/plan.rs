@@ -3,16 +3,17 @@
 use std::collections::HashSet;
 
 use arrow_schema::DataType;
-use dativo_plugin::{Error, ReadContext, ReadPlan, ReadRequest, Result, Split, parse_type, type_name};
+use dativo_plugin::{Error, ReadContext, ReadPlan, ReadRequest, Result, Split, is_remote, parse_type, type_name};
 
 use crate::blocks::{Blocks, Taken};
-use crate::boundary::{likely_starts, record_starts};
+use crate::boundary::Search;
+use crate::charset::Charset;
 use crate::columns::{Column, is_parsed};
 use crate::dialect::Dialect;
 use crate::fields::{Field, Tokens};
 use crate::head::{Head, header_error};
 use crate::infer::Candidates;
-use crate::input::{self, Charset, DETECTION_BYTES};
+use crate::input::{DETECTION_BYTES, Input};
 use crate::options::CsvOptions;
 use crate::stream::{Part, Payload, schema_of};
 use crate::tokens::Limits;
@@ -42,7 +43,7 @@ struct Planned {
 /// Plans a read of `files`.
 pub fn plan(
     files: &[String],
-    options: &CsvOptions,
+    input: &Input,
     request: &ReadRequest,
     context: &ReadContext,
     split_bytes: Option<u64>,
@@ -50,28 +51,30 @@ pub fn plan(
     let Some(first) = files.first() else {
         return Err(Error::configuration("rust_csv has no files to read").hint("name them in source.files"));
     };
-    let mut planned = files.iter().map(|path| look_at(path, options)).collect::<Result<Vec<_>>>()?;
+    let mut planned = files.iter().map(|path| look_at(path, input)).collect::<Result<Vec<_>>>()?;
     let mut notes = Vec::new();
 
-    let (dialect, names) = structure(&planned, options, request)?;
+    let (dialect, names) = structure(&planned, input, request)?;
     let names = names.ok_or_else(|| header_error(first))?;
     let filled = planned.iter().find(|file| file.size > 0).unwrap_or(&planned[0]);
-    notes.push(describe(filled, &dialect, &names, options)?);
+    notes.push(describe(filled, &dialect, &names, input)?);
 
     let total: u64 = planned.iter().map(|file| file.size).sum();
     let threads = context.parallelism.max(1) as u64;
-    let piece = (total / (PIECES_PER_THREAD * threads)).clamp(MIN_SPLIT_BYTES, MAX_SPLIT_BYTES / 4);
+    // A place to cut costs a request where the file is elsewhere.
+    let least = if files.iter().any(|path| is_remote(path)) { MAX_SPLIT_BYTES / 4 } else { MIN_SPLIT_BYTES };
+    let piece = (total / (PIECES_PER_THREAD * threads)).clamp(least, MAX_SPLIT_BYTES / 4);
     let piece_bytes = split_bytes.unwrap_or(piece);
     // A limited read stops soon: looking for places to cut would cost more than it gains.
     let cuts = |file: &Planned| request.limit.is_none() && file.plain && file.size >= piece_bytes.saturating_mul(2);
     let mut guess = None;
     if request.guess && planned.iter().any(cuts) {
         for file in planned.iter_mut().filter(|file| cuts(file)) {
-            cut(file, &dialect, options, &names, |path, range| {
-                likely_starts(path, &dialect, range, piece_bytes, &context.cancel).map(Some)
+            cut(file, &dialect, input, &names, context, |search, range| {
+                search.likely_starts(range, piece_bytes).map(Some)
             })?;
         }
-        guess = Some(sample(&planned, &dialect, options, &names, context)?).filter(|sample| !sample.lines_in_fields);
+        guess = Some(sample(&planned, &dialect, input, &names, context)?).filter(|sample| !sample.lines_in_fields);
     }
     let guessed = guess.is_some();
     let candidates = match guess {
@@ -79,17 +82,19 @@ pub fn plan(
         None => {
             for file in planned.iter_mut().filter(|file| cuts(file)) {
                 file.starts.truncate(1);
-                let is_cut = cut(file, &dialect, options, &names, |path, range| {
-                    record_starts(path, &dialect, range, piece_bytes, context.parallelism, &context.cancel)
-                })?;
+                // A proof reads all of the file: not twice over a network.
+                let is_cut = !is_remote(&file.path)
+                    && cut(file, &dialect, input, &names, context, |search, range| {
+                        search.record_starts(range, piece_bytes, context.parallelism)
+                    })?;
                 if !is_cut {
                     notes.push(format!("{} is read as one split: its quotes don't tell where records end", file.path));
                 }
             }
-            sample(&planned, &dialect, options, &names, context)?.candidates
+            sample(&planned, &dialect, input, &names, context)?.candidates
         }
     };
-    let columns = choose(&names, &candidates, options, request, &mut notes)?;
+    let columns = choose(&names, &candidates, &input.options, request, &mut notes)?;
     let schema = schema_of(&columns)?;
     // Large splits first, small ones last: no thread is left with much to do when the others have ended.
     let next_bytes = |left: u64| match split_bytes {
@@ -109,50 +114,38 @@ pub fn plan(
     Ok(ReadPlan { splits, schema: Some(schema), cursor: None, applied, notes, guessed })
 }
 
-fn look_at(path: &str, options: &CsvOptions) -> Result<Planned> {
-    let about = std::fs::metadata(path).map_err(|error| Error::io(&error, path))?;
-    if about.is_dir() {
-        return Err(Error::io(&std::io::ErrorKind::IsADirectory.into(), path));
-    }
-    let mut plain = input::is_plain(path, options)?;
-    if plain && about.len() >= 2 {
-        // A byte order mark wins over the encoding of the options.
-        let mut mark = [0; 2];
-        let mut file = std::fs::File::open(path).map_err(|error| Error::io(&error, path))?;
-        std::io::Read::read_exact(&mut file, &mut mark).map_err(|error| Error::io(&error, path))?;
-        plain = mark != [0xFF, 0xFE] && mark != [0xFE, 0xFF];
-    }
-    Ok(Planned { path: path.to_owned(), size: about.len(), plain, starts: vec![0] })
+fn look_at(path: &str, input: &Input) -> Result<Planned> {
+    let (size, plain) = input.look_at(path)?;
+    Ok(Planned { path: path.to_owned(), size, plain, starts: vec![0] })
 }
 
-fn open(file: &Planned, options: &CsvOptions) -> Result<Blocks> {
-    let (text, mark) =
-        if file.plain { Head::open_plain(&file.path, file.size)? } else { input::open(&file.path, options)? };
+fn open(file: &Planned, input: &Input) -> Result<Blocks> {
+    let (text, mark) = if file.plain { input.open_plain(&file.path, file.size)? } else { input.open(&file.path)? };
     let mut blocks = Blocks::new(text, &file.path, mark, SAMPLE_BLOCK_BYTES);
-    blocks.skip_lines(options.skip_rows)?;
+    blocks.skip_lines(input.options.skip_rows)?;
     Ok(blocks)
 }
 
 /// The dialect and the column names, both of the first file that has anything in it; no names where none has.
-fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> Result<(Dialect, Option<Vec<String>>)> {
+fn structure(files: &[Planned], input: &Input, request: &ReadRequest) -> Result<(Dialect, Option<Vec<String>>)> {
     let declared: Option<Vec<String>> =
         request.schema.as_ref().map(|schema| schema.fields().iter().map(|field| field.name().clone()).collect());
-    let mut dialect = Dialect::detect(options, b"", true);
+    let mut dialect = Dialect::detect(&input.options, b"", true);
     for file in files.iter().filter(|file| file.size > 0) {
-        let mut blocks = open(file, options)?;
+        let mut blocks = open(file, input)?;
         let mut sample = blocks.peek(DETECTION_BYTES)?.to_vec();
         let whole = sample.len() < DETECTION_BYTES;
         if whole {
             sample.push(b'\n');
         }
-        dialect = Dialect::detect(options, &sample, whole);
-        let first = Head::names(&mut blocks, &dialect, options)?;
+        dialect = Dialect::detect(&input.options, &sample, whole);
+        let first = Head::names(&mut blocks, &dialect, &input.options)?;
         let Some(first) = first else { continue };
         let width = first.len();
-        let names = match &options.column_names {
+        let names = match &input.options.column_names {
             Some(given) if given.len() != width => {
                 return Err(Error::configuration(format!(
-                    "options.column_names has {} names, but {} has {width} columns",
+                    "input.options.column_names has {} names, but {} has {width} columns",
                     given.len(),
                     file.path
                 ))
@@ -168,11 +161,11 @@ fn structure(files: &[Planned], options: &CsvOptions, request: &ReadRequest) -> 
         Head::check_names(&file.path, &names)?;
         return Ok((dialect, Some(names)));
     }
-    Ok((dialect, options.column_names.clone().or(declared)))
+    Ok((dialect, input.options.column_names.clone().or(declared)))
 }
 
 /// What the files look like, and how much of that was found rather than given.
-fn describe(first: &Planned, dialect: &Dialect, names: &[String], options: &CsvOptions) -> Result<String> {
+fn describe(first: &Planned, dialect: &Dialect, names: &[String], input: &Input) -> Result<String> {
     let shown = |byte: Option<u8>| match byte {
         None => "none".to_owned(),
         Some(b'\t') => "tab".to_owned(),
@@ -183,19 +176,19 @@ fn describe(first: &Planned, dialect: &Dialect, names: &[String], options: &CsvO
         "{} columns, delimiter {} ({})",
         names.len(),
         shown(Some(dialect.delimiter)),
-        how(options.delimiter.character().is_some())
+        how(input.options.delimiter.character().is_some())
     );
-    if options.quote_char.given().is_none() {
+    if input.options.quote_char.given().is_none() {
         text += &format!(", quote {} (detected)", shown(dialect.quote));
     }
-    if options.escape_char.given().is_none() {
+    if input.options.escape_char.given().is_none() {
         text += &format!(", escape {} (detected)", shown(dialect.escape));
     }
-    if options.header.given().is_none() {
+    if input.options.header.given().is_none() {
         text += if dialect.header { ", header (detected)" } else { ", no header (detected)" };
     }
-    if Charset::named(&options.encoding)?.is_none() {
-        text += &format!(", encoding {} (detected)", input::charset(&first.path, options)?.name());
+    if Charset::named(&input.options.encoding)?.is_none() {
+        text += &format!(", encoding {} (detected)", input.charset(&first.path)?.name());
     }
     Ok(text)
 }
@@ -204,22 +197,24 @@ fn describe(first: &Planned, dialect: &Dialect, names: &[String], options: &CsvO
 fn cut(
     file: &mut Planned,
     dialect: &Dialect,
-    options: &CsvOptions,
+    input: &Input,
     names: &[String],
-    find: impl FnOnce(&str, (u64, u64)) -> Result<Option<Vec<u64>>>,
+    context: &ReadContext,
+    find: impl FnOnce(&Search, (u64, u64)) -> Result<Option<Vec<u64>>>,
 ) -> Result<bool> {
-    let mut blocks = open(file, options)?;
+    let mut blocks = open(file, input)?;
     if dialect.header {
-        match Head::names(&mut blocks, dialect, options)? {
+        match Head::names(&mut blocks, dialect, &input.options)? {
             // Another order of columns: only a split that reads the header can know it.
-            Some(header) if options.column_names.is_none() && header != names => return Ok(true),
+            Some(header) if input.options.column_names.is_none() && header != names => return Ok(true),
             None => return Ok(true),
             Some(_) => {}
         }
     }
     blocks.peek(1)?;
     let start = blocks.offset().min(file.size);
-    let Some(starts) = find(&file.path, (start, file.size))? else { return Ok(false) };
+    let search = Search { storage: &input.storage, path: &file.path, dialect: *dialect, cancel: &context.cancel };
+    let Some(starts) = find(&search, (start, file.size))? else { return Ok(false) };
     file.starts.extend(starts.into_iter().skip(1));
     Ok(true)
 }
@@ -235,19 +230,19 @@ struct Sample {
 fn sample(
     files: &[Planned],
     dialect: &Dialect,
-    options: &CsvOptions,
+    input: &Input,
     names: &[String],
     context: &ReadContext,
 ) -> Result<Sample> {
     let mut candidates = vec![Candidates::default(); names.len()];
     let mut lines_in_fields = false;
-    if !options.infer_types && files.iter().all(|file| file.starts.len() == 1) {
+    if !input.options.infer_types && files.iter().all(|file| file.starts.len() == 1) {
         return Ok(Sample { candidates, lines_in_fields });
     }
-    let words = Words::new(options)?;
+    let words = Words::new(&input.options)?;
     let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.size > 0).collect();
     let places: usize = chosen.iter().map(|file| file.starts.len().min(SAMPLED_PLACES)).sum();
-    let rows_each = (options.infer_rows / places.max(1)).max(1);
+    let rows_each = (input.options.infer_rows / places.max(1)).max(1);
     let bytes_each = SAMPLE_BYTES / places.max(1);
     let mut tokens = Tokens::default();
     let mut scratch = Vec::new();
@@ -256,23 +251,27 @@ fn sample(
             context.cancel.check()?;
             let mut positions: Vec<usize> = (0..names.len()).collect();
             let mut blocks = if start == 0 {
-                let mut blocks = open(file, options)?;
+                let mut blocks = open(file, input)?;
                 if dialect.header {
-                    let header = Head::names(&mut blocks, dialect, options)?.unwrap_or_default();
-                    if options.column_names.is_none() {
+                    let header = Head::names(&mut blocks, dialect, &input.options)?.unwrap_or_default();
+                    if input.options.column_names.is_none() {
                         let place = |name: &String| header.iter().position(|other| other == name);
                         positions = names.iter().map(|name| place(name).unwrap_or(usize::MAX)).collect();
                     }
                 }
                 blocks
             } else {
-                let text = input::open_range(&file.path, start, file.size)?;
+                let text = input.open_range(&file.path, start, file.size)?;
                 Blocks::new(text, &file.path, start, SAMPLE_BLOCK_BYTES)
             };
             let (mut left, mut seen) = (rows_each, 0);
             while left > 0 && seen < bytes_each {
-                let limits =
-                    Limits { width: None, max_field_bytes: options.max_field_bytes, skip_bad: true, max_rows: left };
+                let limits = Limits {
+                    width: None,
+                    max_field_bytes: input.options.max_field_bytes,
+                    skip_bad: true,
+                    max_rows: left,
+                };
                 // What can't be taken apart is reported when it is read, with its place.
                 let Some(Taken::Records(bytes)) = blocks.next(dialect, &limits, &mut tokens)? else { break };
                 seen += bytes;

@@ -8,7 +8,8 @@ use dativo_plugin::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::input::Charset;
+use crate::charset::Charset;
+use crate::input::Input;
 use crate::options::CsvOptions;
 use crate::plan::plan;
 use crate::stream::{CsvStream, Payload};
@@ -32,14 +33,15 @@ impl ReaderPlugin for CsvReaderPlugin {
     fn from_config(config: SourceConfig) -> Result<CsvReader> {
         let options = CsvOptions::from_json(&config.options)?;
         Charset::named(&options.encoding)?;
-        Ok(CsvReader { files: config.files, options: Arc::new(options), split_bytes: None, block_bytes: None })
+        let input = Input { options: Arc::new(options), storage: config.storage };
+        Ok(CsvReader { files: config.files, input, split_bytes: None, block_bytes: None })
     }
 }
 
 /// CSV files, explicitly named.
 pub struct CsvReader {
     files: Vec<String>,
-    options: Arc<CsvOptions>,
+    input: Input,
     /// Instead of what the size of the input suggests.
     split_bytes: Option<u64>,
     /// Instead of what the batch size suggests.
@@ -57,7 +59,7 @@ impl CsvReader {
 
 impl Reader for CsvReader {
     fn plan(&self, request: &ReadRequest, context: &ReadContext) -> Result<ReadPlan> {
-        plan(&self.files, &self.options, request, context, self.split_bytes)
+        plan(&self.files, &self.input, request, context, self.split_bytes)
     }
 
     fn read(&self, split: &Split, context: &ReadContext) -> Result<Box<dyn BatchStream>> {
@@ -67,14 +69,13 @@ impl Reader for CsvReader {
         let block_bytes = self.block_bytes.unwrap_or_else(|| {
             (context.batch_bytes.min(context.memory_bytes / 4) / 4).clamp(MIN_BLOCK_BYTES, MAX_BLOCK_BYTES)
         });
-        Ok(Box::new(CsvStream::new(self.options.clone(), payload, context.clone(), block_bytes)?))
+        Ok(Box::new(CsvStream::new(self.input.clone(), payload, context.clone(), block_bytes)?))
     }
 
     fn check(&self) -> Result<Check> {
         let mut bytes = 0;
         for path in &self.files {
-            let size = std::fs::File::open(path).and_then(|file| file.metadata()).map(|about| about.len());
-            bytes += size.map_err(|error| Error::io(&error, path))?;
+            bytes += self.input.storage.open(path)?.size();
         }
         let message = format!("{} files, {bytes} bytes", self.files.len());
         Ok(Check { success: true, message, error_code: None, details: Map::new() })
@@ -84,7 +85,7 @@ impl Reader for CsvReader {
         let mut objects = Vec::with_capacity(self.files.len());
         for path in &self.files {
             let request = ReadRequest { limit: Some(1), ..ReadRequest::default() };
-            let plan = plan(std::slice::from_ref(path), &self.options, &request, &ReadContext::default(), None)?;
+            let plan = plan(std::slice::from_ref(path), &self.input, &request, &ReadContext::default(), None)?;
             let columns: Vec<Value> = plan
                 .schema
                 .iter()

@@ -13,8 +13,8 @@ use crate::columns::{Cells, Column, Misfit};
 use crate::dialect::Dialect;
 use crate::fields::Tokens;
 use crate::head::Head;
-use crate::input;
-use crate::options::{BadLines, CsvOptions};
+use crate::input::Input;
+use crate::options::BadLines;
 use crate::tokens::{Fault, Limits};
 use crate::values;
 use crate::words::Words;
@@ -62,7 +62,7 @@ struct Open {
 
 /// The record batches of one split.
 pub struct CsvStream {
-    options: Arc<CsvOptions>,
+    input: Input,
     words: Words,
     payload: Payload,
     schema: SchemaRef,
@@ -76,11 +76,11 @@ pub struct CsvStream {
 
 impl CsvStream {
     /// The stream of a payload.
-    pub fn new(options: Arc<CsvOptions>, payload: Payload, context: ReadContext, block_bytes: usize) -> Result<Self> {
+    pub fn new(input: Input, payload: Payload, context: ReadContext, block_bytes: usize) -> Result<Self> {
         Ok(Self {
-            words: Words::new(&options)?,
+            words: Words::new(&input.options)?,
             schema: schema_of(&payload.columns)?,
-            options,
+            input,
             payload,
             context,
             block_bytes,
@@ -98,22 +98,22 @@ impl CsvStream {
         let bytes = part.end.and_then(|end| usize::try_from(end - part.start).ok());
         let block_bytes = bytes.map_or(self.block_bytes, |bytes| self.block_bytes.min(bytes.saturating_add(1)));
         if let (1.., Some(end)) = (part.start, part.end) {
-            let text = input::open_range(path, part.start, end)?;
+            let text = self.input.open_range(path, part.start, end)?;
             let blocks = Blocks::new(text, path, part.start, block_bytes);
             return Ok(Some(Open { part: part.clone(), blocks, positions: in_order() }));
         }
         let (text, mark) = match part.end {
-            Some(end) => Head::open_plain(path, end)?,
-            None => input::open(path, &self.options)?,
+            Some(end) => self.input.open_plain(path, end)?,
+            None => self.input.open(path)?,
         };
         let mut blocks = Blocks::new(text, path, mark, block_bytes);
-        blocks.skip_lines(self.options.skip_rows)?;
+        blocks.skip_lines(self.input.options.skip_rows)?;
         let mut positions = in_order();
         if self.payload.dialect.header {
-            let Some(names) = Head::names(&mut blocks, &self.payload.dialect, &self.options)? else {
+            let Some(names) = Head::names(&mut blocks, &self.payload.dialect, &self.input.options)? else {
                 return Ok(None);
             };
-            if self.options.column_names.is_none() && names != self.payload.names {
+            if self.input.options.column_names.is_none() && names != self.payload.names {
                 positions = self.positions_in(path, &names)?;
             }
         }
@@ -159,8 +159,8 @@ impl CsvStream {
             };
             let limits = Limits {
                 width: Some(self.payload.names.len()),
-                max_field_bytes: self.options.max_field_bytes,
-                skip_bad: self.options.bad_lines == BadLines::Skip,
+                max_field_bytes: self.input.options.max_field_bytes,
+                skip_bad: self.input.options.bad_lines == BadLines::Skip,
                 max_rows: usize::MAX,
             };
             match open.blocks.next(&self.payload.dialect, &limits, &mut self.tokens)? {
@@ -251,7 +251,7 @@ impl CsvStream {
             }
             Fault::LongField { at } => {
                 let place = self.locate(open, at);
-                let limit = self.options.max_field_bytes;
+                let limit = self.input.options.max_field_bytes;
                 let message = format!("a field in {} is longer than {limit} bytes", place.text);
                 place
                     .on(open.blocks.error_at(&message, at))
@@ -269,15 +269,15 @@ impl CsvStream {
     fn count(&self, open: &Open, target: u64) -> Result<Place> {
         let path = open.part.path.as_str();
         let (text, mark) = match open.part.end {
-            Some(_) => Head::open_plain(path, std::fs::metadata(path).map_or(target, |about| about.len()))?,
-            None => input::open(path, &self.options)?,
+            Some(_) => self.input.open_plain(path, self.input.storage.open(path)?.size())?,
+            None => self.input.open(path)?,
         };
         let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
         let mut tokens = Tokens::default();
         let limits = Limits { width: None, max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
-        blocks.skip_lines(self.options.skip_rows)?;
+        blocks.skip_lines(self.input.options.skip_rows)?;
         blocks.peek(1)?;
-        let (mut rows, mut lines) = (0, self.options.skip_rows);
+        let (mut rows, mut lines) = (0, self.input.options.skip_rows);
         loop {
             self.context.cancel.check()?;
             let taken = blocks.next(&self.payload.dialect, &limits, &mut tokens)?;

@@ -17,4 +17,5 @@ class RustCsvReader(NativeFileReader):
 
     Options = CsvOptions
     suffixes = (".csv", ".tsv", ".txt", ".psv")
+    remote = True
     native: ClassVar[Any] = Reader
