@@ -21,12 +21,9 @@ What makes this hold for a process that was stopped anywhere and wakes up much l
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-import re
 import shutil
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -36,14 +33,14 @@ import pydantic
 
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
-from .posix import NEW, bury, entries, exchange, fsync, is_alive, locked, settle, take
+from .posix import entries, exchange, fsync, locked, settle, take
+from .staging import Staging
 
 RECORD = "_commit.json"
 FORMAT_VERSION = 1
 _KEPT_VERSIONS = 2
 _RETRIED_COMMITS = 1000
 _T = TypeVar("_T")
-_SAFE_RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
 
 class DirectoryTable:
@@ -54,12 +51,9 @@ class DirectoryTable:
         if not self.root.name:
             raise ConfigurationError(f"target path {str(root)!r} names no directory", hint="set target.path")
         parent, name = self.root.parent, self.root.name
-        self.staging_root = parent / f".{name}.staging"
         self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
-        self._lock: int | None = None
-        self._run: Path | None = None
-        self._attempt = ""
+        self._staging = Staging(parent / f".{name}.staging")
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -171,8 +165,7 @@ class DirectoryTable:
 
     def open(self, run_id: str) -> Path:
         """Make this run's staging folder and remove what dead runs left. Returns it."""
-        if not _SAFE_RUN.fullmatch(run_id):
-            raise ConfigurationError(f"run id {run_id!r} can't be part of a path", hint="use letters, digits, - and _")
+        Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
@@ -191,41 +184,19 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        # An attempt has names of its own: a stopped process that wakes up can't touch what the retry of its run wrote.
-        self._attempt = f"{run_id}.{os.urandom(4).hex()}"
-        self._run = self.staging_root / self._attempt
-        new = self.staging_root / f"{NEW}{self._attempt}"
-        while True:
-            try:
-                (new / "commit").mkdir(parents=True)
-                self._lock = self._named(new, self._run)
-                return self._run
-            except FileNotFoundError:  # another run took it for a dead one's before its lock was held
-                continue
-
-    def _named(self, new: Path, run: Path) -> int:
-        """Give a staging folder its name once its lock is held. Returns the lock."""
-        lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            os.write(lock, socket.gethostname().encode())
-            os.rename(new, run)
-        except OSError:
-            os.close(lock)
-            raise
-        return lock
+        run = self._staging.open(run_id)
+        (run / "commit").mkdir()
+        return run
 
     @property
     def staging(self) -> Path:
         """Where this run's data files go."""
-        assert self._run is not None, "open() comes first"
-        return self._run / "commit"
+        return self._staging.folder / "commit"
 
     @property
     def quarantine_staging(self) -> Path:
         """Where this run's rejected rows go."""
-        assert self._run is not None, "open() comes first"
-        path = self._run / "quarantine"
+        path = self._staging.folder / "quarantine"
         path.mkdir(exist_ok=True)
         return path
 
@@ -234,7 +205,6 @@ class DirectoryTable:
 
         Raises: CommitConflictError: when that sequence is taken; the target is as the winner left it.
         """
-        assert self._run is not None, "open() comes first"
         folder, last = self.current()
         if last is not None and last.run_id == record.run_id:
             return last
@@ -242,7 +212,7 @@ class DirectoryTable:
             return self._earlier(record)
         quarantine = self._publish_quarantine(record)
         overwrite = record.mode == "overwrite"
-        version = f"{record.seq}-{self._attempt}" if overwrite else None
+        version = f"{record.seq}-{self._staging.attempt}" if overwrite else None
         details = {**record.details, **({"version": version} if version else {})}
         record = record.model_copy(update={"quarantine": quarantine, "details": details})
         try:
@@ -267,10 +237,9 @@ class DirectoryTable:
 
     def _append(self, folder: Path, record: Commit) -> Path:
         """Returns the folder that is the newest version if nobody was faster."""
-        assert self._run is not None
         self._seal(self.staging, record)
         if record.seq == 1 and not folder.exists():
-            first = self._run / "first"
+            first = self._staging.folder / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
@@ -282,7 +251,6 @@ class DirectoryTable:
 
     def _overwrite(self, folder: Path, record: Commit, version: str) -> Path:
         """Returns the folder that is the newest version if nobody was faster."""
-        assert self._run is not None
         home, claimed = self.versions / version, None
         try:
             home.mkdir(parents=True)
@@ -295,7 +263,7 @@ class DirectoryTable:
                     os.rmdir(self.root)
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
-                claim = self._run / "claim"
+                claim = self._staging.folder / "claim"
                 claim.mkdir()
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
@@ -340,11 +308,10 @@ class DirectoryTable:
             fsync(Path(parent))
 
     def _publish_quarantine(self, record: Commit) -> tuple[str, ...]:
-        assert self._run is not None
-        staged = self._run / "quarantine"
+        staged = self._staging.folder / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{self._attempt}"
+        target = self.quarantine_root / f"{record.seq}-{self._staging.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(staged, target)
@@ -373,13 +340,7 @@ class DirectoryTable:
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""
-        if self._run is not None:
-            shutil.rmtree(self._run, ignore_errors=True)
-            with suppress(OSError):
-                self.staging_root.rmdir()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._staging.close()
 
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
@@ -387,12 +348,7 @@ class DirectoryTable:
         # What is there is listed before who is alive, and that before what is committed: whoever makes a folder in
         # between is seen alive, and whoever ends in between is seen committed.
         left = [entry for folder in (self.quarantine_root, self.versions) for entry in entries(folder)]
-        live = set()
-        for run in entries(self.staging_root):
-            if is_alive(run):
-                live.add(run.name)
-            else:
-                bury(run)
+        live = self._staging.sweep()
         folder, last = self.current()
         if last is None:
             referred, newest = set(), 0
