@@ -198,6 +198,7 @@ class _Run:
             partition_by=job.target.partition_by,
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
+            cursor_field=None if job.incremental is None else job.incremental.cursor_field,
         )
         with self._calling_writer("open"):
             self.writer.open(request)

@@ -154,7 +154,10 @@ class ReadPlan:
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows."""
+    """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows.
+
+    cursor_field: the column that tells which of two rows of one key is newer, where the job has one.
+    """
 
     job: str
     run_id: str
@@ -166,6 +169,7 @@ class WriteRequest:
     partition_by: tuple[str, ...] = ()
     parallelism: int = 1
     memory_bytes: int = 64 << 20
+    cursor_field: str | None = None
 
 
 @dataclass(frozen=True)

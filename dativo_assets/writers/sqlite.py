@@ -1,0 +1,135 @@
+"""A table of an SQLite file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    ConfigurationError,
+    DativoError,
+    TargetConfig,
+    TransientError,
+    ValidationError,
+)
+from dativo_plugin_sdk.sql_writer import SqlWriter
+
+_LOCK_S = 60.0
+_ROWS = 10_000
+
+
+class SqliteWriter(SqlWriter):
+    """Writes one table of the SQLite file `target.path`.
+
+    SQLite has no types for decimals, dates and times: they are texts, in ISO 8601 and with all their digits. Nested
+    values are JSON.
+    """
+
+    format: ClassVar[str] = "sqlite"
+    needs_path: ClassVar[bool] = True
+    begin: ClassVar[str] = "BEGIN IMMEDIATE"
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        super().__init__(asset_definition, target_config, output_base)
+        if self.schema:
+            raise ConfigurationError(f"SQLite has no schemas: {target_config.table}", hint="remove the part before .")
+
+    @property
+    def path(self) -> Path:
+        """The database's file."""
+        if not self.target_config.path:
+            raise ConfigurationError("writer sqlite needs target.path", hint="path: warehouse/data.db")
+        return Path(self.target_config.root) / self.target_config.path.removeprefix("file://")
+
+    def place(self) -> str:
+        return str(self.path)
+
+    def staging_root(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.staging")
+
+    def connect(self) -> Any:
+        if self.path.is_dir():
+            raise ConfigurationError(f"target {self.path} is a directory", hint="set target.path to a file")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(self.path, timeout=_LOCK_S, isolation_level=None)
+        connection.execute("PRAGMA synchronous = FULL")
+        return connection
+
+    def columns(self, connection: Any, name: str) -> dict[str, str]:
+        return dict(self.run(connection, "SELECT name, type FROM pragma_table_info(?)", (name,)))
+
+    def types(self, connection: Any, schema: Any) -> dict[str, str]:
+        return {field.name: _kind(field.type) for field in schema}
+
+    def load(self, connection: Any, name: str, batches: Any, *, temporary: bool = False) -> None:
+        table = self.quote(name) if temporary else self.qualified(name)
+        columns = batches.schema.names
+        statement = (
+            f"INSERT INTO {table} ({', '.join(map(self.quote, columns))}) VALUES ({', '.join('?' * len(columns))})"
+        )
+        for batch in batches:
+            for start in range(0, batch.num_rows, _ROWS):
+                part = batch.slice(start, _ROWS)
+                values = [_values(column).to_pylist() for column in part.columns]
+                connection.executemany(statement, zip(*values, strict=True))
+
+    def stored(self, data_type: Any) -> Any:
+        if pa.types.is_dictionary(data_type):
+            return self.stored(data_type.value_type)
+        if pa.types.is_nested(data_type) or pa.types.is_null(data_type):
+            return pa.string()
+        return pa.int64() if pa.types.is_uint64(data_type) else data_type
+
+    def widen(self, connection: Any, column: str, kind: str) -> None:
+        table, copy = self.qualified(self.name), self.quote("_dativo_wider")
+        kinds = {**self.columns(connection, self.name), column: kind}
+        self.run(connection, f"CREATE TABLE {copy} ({', '.join(f'{self.quote(n)} {k}' for n, k in kinds.items())})")
+        self.run(connection, f"INSERT INTO {copy} SELECT * FROM {table}")
+        self.run(connection, f"DROP TABLE {table}")
+        self.run(connection, f"ALTER TABLE {copy} RENAME TO {self.quote(self.name)}")
+        if self.target_config.mode == "merge":
+            self.index(connection, self.target_config.keys)
+
+    def index(self, connection: Any, keys: Sequence[str]) -> None:
+        name = self.quote(f"_dativo_keys_{self.name}")
+        columns = ", ".join(map(self.quote, keys))
+        self.run(connection, f"CREATE UNIQUE INDEX {name} ON {self.qualified(self.name)} ({columns})")
+
+    def error(self, error: Exception) -> DativoError | None:
+        details = {"file": str(self.path)}
+        if not isinstance(error, (sqlite3.Error, OverflowError)):
+            return None
+        if "locked" in str(error) or "busy" in str(error):
+            return TransientError(
+                f"{self.path} is locked by another process", "TARGET_LOCKED", details, hint="close it there"
+            )
+        if "full" in str(error):
+            return ValidationError(f"{self.path}: {error}", "DISK_FULL", details, hint="free some space")
+        return ValidationError(f"{self.path}: {error}", details=details)
+
+
+def _kind(data_type: pa.DataType) -> str:
+    types = pa.types
+    if types.is_boolean(data_type):
+        return "BOOLEAN"
+    if types.is_integer(data_type):
+        return "INTEGER"
+    if types.is_floating(data_type):
+        return "REAL"
+    if types.is_binary(data_type) or types.is_large_binary(data_type) or types.is_fixed_size_binary(data_type):
+        return "BLOB"
+    if types.is_date(data_type):
+        return "DATE"
+    return "TIMESTAMP" if types.is_timestamp(data_type) else "TEXT"
+
+
+def _values(column: pa.Array) -> pa.Array:
+    """A column as values that SQLite has."""
+    types = pa.types
+    if types.is_temporal(column.type) or types.is_decimal(column.type):
+        return column.cast(pa.string())
+    return column.cast(pa.int8()) if types.is_boolean(column.type) else column

@@ -1,0 +1,549 @@
+"""Writers of a database's tables: delivery is here, a subclass only knows its database.
+
+A run's rows wait in files of this machine until its commit, which is one transaction:
+
+1. see that the newest record is the one that the run began with;
+2. create or alter the table as the data asks, and move the rows in;
+3. insert the run's record, whose key is (table, job, stream, seq): of two runs that follow one commit one can;
+4. commit. Whatever happens before, nothing of the run is in the database; and whoever lost the answer finds the record.
+
+The records are the table `_dativo_commits` beside the target. Rejected rows go to `<table>_quarantine` by the same
+transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pydantic
+from pydantic import Field
+
+from .arrow import as_schema, pyarrow, type_name
+from .errors import CommitConflictError, ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
+from .models import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    ConnectionTestResult,
+    Options,
+    Snapshot,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
+)
+from .staging import Staging
+from .writer import BaseWriter, SplitWriter
+
+COMMITS = "_dativo_commits"
+FORMAT_VERSION = 1
+_KEPT_IN_VIEW = 1000
+_ORDER = "_dativo_row"
+_NEW = "_dativo_new"
+
+
+class SqlOptions(Options):
+    """What every database takes."""
+
+    delete_column: str | None = Field(
+        None, description="merge: a boolean column; a row where it is true removes the row of its key"
+    )
+
+
+class SqlWriter(BaseWriter):
+    """Level 3 over one table of a database. A subclass gives `connect`, `place`, `columns`, `types` and `load`."""
+
+    Options: ClassVar[type[Options]] = SqlOptions
+    modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
+    quarantines: ClassVar[bool] = True
+    writes_empty: ClassVar[bool] = True
+    format: ClassVar[str] = ""
+    """The database's name in a snapshot."""
+    marker: ClassVar[str] = "?"
+    """How a statement marks a parameter; `{}` in it stands for its number."""
+    begin: ClassVar[str] = "BEGIN"
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        super().__init__(asset_definition, target_config, output_base)
+        schema, _, name = (target_config.table or asset_definition.name).rpartition(".")
+        self.schema, self.name = schema or None, name
+        for part in (schema, name):
+            self.quote(part)
+        if target_config.mode == "merge" and not target_config.keys:
+            raise ConfigurationError("mode merge needs target.keys", hint="name the columns that tell rows apart")
+        if target_config.partition_by:
+            raise ConfigurationError(
+                f"writer {target_config.writer} has no partitions", hint="remove target.partition_by"
+            )
+        self._staging = Staging(self.staging_root())
+        self._request: WriteRequest | None = None
+
+    # -- what a database gives -------------------------------------------------------------------------------------
+
+    def connect(self) -> Any:
+        """An open DB-API connection that begins no transaction by itself."""
+        raise PluginError(f"writer {type(self).__name__} has no connect()")
+
+    def place(self) -> str:
+        """The database for a person and for staging folders: no secret in it."""
+        raise PluginError(f"writer {type(self).__name__} has no place()")
+
+    def columns(self, connection: Any, name: str) -> dict[str, str]:
+        """{column: type} of a table, in order; {} where there is none."""
+        raise PluginError(f"writer {type(self).__name__} has no columns()")
+
+    def types(self, connection: Any, schema: Any) -> dict[str, str]:
+        """{column: type} of the columns that hold an Arrow schema, spelled as `columns` does."""
+        raise PluginError(f"writer {type(self).__name__} has no types()")
+
+    def load(self, connection: Any, name: str, batches: Any, *, temporary: bool = False) -> None:
+        """Insert a RecordBatchReader into a table beside the target, or a temporary one, that has its columns."""
+        raise PluginError(f"writer {type(self).__name__} has no load()")
+
+    def stored(self, data_type: Any) -> Any:
+        """The Arrow type that a column is cast to before it is loaded, without loss."""
+        return data_type
+
+    def staging_root(self) -> Path:
+        """Where runs stage their rows."""
+        key = hashlib.sha256(f"{self.place()}\0{self.schema}\0{self.name}".encode()).hexdigest()[:16]
+        return Path(self.target_config.root) / ".dativo" / "staging" / f"{self.format}-{key}"
+
+    def lock(self, connection: Any) -> None:
+        """Let no other commit to the table in until the transaction ends, where the database lets several write."""
+
+    def error(self, error: Exception) -> DativoError | None:
+        """A database's exception as an error of the tree; None leaves it a ConnectionError."""
+        return None
+
+    # -- statements ------------------------------------------------------------------------------------------------
+
+    def quote(self, name: str) -> str:
+        """An identifier as SQL. Raises: ConfigurationError: for one that can't be one."""
+        if "\0" in name:
+            raise ConfigurationError(f"name {name!r} has a character that no table or column can have")
+        return '"' + name.replace('"', '""') + '"'
+
+    def qualified(self, name: str) -> str:
+        """A table beside the target as SQL."""
+        return (f"{self.quote(self.schema)}." if self.schema else "") + self.quote(name)
+
+    def run(self, connection: Any, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement; its rows, where it has any. Each `?` stands for one of `values`."""
+        cursor = connection.cursor()
+        try:
+            if values:
+                pieces = statement.split("?")
+                markers = [self.marker.format(number) for number in range(1, len(pieces))]
+                statement = "".join(a + b for a, b in zip(pieces, [*markers, ""], strict=True))
+                cursor.execute(statement, tuple(values))
+            else:
+                cursor.execute(statement)
+            return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            cursor.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        try:
+            connection = self.connect()
+            try:
+                yield connection
+            finally:
+                with suppress(Exception):  # a connection that is lost already
+                    connection.close()
+        except DativoError:
+            raise
+        except Exception as error:
+            known = self.error(error)
+            if known is None:
+                text = (str(error).strip() or type(error).__name__).splitlines()[0]
+                known = ConnectionError(f"{self.place()}: {text}", details={"target": self.place()})
+            raise known from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Any]:
+        with self._connection() as connection:
+            self.run(connection, self.begin)
+            try:
+                yield connection
+            except BaseException:
+                with suppress(Exception):
+                    self.run(connection, "ROLLBACK")
+                raise
+            self.run(connection, "COMMIT")
+
+    # -- records ---------------------------------------------------------------------------------------------------
+
+    def _records(self, connection: Any, condition: str = "", *values: Any, limit: int = 1) -> list[Commit]:
+        """Records of this table and job, the newest first."""
+        if not self.columns(connection, COMMITS):
+            return []
+        rows = self.run(
+            connection,
+            f"SELECT seq, record FROM {self.qualified(COMMITS)} WHERE target = ? AND job = ? AND stream = ? {condition}"
+            f" ORDER BY seq DESC LIMIT {limit}",
+            (self.name, self._job, "default", *values),
+        )
+        return [self._record(int(seq), str(text)) for seq, text in rows]
+
+    @property
+    def _job(self) -> str:
+        return self.target_config.job or self.asset_definition.name
+
+    def _record(self, seq: int, text: str) -> Commit:
+        where = f"commit record {seq} of {self.name} in {self.place()}"
+        try:
+            value = json.loads(text)
+            version = value.get("format_version")
+            if isinstance(version, int) and version > FORMAT_VERSION:
+                raise ValidationError(
+                    f"{where} was written by a newer version (format {version})", hint="upgrade dativo-assets"
+                )
+            return Commit.model_validate(value)
+        except (ValueError, AttributeError, pydantic.ValidationError) as error:
+            raise ValidationError(
+                f"{where} can't be read: {str(error).splitlines()[0]}",
+                hint=f"restore the row in {COMMITS}, or delete it to continue from the commit before it",
+            ) from error
+
+    def last_commit(self) -> Commit | None:
+        with self._connection() as connection:
+            return next(iter(self._records(connection)), None)
+
+    def history(self) -> Sequence[Commit]:
+        with self._connection() as connection:
+            return tuple(reversed(self._records(connection, limit=_KEPT_IN_VIEW)))
+
+    def commit_of(self, run_id: str) -> Commit | None:
+        with self._connection() as connection:
+            return next(iter(self._records(connection, "AND run_id = ?", run_id)), None)
+
+    def check_connection(self) -> ConnectionTestResult:
+        with self._connection() as connection:
+            self.run(connection, "SELECT 1")
+        return ConnectionTestResult(True, f"{self.place()} answers")
+
+    def snapshot(self) -> Snapshot | None:
+        commits = list(self.history())
+        if not commits:
+            return None
+        last = commits[-1]
+        overwrites = [at for at, commit in enumerate(commits) if commit.mode == "overwrite"]
+        visible = commits[overwrites[-1] :] if overwrites else commits
+        known = (overwrites or commits[0].seq == 1) and all(commit.mode != "merge" for commit in visible)
+        return Snapshot(
+            seq=last.seq,
+            uri=f"{self.place()}#{f'{self.schema}.' if self.schema else ''}{self.name}",
+            format=self.format,
+            rows=sum(commit.rows_written for commit in visible) if known else None,
+            schema_text=last.schema_text,
+        )
+
+    # -- one run ---------------------------------------------------------------------------------------------------
+
+    def open(self, request: WriteRequest) -> None:
+        self._request = request
+        self._staging.close()
+        self._staging.sweep()
+        self._staging.open(request.run_id)
+
+    def writer(self, task: WriteTask) -> SplitWriter:
+        return _StagedRows(self._staging.folder / f"{task.kind}-{task.index:04d}.arrow", task)
+
+    def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        with self._transaction() as connection:
+            self.lock(connection)
+            last = next(iter(self._records(connection)), None)
+            done = next(iter(self._records(connection, "AND run_id = ?", commit.run_id)), None)
+            if done is not None:
+                return done
+            if (0 if last is None else last.seq) != commit.seq - 1:
+                raise self._conflict(commit, last)
+            staged = {kind: [c for c in committables if c.kind == kind] for kind in ("data", "quarantine")}
+            if staged["quarantine"]:
+                commit = commit.model_copy(update={"quarantine": (f"{self.name}_quarantine",)})
+            details = dict(commit.details)
+            if staged["data"]:
+                details.update(self._move_in(connection, staged["data"], commit, last))
+            if staged["quarantine"]:
+                self._quarantine(connection, staged["quarantine"], commit)
+            commit = commit.model_copy(update={"details": details})
+            self._insert_record(connection, commit)
+        self._staging.close()
+        return commit
+
+    def _conflict(self, commit: Commit, winner: Commit | None) -> CommitConflictError:
+        who = f"run {winner.run_id} committed sequence {winner.seq}" if winner else "its commits are gone"
+        return CommitConflictError(
+            f"sequence {commit.seq} of {commit.job} was not committed: {who}",
+            details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},
+            hint="nothing of this run is visible; run the job again to continue from the newer commit",
+        )
+
+    def _insert_record(self, connection: Any, commit: Commit) -> None:
+        self.run(
+            connection,
+            f"CREATE TABLE IF NOT EXISTS {self.qualified(COMMITS)} (target TEXT NOT NULL, job TEXT NOT NULL,"
+            " stream TEXT NOT NULL, seq BIGINT NOT NULL, run_id TEXT NOT NULL, committed_at TEXT NOT NULL,"
+            " record TEXT NOT NULL, PRIMARY KEY (target, job, stream, seq))",
+        )
+        self.run(
+            connection,
+            f"INSERT INTO {self.qualified(COMMITS)} VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                self.name,
+                commit.job,
+                commit.stream,
+                commit.seq,
+                commit.run_id,
+                commit.committed_at,
+                commit.model_dump_json(),
+            ),
+        )
+
+    def _move_in(
+        self, connection: Any, staged: list[Committable], commit: Commit, last: Commit | None
+    ) -> dict[str, Any]:
+        """The staged rows into the table. Returns: what a person may want to know of it."""
+        schema = self._stored_schema(staged)
+        if self.schema:
+            self.run(connection, f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
+        if commit.mode == "merge":
+            self._merges(schema)
+            landing = schema.remove(schema.get_field_index(self._deletes)) if self._deletes else schema
+            self._prepare(connection, landing, commit, last)
+            return self._merge(connection, schema, landing, staged)
+        self._prepare(connection, schema, commit, last)
+        if commit.mode == "overwrite":
+            self.run(connection, f"DELETE FROM {self.qualified(self.name)}")
+        self.load(connection, self.name, self._batches(staged, schema))
+        return {}
+
+    @property
+    def _deletes(self) -> str | None:
+        return getattr(self.options, "delete_column", None)
+
+    def _merges(self, schema: Any) -> None:
+        needed = {"target.keys": self.target_config.keys, "options.delete_column": (self._deletes,)}
+        for where, names in needed.items():
+            for name in names:
+                if name is not None and name not in schema.names:
+                    raise ValidationError(
+                        f"{where} names {name!r}, which is not a column of the data",
+                        hint=f"columns are: {', '.join(schema.names)}",
+                    )
+
+    def _prepare(self, connection: Any, schema: Any, commit: Commit, last: Commit | None) -> None:
+        """Make the table fit the data. Raises: ValidationError: where somebody else changed it."""
+        table = self.qualified(self.name)
+        wanted = self.types(connection, schema)
+        found = self.columns(connection, self.name)
+        if found and commit.mode == "overwrite" and found != wanted:
+            self.run(connection, f"DROP TABLE {table}")
+            found = {}
+        if not found:
+            if last is not None and commit.mode != "overwrite":
+                raise ValidationError(
+                    f"table {self.name} of {self.place()} is gone, though it holds commit {last.seq}",
+                    hint="restore it, or load it anew: dativo run --full-refresh",
+                )
+            self.run(
+                connection,
+                f"CREATE TABLE {table} ({', '.join(f'{self.quote(name)} {kind}' for name, kind in wanted.items())})",
+            )
+            if commit.mode == "merge":
+                self.index(connection, self.target_config.keys)
+            return
+        for name, kind in wanted.items():
+            if name not in found:
+                self.run(connection, f"ALTER TABLE {table} ADD COLUMN {self.quote(name)} {kind}")
+            elif found[name] != kind and not self.accepts(found[name], kind):
+                before = None if last is None else last.schema_text.get(name)
+                if before is None or before == commit.schema_text.get(name):
+                    raise ValidationError(
+                        f"column {name} of table {self.name} is {found[name]}, and the data is {kind}",
+                        details={"column": name},
+                        hint="somebody else made or changed the table: change it back, or declare the type in a contract",
+                    )
+                self.widen(connection, name, kind)
+
+    def accepts(self, found: str, wanted: str) -> bool:
+        """Whether a column of one type takes values of another type without changing any."""
+        return False
+
+    def widen(self, connection: Any, column: str, kind: str) -> None:
+        """Give a column of the table a wider type."""
+        self.run(
+            connection, f"ALTER TABLE {self.qualified(self.name)} ALTER COLUMN {self.quote(column)} TYPE {kind}"
+        )
+
+    def index(self, connection: Any, keys: Sequence[str]) -> None:
+        """Make finding rows by their keys fast, where the database needs help."""
+
+    def _merge(self, connection: Any, schema: Any, landing: Any, staged: list[Committable]) -> dict[str, Any]:
+        """By key: of several rows the one with the highest cursor, then the last; an older one than the table's stays out."""
+        pa = pyarrow()
+        table, new = self.qualified(self.name), self.quote(_NEW)
+        keys = self.target_config.keys
+        fields = [*schema, pa.field(_ORDER, pa.int64())]
+        kinds = self.types(connection, pa.schema(fields))
+        self.run(
+            connection,
+            f"CREATE TEMPORARY TABLE {new} ({', '.join(f'{self.quote(n)} {k}' for n, k in kinds.items())})",
+        )
+        self.load(connection, _NEW, self._batches(staged, schema, numbered=True), temporary=True)
+        nulls = " OR ".join(f"{self.quote(key)} IS NULL" for key in keys)
+        if found := self.run(connection, f"SELECT count(*) FROM {new} WHERE {nulls}")[0][0]:
+            raise ValidationError(
+                f"{found} rows have no value in a key column ({', '.join(keys)})",
+                hint="declare the keys as required, with on_violation: quarantine to set such rows aside",
+            )
+        cursor = self._request.cursor_field if self._request is not None else None
+        cursor = cursor if cursor in landing.names else None
+        newest = (f"{self.quote(cursor)} IS NULL, {self.quote(cursor)} DESC, " if cursor else "") + f"{_ORDER} DESC"
+        by = ", ".join(map(self.quote, keys))
+        self.run(
+            connection,
+            f"CREATE TEMPORARY TABLE _dativo_old AS SELECT {_ORDER} AS old FROM (SELECT {_ORDER}, row_number()"
+            f" OVER (PARTITION BY {by} ORDER BY {newest}) AS place FROM {new}) AS ranked WHERE place > 1",
+        )
+        superseded = int(self.run(connection, "SELECT count(*) FROM _dativo_old")[0][0])
+        if superseded:
+            self.run(connection, f"DELETE FROM {new} WHERE {_ORDER} IN (SELECT old FROM _dativo_old)")
+        same = " AND ".join(f"n.{self.quote(key)} = t.{self.quote(key)}" for key in keys)
+        fresh = f" AND (t.{self.quote(cursor)} IS NULL OR n.{self.quote(cursor)} >= t.{self.quote(cursor)})" if cursor else ""
+        details: dict[str, Any] = {"superseded": superseded}
+        self.run(
+            connection,
+            f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {new} AS n WHERE {same}{fresh})",
+        )
+        alive = "1 = 1"
+        if self._deletes:
+            deletes = self.quote(self._deletes)
+            alive = f"({deletes} IS NULL OR NOT {deletes})"
+            details["deleted"] = int(self.run(connection, f"SELECT count(*) FROM {new} WHERE NOT {alive}")[0][0])
+        names = ", ".join(map(self.quote, landing.names))
+        absent = f"NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})" if cursor else "1 = 1"
+        self.run(
+            connection, f"INSERT INTO {table} ({names}) SELECT {names} FROM {new} AS n WHERE {alive} AND {absent}"
+        )
+        for temporary in (new, "_dativo_old"):
+            self.run(connection, f"DROP TABLE {temporary}")
+        return {"merge": details}
+
+    def _quarantine(self, connection: Any, staged: list[Committable], commit: Commit) -> None:
+        pa = pyarrow()
+        name = f"{self.name}_quarantine"
+        schema = self._stored_schema(staged)
+        extra = [pa.field("_dativo_seq", pa.int64()), pa.field("_dativo_run_id", pa.string())]
+        schema = pa.schema([*schema, *extra])
+        table, found = self.qualified(name), self.columns(connection, name)
+        wanted = self.types(connection, schema)
+        if not found:
+            columns = ", ".join(f"{self.quote(column)} {kind}" for column, kind in wanted.items())
+            self.run(connection, f"CREATE TABLE {table} ({columns})")
+        for column, kind in wanted.items():
+            if found and column not in found:
+                self.run(connection, f"ALTER TABLE {table} ADD COLUMN {self.quote(column)} {kind}")
+            elif found and found[column] != kind:
+                raise ValidationError(
+                    f"column {column} of table {name} is {found[column]}, and the rejected rows have {kind}",
+                    hint=f"rename {name} to keep it; a new one is made",
+                )
+        values = {"_dativo_seq": commit.seq, "_dativo_run_id": commit.run_id}
+        self.load(connection, name, self._batches(staged, schema, values))
+
+    # -- staged rows -----------------------------------------------------------------------------------------------
+
+    def _stored_schema(self, staged: list[Committable]) -> Any:
+        pa = pyarrow()
+        with pa.OSFile(str(self._staging.folder / staged[0].payload["file"])) as file:
+            schema = pa.ipc.open_stream(file).schema
+        fields = []
+        for field in schema:
+            self.quote(field.name)
+            data_type = self.stored(field.type)
+            if data_type is None:
+                raise ValidationError(
+                    f"column {field.name} is {type_name(field.type)}, which {self.format} has no type for",
+                    details={"column": field.name},
+                    hint="declare another type for it in the contract",
+                )
+            fields.append(pa.field(field.name, data_type))
+        return pa.schema(fields)
+
+    def _batches(
+        self, staged: list[Committable], schema: Any, values: dict[str, Any] | None = None, *, numbered: bool = False
+    ) -> Any:
+        """The staged rows as a RecordBatchReader of `schema`; with constant columns, or their number as last column."""
+        pa = pyarrow()
+        whole = pa.schema([*schema, pa.field(_ORDER, pa.int64())]) if numbered else schema
+
+        def read() -> Iterator[Any]:
+            number = 0
+            for item in staged:
+                with pa.OSFile(str(self._staging.folder / item.payload["file"])) as file:
+                    for batch in pa.ipc.open_stream(file):
+                        rows = batch.num_rows
+                        columns = [self._column(array, schema.field(at)) for at, array in enumerate(batch.columns)]
+                        for value in (values or {}).values():
+                            columns.append(pa.array([value] * rows))
+                        if numbered:
+                            columns.append(pa.array(range(number, number + rows), pa.int64()))
+                            number += rows
+                        yield pa.RecordBatch.from_arrays(columns, schema=whole)
+
+        return pa.RecordBatchReader.from_batches(whole, read())
+
+    def _column(self, array: Any, field: Any) -> Any:
+        pa = pyarrow()
+        if array.type.equals(field.type):
+            return array
+        try:
+            if pa.types.is_nested(array.type):
+                return pa.array([None if v is None else json.dumps(v, default=str) for v in array.to_pylist()], field.type)
+            return array.cast(field.type)
+        except pa.ArrowInvalid as error:
+            raise ValidationError(
+                f"column {field.name}: {error}", details={"column": field.name}, hint="round it, or declare another type"
+            ) from error
+
+    def abort(self) -> None:
+        self._staging.close()
+
+    def close(self) -> None:
+        self._staging.close()
+
+
+class _StagedRows(SplitWriter):
+    """One worker's rows in a file of this machine."""
+
+    def __init__(self, path: Path, task: WriteTask) -> None:
+        pa = pyarrow()
+        self._path = path
+        self._kind = task.kind
+        self._rows = 0
+        self._file = pa.OSFile(str(path), "wb")
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._writer = pa.ipc.new_stream(self._file, as_schema(task.schema), options=options)
+
+    def write(self, batch: Any) -> None:
+        batch = pyarrow().record_batch(batch)
+        self._rows += batch.num_rows
+        self._writer.write_batch(batch)
+
+    def finish(self) -> Sequence[Committable]:
+        self._writer.close()
+        self._file.close()
+        size = self._path.stat().st_size
+        return [Committable(kind=self._kind, rows=self._rows, bytes=size, payload={"file": self._path.name})]
+
+    def abort(self) -> None:
+        with suppress(Exception):
+            self._file.close()
+        self._path.unlink(missing_ok=True)
