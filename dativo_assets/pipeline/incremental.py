@@ -2,7 +2,8 @@
 
 A row is new when its cursor value is above the last commit's. Rows inside the window [last - lookback, last] are compared
 with what the table already holds, whole row by whole row, so that equal cursor values on both sides of a run are neither
-lost nor doubled.
+lost nor doubled. Where the table is not made of files that can be read here, the cursor itself carries digests of the rows
+at its value. A target that merges needs neither: a row that comes again replaces itself.
 """
 
 from __future__ import annotations
@@ -21,23 +22,48 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _WINDOW_BATCH_ROWS = 16_384
+_MAX_BOUNDARY_ROWS = 10_000
+"""Rows at one cursor value whose digests a commit carries, at most."""
 
 
 class CursorFilter:
     """One run's view of the cursor; used by all workers."""
 
-    def __init__(self, incremental: Incremental, base: Commit | None, table: Snapshot | None, field: pa.Field) -> None:
+    def __init__(
+        self,
+        incremental: Incremental,
+        base: Commit | None,
+        table: Snapshot | None,
+        field: pa.Field,
+        *,
+        asks_table: bool,
+        merges: bool,
+    ) -> None:
+        """table: what the last commit left. asks_table: whether its rows can be read here, so that they need not be noted."""
         self.name = field.name
         self._type = field.type
         self._null_cursor = incremental.null_cursor
         self._lock = threading.Lock()
         self._highest: Any = None
+        self._boundary_at: Any = None
+        self._columns: list[str] = []
         self.skipped = 0
         stored = (base.cursor or {}) if base is not None else {}
         self._last = self._read(stored)
         self._low = self._lower(incremental.lookback_s)
-        self._table = table
+        self._table = table if asks_table else None
+        self._merges = merges
         self._seen: Counter[bytes] | None = None
+        self._stored = stored
+        self._boundary: Counter[bytes] | None = None
+        """Digests of the rows at the highest value; None where the next run asks the table or merges."""
+        if not merges and not asks_table:
+            self._boundary = Counter()
+            if incremental.lookback_s and self._last is not None:
+                raise ConfigurationError(
+                    "lookback compares rows with the table's, and this target's can't be read here",
+                    hint="use target.mode: merge with keys, or remove lookback",
+                )
 
     def _read(self, stored: Mapping[str, Any]) -> Any:
         import pyarrow as pa
@@ -88,8 +114,8 @@ class CursorFilter:
 
         seen: Counter[bytes] = Counter()
         table = self._table
-        if table is None or table.format != "parquet" or not table.files:
-            return seen
+        if table is None or not table.files:
+            return self._carried(names)
         rows = ds.dataset(list(table.files), format="parquet")
         if self.name not in rows.schema.names:
             return seen
@@ -99,6 +125,17 @@ class CursorFilter:
         for batch in batches:
             seen.update(_row_keys(batch, common))
         return seen
+
+    def _carried(self, names: Sequence[str]) -> Counter[bytes]:
+        """What the last commit says of the rows at its cursor."""
+        boundary = self._stored.get("boundary") or {}
+        if boundary and list(boundary["columns"]) != sorted(names):
+            raise ValidationError(
+                "columns were added or removed, so rows at the last cursor value can't be told from new ones",
+                details={"columns": sorted(set(boundary["columns"]) ^ set(names))},
+                hint="use target.mode: merge with keys, or run once with --full-refresh",
+            )
+        return Counter({bytes.fromhex(digest): count for digest, count in boundary.get("rows", {}).items()})
 
     def new_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows above the lower bound, before the contract; what is surely old is dropped. Nulls are not: the contract
@@ -132,7 +169,9 @@ class CursorFilter:
         import pyarrow.compute as pc
 
         column = batch.column(self.name)
-        if self._low is not None:
+        if self._boundary is not None and batch.num_rows > column.null_count:
+            self._note_boundary(batch, pc.max(column))
+        if self._low is not None and not self._merges:
             batch, column = self._drop_seen(batch, pc.less_equal(column, self._last))
         if batch.num_rows > column.null_count:
             highest = pc.max(column)
@@ -140,6 +179,30 @@ class CursorFilter:
                 if self._highest is None or pc.greater(highest, self._highest).as_py():
                     self._highest = highest
         return batch
+
+    def _note_boundary(self, batch: pa.RecordBatch, highest: Any) -> None:
+        """Keep the digests of the rows at the highest value so far, those the table has as well as new ones.
+
+        Raises: ValidationError: for more rows at one value than a commit should carry.
+        """
+        import pyarrow.compute as pc
+
+        assert self._boundary is not None
+        with self._lock:
+            if self._boundary_at is not None and pc.less(highest, self._boundary_at).as_py():
+                return
+            if self._boundary_at is None or pc.greater(highest, self._boundary_at).as_py():
+                self._boundary_at = highest
+                self._boundary.clear()
+            self._columns = sorted(batch.schema.names)
+            rows = batch.filter(pc.equal(batch.column(self.name), highest))
+            self._boundary.update(_row_keys(rows, batch.schema.names))
+            if sum(self._boundary.values()) > _MAX_BOUNDARY_ROWS:
+                raise ValidationError(
+                    f"more than {_MAX_BOUNDARY_ROWS:,} rows have the cursor value {highest}",
+                    details={"column": self.name},
+                    hint="use target.mode: merge with keys, or a cursor field with finer values",
+                )
 
     def _drop_seen(self, batch: pa.RecordBatch, old: pa.Array) -> tuple[pa.RecordBatch, pa.Array]:
         import pyarrow as pa
@@ -178,7 +241,21 @@ class CursorFilter:
             stored = value.as_py().isoformat()
         else:
             stored = str(value.cast(pa.string()).as_py())
+        if self._boundary is not None:
+            out["boundary"] = self._boundary_of(value)
         return {**out, "field": self.name, "type": type_name(self._type), "value": stored, "text": str(value)}
+
+    def _boundary_of(self, value: Any) -> dict[str, Any]:
+        """The rows at the cursor's value, those of earlier runs with them."""
+        assert self._boundary is not None
+        rows = Counter() if self._boundary_at is None or not self._boundary_at.equals(value) else self._boundary
+        columns = self._columns
+        earlier = self._stored.get("boundary")
+        if earlier and self._last is not None and value.equals(self._last):
+            # A source that gives its rows at this value again has them counted already; one that does not, has not.
+            columns = columns or list(earlier["columns"])
+            rows = rows | Counter({bytes.fromhex(digest): count for digest, count in earlier["rows"].items()})
+        return {"columns": columns, "rows": {digest.hex(): count for digest, count in sorted(rows.items())}}
 
 
 def _row_keys(batch: pa.RecordBatch, names: Sequence[str]) -> list[bytes]:

@@ -288,7 +288,9 @@ class _Run:
             )
         base = None if self.settings.full_refresh else self.base
         table: Snapshot | None = self.writer.snapshot() if base is not None else None
-        return CursorFilter(incremental, base, table, output.field(name))
+        asks_table = getattr(self.writer, "extension", None) == "parquet"
+        merges = self.mode == "merge"
+        return CursorFilter(incremental, base, table, output.field(name), asks_table=asks_table, merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""

@@ -62,7 +62,11 @@ class PostgresWriter(SqlWriter):
         given = {k: v for k, v in self._parameters.items() if k not in ("database", "dbname")}
         user, password = given.pop("user", None), given.pop("password", None)
         host, port = given.pop("host", "localhost"), given.pop("port", 5432)
-        who = "" if user is None else quote(str(user), safe="") + ("" if password is None else f":{_safe(password)}") + "@"
+        who = (
+            ""
+            if user is None
+            else quote(str(user), safe="") + ("" if password is None else f":{_safe(password)}") + "@"
+        )
         rest = {"connect_timeout": _CONNECT_S, **given}
         query = "&".join(f"{_safe(key)}={_safe(value)}" for key, value in rest.items())
         return dbapi.connect(f"postgresql://{who}{_safe(host)}:{port}/{_safe(self._database)}?{query}", autocommit=True)
@@ -97,6 +101,8 @@ class PostgresWriter(SqlWriter):
         schema = None if temporary else self.schema
         with connection.cursor() as cursor:
             cursor.adbc_ingest(name, batches, mode="append", db_schema_name=schema, temporary=temporary)
+        if temporary:
+            self.run(connection, f"ANALYZE {self.quote(name)}")
 
     def stored(self, data_type: Any) -> Any:
         types = pa.types

@@ -99,6 +99,11 @@ class SqliteWriter(SqlWriter):
         columns = ", ".join(map(self.quote, keys))
         self.run(connection, f"CREATE UNIQUE INDEX {name} ON {self.qualified(self.name)} ({columns})")
 
+    def delete_matching(self, table: str, new: str, condition: str) -> str:
+        # From the new rows to the table's by its index: SQLite would scan the table for a correlated condition.
+        rows = f"SELECT t.rowid FROM {new} AS n CROSS JOIN {table} AS t WHERE {condition}"
+        return f"DELETE FROM {table} WHERE rowid IN ({rows})"
+
     def error(self, error: Exception) -> DativoError | None:
         details = {"file": str(self.path)}
         if not isinstance(error, (sqlite3.Error, OverflowError)):

@@ -378,12 +378,14 @@ class SqlWriter(BaseWriter):
 
     def widen(self, connection: Any, column: str, kind: str) -> None:
         """Give a column of the table a wider type."""
-        self.run(
-            connection, f"ALTER TABLE {self.qualified(self.name)} ALTER COLUMN {self.quote(column)} TYPE {kind}"
-        )
+        self.run(connection, f"ALTER TABLE {self.qualified(self.name)} ALTER COLUMN {self.quote(column)} TYPE {kind}")
 
     def index(self, connection: Any, keys: Sequence[str]) -> None:
         """Make finding rows by their keys fast, where the database needs help."""
+
+    def delete_matching(self, table: str, new: str, condition: str) -> str:
+        """The statement that deletes rows `t` of `table` for which there is a row `n` of `new`."""
+        return f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {new} AS n WHERE {condition})"
 
     def _merge(self, connection: Any, schema: Any, landing: Any, staged: list[Committable]) -> dict[str, Any]:
         """By key: of several rows the one with the highest cursor, then the last; an older one than the table's stays out."""
@@ -416,12 +418,13 @@ class SqlWriter(BaseWriter):
         if superseded:
             self.run(connection, f"DELETE FROM {new} WHERE {_ORDER} IN (SELECT old FROM _dativo_old)")
         same = " AND ".join(f"n.{self.quote(key)} = t.{self.quote(key)}" for key in keys)
-        fresh = f" AND (t.{self.quote(cursor)} IS NULL OR n.{self.quote(cursor)} >= t.{self.quote(cursor)})" if cursor else ""
-        details: dict[str, Any] = {"superseded": superseded}
-        self.run(
-            connection,
-            f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {new} AS n WHERE {same}{fresh})",
+        fresh = (
+            f" AND (t.{self.quote(cursor)} IS NULL OR n.{self.quote(cursor)} >= t.{self.quote(cursor)})"
+            if cursor
+            else ""
         )
+        details: dict[str, Any] = {"superseded": superseded}
+        self.run(connection, self.delete_matching(table, new, same + fresh))
         alive = "1 = 1"
         if self._deletes:
             deletes = self.quote(self._deletes)
@@ -429,9 +432,7 @@ class SqlWriter(BaseWriter):
             details["deleted"] = int(self.run(connection, f"SELECT count(*) FROM {new} WHERE NOT {alive}")[0][0])
         names = ", ".join(map(self.quote, landing.names))
         absent = f"NOT EXISTS (SELECT 1 FROM {table} AS t WHERE {same})" if cursor else "1 = 1"
-        self.run(
-            connection, f"INSERT INTO {table} ({names}) SELECT {names} FROM {new} AS n WHERE {alive} AND {absent}"
-        )
+        self.run(connection, f"INSERT INTO {table} ({names}) SELECT {names} FROM {new} AS n WHERE {alive} AND {absent}")
         for temporary in (new, "_dativo_old"):
             self.run(connection, f"DROP TABLE {temporary}")
         return {"merge": details}
@@ -506,11 +507,15 @@ class SqlWriter(BaseWriter):
             return array
         try:
             if pa.types.is_nested(array.type):
-                return pa.array([None if v is None else json.dumps(v, default=str) for v in array.to_pylist()], field.type)
+                return pa.array(
+                    [None if v is None else json.dumps(v, default=str) for v in array.to_pylist()], field.type
+                )
             return array.cast(field.type)
         except pa.ArrowInvalid as error:
             raise ValidationError(
-                f"column {field.name}: {error}", details={"column": field.name}, hint="round it, or declare another type"
+                f"column {field.name}: {error}",
+                details={"column": field.name},
+                hint="round it, or declare another type",
             ) from error
 
     def abort(self) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import random
 import signal
+import sqlite3
 import subprocess
 import textwrap
 from collections import Counter
+from contextlib import closing
 
+import duckdb
 import pytest
 
 from .conftest import DATIVO, Folder
@@ -22,18 +25,35 @@ def add_file(folder: Folder, number: int) -> None:
     folder.write(f"data/{number:03d}.csv", "id,text\n" + lines)
 
 
-def visible(folder: Folder) -> list[int]:
+def visible(folder: Folder, writer: str = "parquet") -> list[int]:
     """The ids that a plain reader of the table sees now."""
-    return [] if not folder.files("rows") else folder.table("rows")["id"].to_list()
+    if writer == "parquet":
+        return [] if not folder.files("rows") else folder.table("rows")["id"].to_list()
+    path = folder.root / "warehouse" / "rows.db"
+    if writer == "sqlite":
+        with closing(sqlite3.connect(path)) as table:
+            return [row[0] for row in table.execute("SELECT id FROM rows")]
+    with duckdb.connect(path) as table:
+        return [row[0] for row in table.execute("SELECT id FROM rows").fetchall()]
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("mode", ["append", "overwrite"])
-def test_kills_at_random_moments_lose_and_double_no_row(folder: Folder, mode: str) -> None:
-    incremental = "  incremental: {strategy: file_modified_time}\n" if mode == "append" else ""
+@pytest.mark.parametrize(
+    ("writer", "mode"),
+    [
+        *[(writer, mode) for writer in ("parquet", "duckdb", "sqlite") for mode in ("append", "overwrite")],
+        ("duckdb", "merge"),
+        ("sqlite", "merge"),
+    ],
+)
+def test_kills_at_random_moments_lose_and_double_no_row(folder: Folder, writer: str, mode: str) -> None:
+    incremental = "" if mode == "overwrite" else "  incremental: {strategy: file_modified_time}\n"
+    path = "rows" if writer == "parquet" else "rows.db"
+    keys = ", keys: [id]" if mode == "merge" else ""
     folder.write(
         "jobs/rows.yaml",
         f"source:\n  reader: csv\n  files: [data/*.csv]\n{incremental}"
+        f"target: {{writer: {writer}, path: warehouse/{path}, mode: {mode}{keys}}}\n"
         "schema: [{name: id, type: int64, required: true}, {name: text, type: string}]\n",
     )
     add_file(folder, 0)
@@ -60,15 +80,15 @@ def test_kills_at_random_moments_lose_and_double_no_row(folder: Folder, mode: st
             child.send_signal(signal.SIGKILL)
             child.wait()
             cut += 1
-        counts = Counter(visible(folder))
+        counts = Counter(visible(folder, writer))
         assert set(counts.values()) == {1}, "a row is there twice"
         assert len(counts) % FILE_ROWS == 0, "half a file is visible"
     assert cut >= KILLS // 2, "the runs ended before they could be killed"
 
     last = folder.run("rows")["rows"]
     assert last["status"] in ("succeeded", "unchanged")
-    assert Counter(visible(folder)) == Counter(range(files * FILE_ROWS))
-    assert not list(folder.root.glob("warehouse/.rows.staging/*")), "leftovers of dead runs"
+    assert Counter(visible(folder, writer)) == Counter(range(files * FILE_ROWS))
+    assert not list(folder.root.glob("warehouse/.rows*.staging/*")), "leftovers of dead runs"
 
 
 def test_a_plugin_that_ends_the_process_leaves_nothing_visible_and_the_next_run_works(folder: Folder) -> None:

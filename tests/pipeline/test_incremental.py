@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sqlite3
 import textwrap
+from contextlib import closing
 from typing import Any
 
+import duckdb
 import pytest
 
 FILES = """
@@ -172,3 +176,67 @@ def test_a_wider_type_is_refused_unless_the_job_widens(bench: Any) -> None:
     assert bench.run().error.error_code == "SCHEMA_CHANGED"
     bench.job(FILES + "evolve: widen\n")
     assert bench.ok().schema_changes == ("column 'v' was int64 and is float64",)
+
+
+ELSEWHERE = {
+    "duckdb": CURSOR.replace("writer: parquet, path: out", "writer: duckdb, path: x.db, table: out"),
+    "sqlite": CURSOR.replace("writer: parquet, path: out", "writer: sqlite, path: x.db, table: out"),
+    "jsonl": CURSOR.replace("writer: parquet, path: out", "writer: jsonl, path: out"),
+}
+
+
+def landed(bench: Any, kind: str) -> list[int]:
+    path = bench.root / "x.db"
+    if kind == "duckdb":
+        with duckdb.connect(path) as table:
+            return [row[0] for row in table.execute("SELECT id FROM out ORDER BY 1").fetchall()]
+    if kind == "sqlite":
+        with closing(sqlite3.connect(path)) as table:
+            return [row[0] for row in table.execute("SELECT id FROM out ORDER BY 1")]
+    return sorted(
+        json.loads(line)["id"] for path in bench.root.glob("out/*/*.jsonl") for line in path.read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_equal_cursor_values_are_kept_apart_where_the_table_can_not_be_read(bench: Any, kind: str) -> None:
+    bench.write("data/a.csv", "id,at\n1,5\n2,5\n2,5\n0,4\n")
+    bench.job(ELSEWHERE[kind])
+    bench.ok()
+    bench.write("data/a.csv", "id,at\n1,5\n2,5\n2,5\n2,5\n3,5\n0,4\n")
+    assert bench.ok().rows_written == 2
+    bench.write("data/b.csv", "id,at\n4,5\n")
+    assert bench.ok().rows_written == 1, "the rows before are not given again, and still known"
+    os.utime(bench.root / "data/a.csv", ns=(1, 1))
+    assert bench.ok().rows_written == 0
+    bench.write("data/b.csv", "id,at\n4,5\n5,6\n")
+    assert bench.ok().rows_written == 1
+    assert landed(bench, kind) == [0, 1, 2, 2, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_what_cannot_be_told_apart_is_refused(bench: Any, kind: str) -> None:
+    bench.write("data/a.csv", "id,at\n1,5\n")
+    bench.job(ELSEWHERE[kind].replace("cursor_field: at", "cursor_field: at, lookback: 1"))
+    bench.ok()
+    bench.write("data/a.csv", "id,at\n1,5\n2,6\n")
+    assert "mode: merge" in bench.run().error.hint
+    bench.job(ELSEWHERE[kind])
+    bench.write("data/a.csv", "id,at\n" + "1,7\n" * 10_001)
+    result = bench.run()
+    assert "more than 10,000 rows have the cursor value 7" in str(result.error)
+    assert landed(bench, kind) == [1]
+
+
+@pytest.mark.parametrize("kind", ["duckdb", "sqlite"])
+def test_a_merge_by_updated_at_changes_rows_and_adds_new_ones(bench: Any, kind: str) -> None:
+    job = ELSEWHERE[kind].replace(
+        "strategy: append, cursor_field: at", "strategy: updated_at, cursor_field: at, lookback: 2"
+    )
+    bench.job(job.replace("table: out", "table: out, mode: merge, keys: [id]"))
+    bench.write("data/a.csv", "id,at\n1,5\n2,5\n3,5\n")
+    bench.ok()
+    bench.write("data/a.csv", "id,at\n1,5\n2,7\n3,1\n4,4\n5,9\n")
+    result = bench.ok()
+    assert landed(bench, kind) == [1, 2, 3, 4, 5]
+    assert result.rows_skipped == 1, "the one below the window"
