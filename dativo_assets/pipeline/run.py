@@ -180,7 +180,7 @@ class _Run:
         if self.plan.contract is not None:
             found = declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
-        if self.base is not None and self.mode == "append":
+        if self.base is not None and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
             return _schema_of(kept)
         return None
@@ -268,7 +268,7 @@ class _Run:
         return Settled(native.output_schema, self.checker, None)
 
     def _evolve(self, text: dict[str, str]) -> None:
-        if self.base is not None and self.mode == "append":
+        if self.base is not None and self.mode != "overwrite":
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
@@ -289,7 +289,7 @@ class _Run:
         base = None if self.settings.full_refresh else self.base
         table: Snapshot | None = self.writer.snapshot() if base is not None else None
         asks_table = getattr(self.writer, "extension", None) == "parquet"
-        merges = self.mode == "merge"
+        merges = self.plan.job.target.mode == "merge"
         return CursorFilter(incremental, base, table, output.field(name), asks_table=asks_table, merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:

@@ -36,6 +36,9 @@ class DuckdbWriter(SqlWriter):
     def staging_root(self) -> Path:
         return self.path.with_name(f".{self.path.name}.staging")
 
+    def exists(self) -> bool:
+        return self.path.exists()
+
     def connect(self) -> Any:
         duckdb = _duckdb()
         if self.path.is_dir():

@@ -51,6 +51,9 @@ class SqliteWriter(SqlWriter):
     def staging_root(self) -> Path:
         return self.path.with_name(f".{self.path.name}.staging")
 
+    def exists(self) -> bool:
+        return self.path.exists()
+
     def connect(self) -> Any:
         if self.path.is_dir():
             raise ConfigurationError(f"target {self.path} is a directory", hint="set target.path to a file")

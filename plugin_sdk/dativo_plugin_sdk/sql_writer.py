@@ -211,15 +211,25 @@ class SqlWriter(BaseWriter):
                 hint=f"restore the row in {COMMITS}, or delete it to continue from the commit before it",
             ) from error
 
+    def exists(self) -> bool:
+        """Whether there is a database to ask; asking must not make one."""
+        return True
+
     def last_commit(self) -> Commit | None:
+        if not self.exists():
+            return None
         with self._connection() as connection:
             return next(iter(self._records(connection)), None)
 
     def history(self) -> Sequence[Commit]:
+        if not self.exists():
+            return ()
         with self._connection() as connection:
             return tuple(reversed(self._records(connection, limit=_KEPT_IN_VIEW)))
 
     def commit_of(self, run_id: str) -> Commit | None:
+        if not self.exists():
+            return None
         with self._connection() as connection:
             return next(iter(self._records(connection, "AND run_id = ?", run_id)), None)
 
@@ -313,22 +323,29 @@ class SqlWriter(BaseWriter):
         schema = self._stored_schema(staged)
         if self.schema:
             self.run(connection, f"CREATE SCHEMA IF NOT EXISTS {self.quote(self.schema)}")
-        if commit.mode == "merge":
-            self._merges(schema)
-            landing = schema.remove(schema.get_field_index(self._deletes)) if self._deletes else schema
-            self._prepare(connection, landing, commit, last)
-            return self._merge(connection, schema, landing, staged)
-        self._prepare(connection, schema, commit, last)
+        landing = schema
+        if self._merges:
+            self._check_merge(schema)
+            if self._deletes:
+                landing = schema.remove(schema.get_field_index(self._deletes))
+        self._prepare(connection, landing, commit, last)
         if commit.mode == "overwrite":
             self.run(connection, f"DELETE FROM {self.qualified(self.name)}")
+        if self._merges:
+            return self._merge(connection, schema, landing, staged)
         self.load(connection, self.name, self._batches(staged, schema))
         return {}
+
+    @property
+    def _merges(self) -> bool:
+        """Whether rows of one key replace each other, also where a full refresh begins with an empty table."""
+        return self.target_config.mode == "merge"
 
     @property
     def _deletes(self) -> str | None:
         return getattr(self.options, "delete_column", None)
 
-    def _merges(self, schema: Any) -> None:
+    def _check_merge(self, schema: Any) -> None:
         needed = {"target.keys": self.target_config.keys, "options.delete_column": (self._deletes,)}
         for where, names in needed.items():
             for name in names:
@@ -356,7 +373,7 @@ class SqlWriter(BaseWriter):
                 connection,
                 f"CREATE TABLE {table} ({', '.join(f'{self.quote(name)} {kind}' for name, kind in wanted.items())})",
             )
-            if commit.mode == "merge":
+            if self._merges:
                 self.index(connection, self.target_config.keys)
             return
         for name, kind in wanted.items():

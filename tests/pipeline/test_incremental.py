@@ -240,3 +240,8 @@ def test_a_merge_by_updated_at_changes_rows_and_adds_new_ones(bench: Any, kind: 
     result = bench.ok()
     assert landed(bench, kind) == [1, 2, 3, 4, 5]
     assert result.rows_skipped == 1, "the one below the window"
+    bench.write("data/a.csv", "id,at\n1,5\n1,6\n" + "7,8\n" * 10_001)
+    bench.ok(full_refresh=True)
+    assert landed(bench, kind) == [1, 7], "a full refresh merges as well"
+    bench.write("data/a.csv", "id,at,more\n1,9,x\n")
+    assert "more" in str(bench.run().error), "a column more is the job's to allow"

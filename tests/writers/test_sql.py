@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,11 @@ import pyarrow as pa
 import pytest
 from dativo_plugin_sdk import (
     AssetDefinition,
+    AuthenticationError,
     Commit,
     CommitConflictError,
     ConfigurationError,
+    ConnectionError,
     DativoError,
     TargetConfig,
     ValidationError,
@@ -26,7 +31,9 @@ from dativo_plugin_sdk import (
     WriteTask,
 )
 from dativo_plugin_sdk.sql_writer import COMMITS, SqlWriter
+from typing_extensions import Self
 
+from dativo_assets.state import commit_once
 from dativo_assets.writers.duckdb import DuckdbWriter
 from dativo_assets.writers.postgres import PostgresWriter
 from dativo_assets.writers.sqlite import SqliteWriter
@@ -345,3 +352,87 @@ def test_a_duckdb_file_that_another_process_holds_is_waited_for(tmp_path: Path) 
     holder.stdin.flush()
     assert target.deliver("r1", ids(1)).seq == 1
     holder.communicate()
+
+
+class Cutter:
+    """Between a client and the server: once armed, the next COMMIT is delivered or not, and its answer never is."""
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.armed = ""
+        self.cuts = 0
+        self._sockets: list[socket.socket] = [self._listener]
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, work: Any, *arguments: Any) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._server)
+                self._sockets += [client, server]
+                self._start(self._pass_on, client, server, True)
+                self._start(self._pass_on, server, client, False)
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket, asks: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if asks and self.armed and b"COMMIT" in data:
+                    how, self.armed = self.armed, ""
+                    self.cuts += 1
+                    if how == "after":
+                        sink.sendall(data)
+                        sink.shutdown(socket.SHUT_WR)  # the server ends the session once it has done what it was sent
+                    source.shutdown(socket.SHUT_RDWR)
+                    if how == "before":
+                        sink.shutdown(socket.SHUT_RDWR)
+                    return
+                sink.sendall(data)
+        with suppress(OSError):
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for end in self._sockets:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for end in self._sockets:
+            end.close()
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_connection_cut_at_the_commit_commits_once(server: Server, tmp_path: Path, how: str) -> None:
+    with Cutter(server.port) as cutter:
+        target = Target("postgres", tmp_path, {**server.database(), "port": cutter.port})
+        target.deliver("r1", ids(1))
+        for number in range(2, 7):
+            writer = target.writer()
+            staged = target.stage(writer, f"r{number}", ids(number))
+            cutter.armed = how
+            record = commit_once(writer, staged, Commit(job="j", seq=number, run_id=f"r{number}"))
+            assert record.seq == number
+        assert cutter.cuts == 5
+        assert target.rows() == [(number,) for number in range(1, 7)]
+
+
+def test_what_the_server_refuses_is_told_without_the_password(server: Server, tmp_path: Path) -> None:
+    good = server.database()
+    for wrong, kind, words in (
+        ({"password": "hush-hush-wrong"}, AuthenticationError, "user and password"),
+        ({"database": "nowhere"}, ConnectionError, "database"),
+        ({"port": 1}, ConnectionError, "host, port"),
+    ):
+        with pytest.raises(kind) as caught:
+            Target("postgres", tmp_path, {**good, **wrong}).writer().last_commit()
+        assert "hush" not in str(caught.value.to_dict())
+        assert words in str(caught.value.hint)
