@@ -39,7 +39,7 @@ class CursorFilter:
         asks_table: bool,
         merges: bool,
     ) -> None:
-        """table: what the last commit left. asks_table: whether its rows can be read here, so that they need not be noted."""
+        """asks_table: whether the table's rows can be read here, so that they need not be noted. table: what there is then."""
         self.name = field.name
         self._type = field.type
         self._null_cursor = incremental.null_cursor
@@ -51,7 +51,7 @@ class CursorFilter:
         stored = (base.cursor or {}) if base is not None else {}
         self._last = self._read(stored)
         self._low = self._lower(incremental.lookback_s)
-        self._table = table if asks_table else None
+        self._table = table
         self._merges = merges
         self._seen: Counter[bytes] | None = None
         self._stored = stored

@@ -287,8 +287,8 @@ class _Run:
                 f"cursor_field {name!r} is not a column of the data", hint=f"columns are: {', '.join(output.names)}"
             )
         base = None if self.settings.full_refresh else self.base
-        table: Snapshot | None = self.writer.snapshot() if base is not None else None
         asks_table = getattr(self.writer, "extension", None) == "parquet"
+        table: Snapshot | None = self.writer.snapshot() if base is not None and asks_table else None
         merges = self.plan.job.target.mode == "merge"
         return CursorFilter(incremental, base, table, output.field(name), asks_table=asks_table, merges=merges)
 

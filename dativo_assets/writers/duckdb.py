@@ -5,49 +5,31 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from dativo_plugin_sdk import ConfigurationError, DativoError, PluginError, TransientError, ValidationError
-from dativo_plugin_sdk.sql_writer import SqlWriter
+from dativo_plugin_sdk import DativoError, PluginError, TransientError, ValidationError
+
+from ._database_file import DatabaseFileWriter
 
 _LOCK_S = 60.0
 _BATCHES = "_dativo_batches"
 
 
-class DuckdbWriter(SqlWriter):
+class DuckdbWriter(DatabaseFileWriter):
     """Writes one table of the DuckDB file `target.path`; the file is open for as long as a commit takes, no longer."""
 
     format: ClassVar[str] = "duckdb"
-    needs_path: ClassVar[bool] = True
+    suffix: ClassVar[str] = ".duckdb"
     begin: ClassVar[str] = "BEGIN TRANSACTION"
-
-    @property
-    def path(self) -> Path:
-        """The database's file."""
-        if not self.target_config.path:
-            raise ConfigurationError("writer duckdb needs target.path", hint="path: warehouse/data.duckdb")
-        return Path(self.target_config.root) / self.target_config.path.removeprefix("file://")
-
-    def place(self) -> str:
-        return str(self.path)
-
-    def staging_root(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.staging")
-
-    def exists(self) -> bool:
-        return self.path.exists()
 
     def connect(self) -> Any:
         duckdb = _duckdb()
-        if self.path.is_dir():
-            raise ConfigurationError(f"target {self.path} is a directory", hint="set target.path to a file")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        path = self.made()
         until = time.monotonic() + _LOCK_S
         while True:
             try:
-                return duckdb.connect(str(self.path))
+                return duckdb.connect(str(path))
             except duckdb.IOException as error:  # one process at a time may write a DuckDB file
                 if "lock" not in str(error):
                     raise ValidationError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -21,6 +23,8 @@ from dativo_plugin_sdk.sql_writer import SqlWriter
 
 _MAX_NAME_BYTES = 63
 _CONNECT_S = 30
+_MARK = re.compile(r"""("(?:[^"]|"")*"|'(?:[^']|'')*')|\?""")
+"""A parameter's mark, or a name or text in which it is an ordinary character."""
 
 
 class PostgresWriter(SqlWriter):
@@ -30,7 +34,6 @@ class PostgresWriter(SqlWriter):
     """
 
     format: ClassVar[str] = "postgres"
-    marker: ClassVar[str] = "${}"
 
     @property
     def _parameters(self) -> dict[str, Any]:
@@ -62,11 +65,8 @@ class PostgresWriter(SqlWriter):
         given = {k: v for k, v in self._parameters.items() if k not in ("database", "dbname")}
         user, password = given.pop("user", None), given.pop("password", None)
         host, port = given.pop("host", "localhost"), given.pop("port", 5432)
-        who = (
-            ""
-            if user is None
-            else quote(str(user), safe="") + ("" if password is None else f":{_safe(password)}") + "@"
-        )
+        secret = "" if password is None else f":{_safe(password)}"
+        who = "" if user is None else f"{_safe(user)}{secret}@"
         rest = {"connect_timeout": _CONNECT_S, **given}
         query = "&".join(f"{_safe(key)}={_safe(value)}" for key, value in rest.items())
         return dbapi.connect(f"postgresql://{who}{_safe(host)}:{port}/{_safe(self._database)}?{query}", autocommit=True)
@@ -77,6 +77,10 @@ class PostgresWriter(SqlWriter):
                 f"name {name!r} is longer than the {_MAX_NAME_BYTES} bytes that Postgres allows", hint="shorten it"
             )
         return super().quote(name)
+
+    def run(self, connection: Any, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        numbers = itertools.count(1)
+        return super().run(connection, _MARK.sub(lambda found: found[1] or f"${next(numbers)}", statement), values)
 
     def lock(self, connection: Any) -> None:
         key = hashlib.sha256(f"{self.schema}.{self.name}".encode()).digest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -16,13 +15,14 @@ from dativo_plugin_sdk import (
     TransientError,
     ValidationError,
 )
-from dativo_plugin_sdk.sql_writer import SqlWriter
+
+from ._database_file import DatabaseFileWriter
 
 _LOCK_S = 60.0
 _ROWS = 10_000
 
 
-class SqliteWriter(SqlWriter):
+class SqliteWriter(DatabaseFileWriter):
     """Writes one table of the SQLite file `target.path`.
 
     SQLite has no types for decimals, dates and times: they are texts, in ISO 8601 and with all their digits. Nested
@@ -30,7 +30,7 @@ class SqliteWriter(SqlWriter):
     """
 
     format: ClassVar[str] = "sqlite"
-    needs_path: ClassVar[bool] = True
+    suffix: ClassVar[str] = ".db"
     begin: ClassVar[str] = "BEGIN IMMEDIATE"
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
@@ -38,27 +38,9 @@ class SqliteWriter(SqlWriter):
         if self.schema:
             raise ConfigurationError(f"SQLite has no schemas: {target_config.table}", hint="remove the part before .")
 
-    @property
-    def path(self) -> Path:
-        """The database's file."""
-        if not self.target_config.path:
-            raise ConfigurationError("writer sqlite needs target.path", hint="path: warehouse/data.db")
-        return Path(self.target_config.root) / self.target_config.path.removeprefix("file://")
-
-    def place(self) -> str:
-        return str(self.path)
-
-    def staging_root(self) -> Path:
-        return self.path.with_name(f".{self.path.name}.staging")
-
-    def exists(self) -> bool:
-        return self.path.exists()
-
     def connect(self) -> Any:
-        if self.path.is_dir():
-            raise ConfigurationError(f"target {self.path} is a directory", hint="set target.path to a file")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=_LOCK_S, isolation_level=None)
+        path = self.made()
+        connection = sqlite3.connect(path, timeout=_LOCK_S, isolation_level=None)
         connection.execute("PRAGMA synchronous = FULL")
         return connection
 
@@ -90,11 +72,11 @@ class SqliteWriter(SqlWriter):
     def widen(self, connection: Any, column: str, kind: str) -> None:
         table, copy = self.qualified(self.name), self.quote("_dativo_wider")
         kinds = {**self.columns(connection, self.name), column: kind}
-        self.run(connection, f"CREATE TABLE {copy} ({', '.join(f'{self.quote(n)} {k}' for n, k in kinds.items())})")
+        self.run(connection, f"CREATE TABLE {copy} ({self.definition(kinds)})")
         self.run(connection, f"INSERT INTO {copy} SELECT * FROM {table}")
         self.run(connection, f"DROP TABLE {table}")
         self.run(connection, f"ALTER TABLE {copy} RENAME TO {self.quote(self.name)}")
-        if self.target_config.mode == "merge":
+        if self._merges:
             self.index(connection, self.target_config.keys)
 
     def index(self, connection: Any, keys: Sequence[str]) -> None:

@@ -21,7 +21,6 @@ What makes this hold for a process that was stopped anywhere and wakes up much l
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -29,15 +28,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-import pydantic
-
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
 from .posix import entries, exchange, fsync, locked, settle, take
+from .records import conflict, parse_record
 from .staging import Staging
 
 RECORD = "_commit.json"
-FORMAT_VERSION = 1
 _KEPT_VERSIONS = 2
 _RETRIED_COMMITS = 1000
 _T = TypeVar("_T")
@@ -65,22 +62,13 @@ class DirectoryTable:
 
     def _record(self, folder: Path) -> Commit:
         path = folder / RECORD
+        details = {"file": str(path)}
         try:
-            value = json.loads(path.read_bytes())
-            if not isinstance(value, dict):
-                raise ValueError("not an object")
-            version = value.get("format_version")
-            if isinstance(version, int) and version > FORMAT_VERSION:
-                raise ValidationError(
-                    f"commit record {path} was written by a newer version (format {version})",
-                    details={"file": str(path)},
-                    hint="upgrade dativo-assets",
-                )
-            return Commit.model_validate(value)
-        except (OSError, ValueError, pydantic.ValidationError) as error:
+            return parse_record(path.read_bytes(), f"commit record {path}", details)
+        except (OSError, ValueError) as error:
             raise ValidationError(
                 f"commit record {path} is missing or can't be read: {error}",
-                details={"file": str(path)},
+                details=details,
                 hint=f"restore {path}, or move {folder} away to continue from the commit before it",
             ) from error
 
@@ -330,13 +318,7 @@ class DirectoryTable:
         return done
 
     def _conflict(self, record: Commit) -> CommitConflictError:
-        _, winner = self.current()
-        who = f"run {winner.run_id} committed sequence {winner.seq}" if winner else "the table is gone"
-        return CommitConflictError(
-            f"sequence {record.seq} of {record.job} was not committed: {who}",
-            details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},
-            hint="nothing of this run is visible; run the job again to continue from the newer commit",
-        )
+        return conflict(record, self.current()[1], "the table is gone")
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""

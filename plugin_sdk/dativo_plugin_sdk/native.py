@@ -124,18 +124,25 @@ class NativeReader(BaseReader):
         self._native.cancel()
 
 
+@contextmanager
+def _errors_as_text() -> Iterator[None]:
+    """The way of an error into native code."""
+    try:
+        yield
+    except DativoError as error:
+        raise RuntimeError(to_text(error)) from error
+
+
 class _Ranges:
-    """A remote file as native code reads it: errors cross as text."""
+    """A remote file as native code reads it."""
 
     def __init__(self, ranges: RangeReader) -> None:
         self._ranges = ranges
         self.size = ranges.size
 
     def read(self, start: int, end: int, ahead: int) -> bytes:
-        try:
+        with _errors_as_text():
             return self._ranges.read(start, end, ahead)
-        except DativoError as error:
-            raise RuntimeError(to_text(error)) from error
 
 
 class _Files:
@@ -145,10 +152,8 @@ class _Files:
         self._reader = reader
 
     def open(self, path: str) -> _Ranges:
-        try:
+        with _errors_as_text():
             return _Ranges(self._reader.open_ranges(path))
-        except DativoError as error:
-            raise RuntimeError(to_text(error)) from error
 
 
 class NativeFileReader(FileReader):

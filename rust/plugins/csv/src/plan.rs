@@ -145,7 +145,7 @@ fn structure(files: &[Planned], input: &Input, request: &ReadRequest) -> Result<
         let names = match &input.options.column_names {
             Some(given) if given.len() != width => {
                 return Err(Error::configuration(format!(
-                    "input.options.column_names has {} names, but {} has {width} columns",
+                    "options.column_names has {} names, but {} has {width} columns",
                     given.len(),
                     file.path
                 ))

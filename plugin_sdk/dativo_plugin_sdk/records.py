@@ -1,0 +1,40 @@
+"""Commit records as targets keep them, and what a run is told whose sequence another one has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .errors import CommitConflictError, ValidationError
+from .models import Commit
+
+FORMAT_VERSION = 1
+
+
+def parse_record(text: str | bytes, where: str, details: Mapping[str, Any] | None = None) -> Commit:
+    """The commit of a record in JSON. where: the record, for a person.
+
+    Raises: ValidationError: for a record of a newer version. ValueError: for a text that is none.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    version = value.get("format_version")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ValidationError(
+            f"{where} was written by a newer version (format {version})",
+            details=details,
+            hint="upgrade dativo-assets",
+        )
+    return Commit.model_validate(value)
+
+
+def conflict(commit: Commit, winner: Commit | None, gone: str) -> CommitConflictError:
+    """The error of a run that lost its sequence. gone: what is said where there is no winner."""
+    who = f"run {winner.run_id} committed sequence {winner.seq}" if winner else gone
+    return CommitConflictError(
+        f"sequence {commit.seq} of {commit.job} was not committed: {who}",
+        details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},
+        hint="nothing of this run is visible; run the job again to continue from the newer commit",
+    )
