@@ -199,6 +199,7 @@ class _Run:
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             cursor_field=None if job.incremental is None else job.incremental.cursor_field,
+            full_refresh=self.settings.full_refresh,
         )
         with self._calling_writer("open"):
             self.writer.open(request)

@@ -43,7 +43,8 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions, DirectoryOptions
+from .options import CsvOptions, DirectoryOptions, MergeOptions
+from .partitions import Partition, parse_partitions
 from .reader import BaseReader
 from .rows import to_batches
 from .version import API_VERSION, check_api_version
@@ -74,11 +75,13 @@ __all__ = [
     "FileSink",
     "Incremental",
     "InputFile",
+    "MergeOptions",
     "NativeFileReader",
     "NativeReader",
     "NativeSink",
     "NativeWriter",
     "Options",
+    "Partition",
     "PluginError",
     "PluginVersionError",
     "RateLimitError",
@@ -102,6 +105,7 @@ __all__ = [
     "lift_reader",
     "lift_writer",
     "open_input",
+    "parse_partitions",
     "to_batches",
     "wrap_exception",
 ]

@@ -7,11 +7,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
-from urllib.parse import quote
 
-from .arrow import as_schema, pyarrow
+from .arrow import pyarrow
 from .directory import DirectoryTable
-from .errors import ConfigurationError, PluginError, ValidationError
+from .errors import ConfigurationError, PluginError
 from .models import (
     AssetDefinition,
     Commit,
@@ -22,6 +21,7 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
+from .partitions import Partition, parse_partitions, partition_folders
 from .posix import fsync
 from .writer import BaseWriter, SplitWriter
 
@@ -58,6 +58,7 @@ class DirectoryWriter(BaseWriter):
                 hint="use a local path",
             )
         self.table = DirectoryTable(Path(target_config.root) / target_config.path.removeprefix("file://"))
+        self._partitions = parse_partitions(target_config.partition_by)
         self._request: WriteRequest | None = None
 
     def open_file(self, path: str, schema: Any) -> FileSink:
@@ -91,11 +92,12 @@ class DirectoryWriter(BaseWriter):
 
     def open(self, request: WriteRequest) -> None:
         self._request = request
+        self._partitions = parse_partitions(request.partition_by)
         self.table.open(request.run_id)
 
     def writer(self, task: WriteTask) -> SplitWriter:
         assert self._request is not None, "open() comes first"
-        partition_by = self._request.partition_by if task.kind == "data" else ()
+        partition_by = self._partitions if task.kind == "data" else ()
         folder = self.table.staging if task.kind == "data" else self.table.quarantine_staging
         return _DirectorySplitWriter(self, folder, task, partition_by)
 
@@ -128,7 +130,9 @@ class DirectoryWriter(BaseWriter):
 class _DirectorySplitWriter(SplitWriter):
     """Files `part-<worker>-<n>.<extension>`, one a partition value where the target is partitioned."""
 
-    def __init__(self, owner: DirectoryWriter, folder: Path, task: WriteTask, partition_by: tuple[str, ...]) -> None:
+    def __init__(
+        self, owner: DirectoryWriter, folder: Path, task: WriteTask, partition_by: tuple[Partition, ...]
+    ) -> None:
         self._owner = owner
         self._folder = folder
         self._task = task
@@ -137,16 +141,11 @@ class _DirectorySplitWriter(SplitWriter):
         self._open: dict[str, tuple[Path, FileSink]] = {}
         self._done: list[Committable] = []
         self._count = 0
-        if partition_by:
-            missing = [name for name in partition_by if name not in as_schema(task.schema).names]
-            if missing:
-                raise ValidationError(
-                    f"partition_by names {missing[0]!r}, which is not a column of the data",
-                    hint=f"columns are: {', '.join(as_schema(task.schema).names)}",
-                )
 
     def write(self, batch: Any) -> None:
-        parts = _partitions(batch, self._partition_by) if self._partition_by else [("", batch)]
+        parts = [("", batch)]
+        if self._partition_by:
+            parts = partition_folders(self._partition_by, pyarrow().record_batch(batch))
         for folder, part in parts:
             self._sink(folder).write(part)
             if self._file_bytes is not None and self._written(folder) >= self._file_bytes:
@@ -198,24 +197,3 @@ class _DirectorySplitWriter(SplitWriter):
             cancel = getattr(sink, "cancel", None)
             if cancel is not None:
                 cancel()
-
-
-def _partitions(batch: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """(folder, rows) for each combination of partition values in the batch; the columns stay in the files."""
-    pa = pyarrow()
-    batch = pa.record_batch(batch)
-    table = pa.table({name: batch.column(name).cast(pa.string()) for name in names})
-    table = table.append_column("_row", pa.array(range(batch.num_rows), type=pa.int64()))
-    groups = table.group_by(list(names)).aggregate([("_row", "list")]).to_pylist()
-    out = []
-    for group in groups:
-        parts = [f"{quote(name, safe='')}={_segment(group[name])}" for name in names]
-        out.append(("/".join(parts), batch.take(pa.array(group["_row_list"], type=pa.int64()))))
-    return out
-
-
-def _segment(value: str | None) -> str:
-    if value is None:
-        return "__HIVE_DEFAULT_PARTITION__"
-    text = quote(value, safe=" :+")
-    return text.replace(".", "%2E") if set(text) <= {"."} else text

@@ -156,7 +156,8 @@ class ReadPlan:
 class WriteRequest:
     """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows.
 
-    cursor_field: the column that tells which of two rows of one key is newer, where the job has one.
+    cursor_field: the column that tells which of two rows of one key is newer, where the job has one. full_refresh: whether
+    the table is loaded anew, so that all of it is replaced whatever the target's mode.
     """
 
     job: str
@@ -170,6 +171,7 @@ class WriteRequest:
     parallelism: int = 1
     memory_bytes: int = 64 << 20
     cursor_field: str | None = None
+    full_refresh: bool = False
 
 
 @dataclass(frozen=True)
