@@ -126,24 +126,26 @@ class ParquetMerge:
                 zip(merged.files, pool.map(lambda path: self._probe(path, keys, cursors), merged.files), strict=True)
             )
             self._supersede(sum(len(item.rows) for path, item in found.items() if path in merged.new))
+            numbers = _range(keys.size).cast(_code_type())
             stale = _concat([item.codes.filter(pc.invert(item.fresh)) for item in found.values()], _code_type())
-            lands = pc.invert(pc.is_in(_range(keys.size).cast(_code_type()), value_set=stale))
+            lands = pc.invert(pc.is_in(numbers, value_set=stale))
             if rule.deletes is not None:
                 gone = pc.fill_null(_whole(rows.column(rule.deletes)).take(newest), False)
                 self._deleted = rows.take(newest.filter(gone))
                 merged.deleted = self._deleted.num_rows
                 lands = pc.and_(lands, pc.invert(gone))
                 rows = rows.drop_columns([rule.deletes])
-            work = []
+            work: list[tuple[str, Any, Any, Any]] = []
+            placed = _concat([], _code_type())
             for path, item in found.items():
-                fresh = item.rows.filter(item.fresh)
-                if not len(fresh):
+                gone_rows = item.rows.filter(item.fresh)
+                if not len(gone_rows):
                     continue
-                codes = pc.unique(item.codes.filter(item.fresh)) if rule.in_place else pyarrow().array([], _code_type())
-                codes = codes.filter(lands.take(codes))
-                if len(codes):  # they have a place
-                    lands = pc.and_(lands, pc.invert(pc.is_in(_range(keys.size).cast(_code_type()), value_set=codes)))
-                work.append((path, fresh, rows, newest.take(codes)))
+                codes = pc.unique(item.codes.filter(item.fresh)) if rule.in_place else _concat([], _code_type())
+                codes = codes.filter(pc.and_(lands.take(codes), pc.invert(pc.is_in(codes, value_set=placed))))
+                placed = pyarrow().concat_arrays([placed, codes])
+                work.append((path, gone_rows, rows, newest.take(codes)))
+            lands = pc.and_(lands, pc.invert(pc.is_in(numbers, value_set=placed)))
             for result in pool.map(lambda one: self._rewrite(*one), work):
                 self._settle(*result)
         inserted = rows.take(newest.filter(lands))
@@ -389,5 +391,7 @@ def _code_type() -> Any:
 
 
 def _range(size: int) -> Any:
+    import pyarrow.compute as pc
+
     pa = pyarrow()
-    return pa.array(range(size), pa.int64())
+    return pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), size), start=-1)
