@@ -180,7 +180,7 @@ class _Run:
         if self.plan.contract is not None:
             found = declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
             return _schema_of(kept)
         return None
@@ -241,7 +241,7 @@ class _Run:
         return workers
 
     def _is_first(self) -> bool:
-        return self.base is None or self.mode == "overwrite"
+        return self.base is None or not self.base.schema_text or self.mode == "overwrite"
 
     def _settle(self, schema: Any, read: ReadPlan) -> Settled:
         job = self.plan.job
@@ -269,7 +269,7 @@ class _Run:
         return Settled(native.output_schema, self.checker, None)
 
     def _evolve(self, text: dict[str, str]) -> None:
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
@@ -385,7 +385,9 @@ class _Run:
         self.result.table_rows, self.result.table_bytes = table.rows, table.bytes
         self.result.schema_text = self.result.schema_text or dict(table.schema_text)
         if self.result.status == "succeeded":
-            self.result.files = tuple(name for name in table.files if name.endswith(commit.files))
+            of_seq = tuple(f"/{commit.seq}/{name}" for name in commit.files)
+            own = tuple(name for name in table.files if name.endswith(of_seq))
+            self.result.files = own or tuple(name for name in table.files if name.endswith(commit.files))
 
     def _checks(self) -> None:
         if self.checker is not None:

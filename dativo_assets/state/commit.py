@@ -56,7 +56,7 @@ def commit_once(writer: BaseWriter, committables: Sequence[Committable], record:
             if (0 if last is None else last.seq) >= record.seq:
                 assert last is not None
                 raise CommitConflictError(
-                    f"run {last.run_id} committed sequence {last.seq} first",
+                    f"{last.author} committed sequence {last.seq} first",
                     details={"winner": last.run_id, "seq": last.seq},
                     hint="nothing of this run is visible; run the job again",
                 ) from error

@@ -104,6 +104,11 @@ class BaseWriter:
         """Level 3: what a run committed, be it before others did, so that a retry of it doesn't commit again."""
         return next((commit for commit in reversed(self.history()) if commit.run_id == run_id), None)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        """What wrote a file of the table, by its path or URI; None where no commit in sight did."""
+        found = [c for c in self.history() if any(_ends(path, name) for name in (*c.files, *c.quarantine))]
+        return found[0] if len(found) == 1 else None
+
     def open(self, request: WriteRequest) -> None:
         """Level 3: prepare staging for one run; remove what dead runs left."""
         raise PluginError(f"writer {type(self).__name__} has no open()")
@@ -113,7 +118,8 @@ class BaseWriter:
         raise PluginError(f"writer {type(self).__name__} has no writer()")
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
-        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together.
+        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together. Without committables
+        the record alone: it sets the cursor and leaves the table as it is.
 
         Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence.
         """
@@ -131,3 +137,7 @@ class BaseWriter:
 
     def close(self) -> None:
         """Called once at the end of the run, whatever its outcome."""
+
+
+def _ends(path: str, name: str) -> bool:
+    return path == name or path.endswith(f"/{name}")
