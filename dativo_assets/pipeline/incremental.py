@@ -12,10 +12,10 @@ import datetime as dt
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, Snapshot, ValidationError
+from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, ValidationError
 from dativo_plugin_sdk.arrow import type_name
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ class CursorFilter:
         self,
         incremental: Incremental,
         base: Commit | None,
-        table: Snapshot | None,
+        files_back_to: Callable[[Callable[[Commit], bool]], tuple[str, ...]] | None,
         field: pa.Field,
         *,
-        asks_table: bool,
         merges: bool,
     ) -> None:
-        """asks_table: whether the table's rows can be read here, so that they need not be noted. table: what there is then."""
+        """files_back_to: of the writer, where the table's rows can be read here, so that they need not be noted."""
         self.name = field.name
         self._type = field.type
         self._null_cursor = incremental.null_cursor
@@ -51,13 +50,13 @@ class CursorFilter:
         stored = (base.cursor or {}) if base is not None else {}
         self._last = self._read(stored)
         self._low = self._lower(incremental.lookback_s)
-        self._table = table
+        self._files_back_to = files_back_to
         self._merges = merges
         self._seen: Counter[bytes] | None = None
         self._stored = stored
         self._boundary: Counter[bytes] | None = None
         """Digests of the rows at the highest value; None where the next run asks the table or merges."""
-        if not merges and not asks_table:
+        if not merges and files_back_to is None:
             self._boundary = Counter()
             if incremental.lookback_s and self._last is not None:
                 raise ConfigurationError(
@@ -66,8 +65,6 @@ class CursorFilter:
                 )
 
     def _read(self, stored: Mapping[str, Any]) -> Any:
-        import pyarrow as pa
-
         if "value" not in stored:
             return None
         if stored.get("field") != self.name:
@@ -80,7 +77,11 @@ class CursorFilter:
                 f"cursor field {self.name!r} was {stored.get('type')} and is now {type_name(self._type)}",
                 hint="declare its type in the contract, or run once with --full-refresh",
             )
-        value = stored["value"]
+        return self._decoded(stored["value"])
+
+    def _decoded(self, value: Any) -> Any:
+        import pyarrow as pa
+
         if pa.types.is_timestamp(self._type):
             return pa.scalar(value, type=pa.int64()).cast(self._type)
         if pa.types.is_date(self._type):
@@ -113,10 +114,10 @@ class CursorFilter:
         import pyarrow.dataset as ds
 
         seen: Counter[bytes] = Counter()
-        table = self._table
-        if table is None or not table.files:
+        files = () if self._files_back_to is None or not self._stored else self._files_back_to(self._is_below)
+        if not files:
             return self._carried(names)
-        rows = ds.dataset(list(table.files), format="parquet")
+        rows = ds.dataset(list(files), format="parquet")
         if self.name not in rows.schema.names:
             return seen
         common = [name for name in names if name in rows.schema.names]
@@ -125,6 +126,14 @@ class CursorFilter:
         for batch in batches:
             seen.update(_row_keys(batch, common))
         return seen
+
+    def _is_below(self, commit: Commit) -> bool:
+        """Whether no row up to that commit is in the window: none is above its cursor."""
+        import pyarrow.compute as pc
+
+        cursor = commit.cursor or {}
+        known = (cursor.get("field"), cursor.get("type")) == (self.name, type_name(self._type)) and "value" in cursor
+        return known and bool(pc.less(self._decoded(cursor["value"]), self._low).as_py())
 
     def _carried(self, names: Sequence[str]) -> Counter[bytes]:
         """What the last commit says of the rows at its cursor."""

@@ -18,7 +18,6 @@ from dativo_plugin_sdk import (
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
-    Snapshot,
     ValidationError,
     WriteRequest,
 )
@@ -289,9 +288,9 @@ class _Run:
             )
         base = None if self.settings.full_refresh else self.base
         asks_table = getattr(self.writer, "extension", None) == "parquet"
-        table: Snapshot | None = self.writer.snapshot() if base is not None and asks_table else None
+        files_back_to = self.writer.files_back_to if asks_table else None
         merges = self.plan.job.target.mode == "merge"
-        return CursorFilter(incremental, base, table, output.field(name), asks_table=asks_table, merges=merges)
+        return CursorFilter(incremental, base, files_back_to, output.field(name), merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""
@@ -377,17 +376,17 @@ class _Run:
         self._table()
 
     def _table(self) -> None:
-        with self._calling_writer("report"):
-            table = self.writer.snapshot()
         commit = self.result.commit
-        if table is None or commit is None:
+        if commit is None:
+            return
+        with self._calling_writer("report"):
+            table = self.writer.summary(commit)
+        if table is None:
             return
         self.result.table_rows, self.result.table_bytes = table.rows, table.bytes
         self.result.schema_text = self.result.schema_text or dict(table.schema_text)
         if self.result.status == "succeeded":
-            of_seq = tuple(f"/{commit.seq}/{name}" for name in commit.files)
-            own = tuple(name for name in table.files if name.endswith(of_seq))
-            self.result.files = own or tuple(name for name in table.files if name.endswith(commit.files))
+            self.result.files = table.files
 
     def _checks(self) -> None:
         if self.checker is not None:

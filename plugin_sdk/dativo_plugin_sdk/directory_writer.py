@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from .arrow import pyarrow
-from .directory import DirectoryTable
+from .directory import DirectoryTable, totals
 from .errors import ConfigurationError, PluginError
 from .models import (
     AssetDefinition,
@@ -85,7 +85,7 @@ class DirectoryWriter(BaseWriter):
         return self.table.last_commit()
 
     def history(self) -> Sequence[Commit]:
-        return tuple(self.table.commits())
+        return tuple(self.table.history())
 
     def commit_of(self, run_id: str) -> Commit | None:
         return self.table.commit_of(run_id)
@@ -118,15 +118,28 @@ class DirectoryWriter(BaseWriter):
         commits, files = self.table.contents()
         if not commits:
             return None
-        last = commits[-1]
+        rows, size = totals(commits[-1]) or self.table.summed()
+        return self._snapshot(commits[-1], files, rows, size)
+
+    def summary(self, commit: Commit) -> Snapshot | None:
+        known = totals(commit)
+        if known is None:
+            return super().summary(commit)
+        folder = self.table.current()[0] / str(commit.seq)
+        return self._snapshot(commit, tuple(str(folder / name) for name in commit.files), *known)
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        return self.table.files_back_to(ends)
+
+    def _snapshot(self, commit: Commit, files: tuple[str, ...], rows: int, size: int) -> Snapshot:
         return Snapshot(
-            seq=last.seq,
+            seq=commit.seq,
             uri=self.table.root.as_uri(),
             format=self.extension,
             files=files,
-            rows=sum(commit.rows_written for commit in commits),
-            bytes=sum(commit.bytes_written for commit in commits),
-            schema_text=last.schema_text,
+            rows=rows,
+            bytes=size,
+            schema_text=commit.schema_text,
         )
 
 

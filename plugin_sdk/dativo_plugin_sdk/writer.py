@@ -7,7 +7,8 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from .errors import PluginError
@@ -131,6 +132,18 @@ class BaseWriter:
     def snapshot(self) -> Snapshot | None:
         """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
         return None
+
+    def summary(self, commit: Commit) -> Snapshot | None:
+        """The table as of its newest commit, without looking at all of it where that can be had: of the files those alone
+        that the commit wrote.
+        """
+        table = self.snapshot()
+        return table and replace(table, files=tuple(name for name in table.files if name.endswith(commit.files)))
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        """The data files of the newest commits, back to the first that `ends` says yes to; or all there are."""
+        table = self.snapshot()
+        return () if table is None else table.files
 
     def cancel(self) -> None:
         """Called from another thread when the run stops."""
