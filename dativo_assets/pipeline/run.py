@@ -330,6 +330,7 @@ class _Run:
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
+            self.notes.extend(self.cursor.notes)
         record = new_record(
             self.base,
             job=job.name,

@@ -27,12 +27,15 @@ class Incremental(Model):
     """How a run finds what is new.
 
     cursor_field: the column that only grows. lookback_s: seconds (or units of a number) to read again before the cursor.
+    changed: what becomes of a file that changed since it was read. compare: what tells that it did.
     """
 
     strategy: Strategy = "full_refresh"
     cursor_field: str | None = None
     lookback_s: float = 0
     null_cursor: Literal["fail", "include", "quarantine"] = "fail"
+    changed: Literal["reread", "fail", "ignore"] = "reread"
+    compare: Literal["modified", "content"] = "modified"
 
 
 class Upstream(Model):

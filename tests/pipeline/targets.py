@@ -41,7 +41,8 @@ class Target:
         return [tuple(row.values()) for row in rows]
 
     def _query(self, columns: str, table: str) -> list[tuple[Any, ...]]:
-        query = f"SELECT {columns} FROM {table}"
+        quoted = ", ".join(f'"{column}"' for column in columns.split(", "))
+        query = f"SELECT {quoted} FROM {table}"
         if self.kind == "postgres":
             from adbc_driver_postgresql import dbapi
 
