@@ -20,13 +20,14 @@ from dativo_plugin_sdk import (
     SchemaMismatchError,
     ValidationError,
     WriteRequest,
+    is_retryable_error,
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
 from dativo_assets.contract import Checker, declared_schema, native_checks
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
-from dativo_assets.state import commit_once, new_record, schema_hash
+from dativo_assets.state import commit_once, look, new_record, schema_hash
 
 from .attend import Attendant, read_plan
 from .evolve import schema_changes
@@ -106,8 +107,7 @@ class _Run:
             self.writer = self.plan.open_writer(self.settings.environment)
         try:
             with self._calling_writer("open"):
-                done = self.writer.commit_of(self.result.run_id)
-                self.base = self.writer.last_commit()
+                self.base, done = look(self.writer, self.result.run_id)
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
                 return self._report(done)
@@ -351,8 +351,9 @@ class _Run:
         try:
             with timed(stage), self._calling_writer("commit"):
                 return commit_once(self.writer, committables, record)
-        except BaseException:
-            self.writer.abort()
+        except BaseException as error:
+            if not is_retryable_error(error):  # else a request may be under way, and what it refers to has to stay
+                self.writer.abort()
             raise
 
     def _details(self) -> dict[str, Any]:

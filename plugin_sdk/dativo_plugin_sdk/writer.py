@@ -111,7 +111,11 @@ class BaseWriter:
         return found[0] if len(found) == 1 else None
 
     def open(self, request: WriteRequest) -> None:
-        """Level 3: prepare staging for one run; remove what dead runs left."""
+        """Level 3: prepare staging for one run; remove what dead runs left.
+
+        Where a commit is a request to a server, a dead run's may still arrive: what it refers to is left alone until the
+        target has a commit newer than the one that run began with.
+        """
         raise PluginError(f"writer {type(self).__name__} has no open()")
 
     def writer(self, task: WriteTask) -> SplitWriter:
@@ -122,12 +126,14 @@ class BaseWriter:
         """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together. Without committables
         the record alone: it sets the cursor and leaves the table as it is.
 
-        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence.
+        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence. A retryable
+        error: when it may or may not have happened, or may happen yet; the caller looks, and calls again.
         """
         raise PluginError(f"writer {type(self).__name__} has no commit()")
 
     def abort(self) -> None:
-        """Level 3: remove this run's staging. Called after any failure; must not raise for what is already gone."""
+        """Level 3: remove this run's staging. Called after any failure but a commit's whose outcome isn't known; must not
+        raise for what is already gone."""
 
     def snapshot(self) -> Snapshot | None:
         """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
