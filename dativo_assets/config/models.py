@@ -152,7 +152,10 @@ class Target(Frozen):
     table: Path | None = Field(
         None, description="The table in a database or catalog; {name} and {group} work here too."
     )
-    catalog: Path | None = Field(None, description="The catalog that holds the table.")
+    catalog: Path | None = Field(
+        None,
+        description="The catalog that holds the table: the name of a connection in dativo.yaml.",
+    )
     mode: Mode = Field(
         "append",
         description="append adds rows, overwrite replaces the table, merge replaces rows with equal keys. Default: "
