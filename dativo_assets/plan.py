@@ -138,7 +138,10 @@ class JobPlan:
         return error
 
     def _connection(self, side: str, environment: Mapping[str, str]) -> dict[str, Any]:
-        given = getattr(self.job, side).connection
+        section = getattr(self.job, side)
+        given = section.connection
+        if given is None and getattr(section, "catalog", None) in self.connections:
+            given = section.catalog
         if isinstance(given, str):
             given = self.connections[given]
         return dict(self._resolved(given or {}, environment, side, "connection"))

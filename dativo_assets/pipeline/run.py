@@ -20,13 +20,14 @@ from dativo_plugin_sdk import (
     SchemaMismatchError,
     ValidationError,
     WriteRequest,
+    is_retryable_error,
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
 from dativo_assets.contract import Checker, declared_schema, native_checks
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
-from dativo_assets.state import commit_once, new_record, schema_hash
+from dativo_assets.state import commit_once, look, new_record, schema_hash
 
 from .attend import Attendant, read_plan
 from .evolve import schema_changes
@@ -106,8 +107,7 @@ class _Run:
             self.writer = self.plan.open_writer(self.settings.environment)
         try:
             with self._calling_writer("open"):
-                done = self.writer.commit_of(self.result.run_id)
-                self.base = self.writer.last_commit()
+                self.base, done = look(self.writer, self.result.run_id)
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
                 return self._report(done)
@@ -179,7 +179,7 @@ class _Run:
         if self.plan.contract is not None:
             found = declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
             return _schema_of(kept)
         return None
@@ -240,7 +240,7 @@ class _Run:
         return workers
 
     def _is_first(self) -> bool:
-        return self.base is None or self.mode == "overwrite"
+        return self.base is None or not self.base.schema_text or self.mode == "overwrite"
 
     def _settle(self, schema: Any, read: ReadPlan) -> Settled:
         job = self.plan.job
@@ -268,7 +268,7 @@ class _Run:
         return Settled(native.output_schema, self.checker, None)
 
     def _evolve(self, text: dict[str, str]) -> None:
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
@@ -330,6 +330,7 @@ class _Run:
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
+            self.notes.extend(self.cursor.notes)
         record = new_record(
             self.base,
             job=job.name,
@@ -350,8 +351,9 @@ class _Run:
         try:
             with timed(stage), self._calling_writer("commit"):
                 return commit_once(self.writer, committables, record)
-        except BaseException:
-            self.writer.abort()
+        except BaseException as error:
+            if not is_retryable_error(error):  # else a request may be under way, and what it refers to has to stay
+                self.writer.abort()
             raise
 
     def _details(self) -> dict[str, Any]:

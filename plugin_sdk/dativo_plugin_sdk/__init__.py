@@ -23,7 +23,8 @@ from .errors import (
     is_retryable_error,
     wrap_exception,
 )
-from .files import FileReader, InputFile, open_input
+from .file_news import InputFile
+from .files import FileReader, open_input
 from .models import (
     AssetDefinition,
     Commit,

@@ -151,6 +151,17 @@ class DirectoryTable:
 
         return self._steady(read)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        """What wrote a file of the table, be it of a version that is replaced, or of its rejected rows."""
+        file = Path(os.path.realpath(path))
+        for folder in file.parents:
+            if folder.name.isdigit() and (folder / RECORD).is_file():
+                record = self._record(folder)
+                return record if str(file.relative_to(folder)) in record.files else None
+        return next(
+            (record for record in self.commits() if str(file) in map(os.path.realpath, record.quarantine)), None
+        )
+
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, run_id: str) -> Path:

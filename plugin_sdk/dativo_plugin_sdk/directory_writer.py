@@ -91,6 +91,9 @@ class DirectoryWriter(BaseWriter):
     def commit_of(self, run_id: str) -> Commit | None:
         return self.table.commit_of(run_id)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        return self.table.commit_of_file(path)
+
     def open(self, request: WriteRequest) -> None:
         self._request = request
         self._partitions = parse_partitions(request.partition_by)

@@ -27,12 +27,15 @@ class Incremental(Model):
     """How a run finds what is new.
 
     cursor_field: the column that only grows. lookback_s: seconds (or units of a number) to read again before the cursor.
+    changed: what becomes of a file that changed since it was read. compare: what tells that it did.
     """
 
     strategy: Strategy = "full_refresh"
     cursor_field: str | None = None
     lookback_s: float = 0
     null_cursor: Literal["fail", "include", "quarantine"] = "fail"
+    changed: Literal["reread", "fail", "ignore"] = "reread"
+    compare: Literal["modified", "content"] = "modified"
 
 
 class Upstream(Model):
@@ -194,7 +197,11 @@ class Committable:
 
 
 class Commit(Model):
-    """The record that lands in one step with the data. It is the only state there is."""
+    """The record that lands in one step with the data. It is the only state there is.
+
+    schema_text: {column: type name} of the table, in order; {} while it has none. details["state"]: what a person did, for a
+    commit that only sets the cursor: {action, by, ...}.
+    """
 
     format_version: int = 1
     job: str
@@ -214,6 +221,12 @@ class Commit(Model):
     committed_at: str = ""
     plugins: dict[str, str] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def author(self) -> str:
+        """Who made it, for a person: a run, or somebody with `dativo state`."""
+        state = self.details.get("state")
+        return f"run {self.run_id}" if state is None else f"`dativo state {state['action']}` by {state.get('by')}"
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def parse_record(text: str | bytes, where: str, details: Mapping[str, Any] | Non
 
 def conflict(commit: Commit, winner: Commit | None, gone: str) -> CommitConflictError:
     """The error of a run that lost its sequence. gone: what is said where there is no winner."""
-    who = f"run {winner.run_id} committed sequence {winner.seq}" if winner else gone
+    who = f"{winner.author} committed sequence {winner.seq}" if winner else gone
     return CommitConflictError(
         f"sequence {commit.seq} of {commit.job} was not committed: {who}",
         details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},

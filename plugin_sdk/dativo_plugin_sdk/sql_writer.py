@@ -336,7 +336,7 @@ class SqlWriter(BaseWriter):
         if found and commit.mode == "overwrite" and found != wanted:
             self.run(connection, f"DROP TABLE {self.qualified(self.name)}")
             found = {}
-        if not found and last is not None and commit.mode != "overwrite":
+        if not found and last is not None and last.schema_text and commit.mode != "overwrite":
             raise ValidationError(
                 f"table {self.name} of {self.place()} is gone, though it holds commit {last.seq}",
                 hint="restore it, or load it anew: dativo run --full-refresh",

@@ -87,6 +87,11 @@ class Staging:
             shutil.rmtree(self._folder, ignore_errors=True)
             with suppress(OSError):
                 self.root.rmdir()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let this run's folder be one of a dead run, for a later one to judge."""
+        self._folder = None
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
