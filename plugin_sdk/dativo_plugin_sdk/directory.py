@@ -156,10 +156,14 @@ class DirectoryTable:
         file = Path(os.path.realpath(path))
         for folder in file.parents:
             if folder.name.isdigit() and (folder / RECORD).is_file():
-                record = self._record(folder)
-                return record if str(file.relative_to(folder)) in record.files else None
+                log = CommitLog(folder.parent)
+                record = log.record(int(folder.name))
+                carried = _CARRIED.match(file.name)
+                if str(file.relative_to(folder)) not in record.files:
+                    return None
+                return record if carried is None else log.get(int(carried[0][:-1]))
         return next(
-            (record for record in self.commits() if str(file) in map(os.path.realpath, record.quarantine)), None
+            (record for record in self.history() if str(file) in map(os.path.realpath, record.quarantine)), None
         )
 
     # -- one run ---------------------------------------------------------------------------------------------------

@@ -538,6 +538,23 @@ def test_a_gap_is_not_taken_for_the_end(tmp_path: Path) -> None:
     assert last is not None and last.seq == 10
 
 
+def test_a_file_with_a_second_name_is_still_the_one_of_its_run(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    for seq in (1, 2, 3):
+        deliver(root, f"r{seq}", "append", seq)
+    for seq in (4, 5):
+        table = DirectoryTable(root)
+        stage(table, f"r{seq}", seq)
+        folder, _, files = table.version()
+        names = table.keep(folder, files[1:])
+        commit = record(seq, f"r{seq}", "merge").model_copy(update={"files": (*names, "part.parquet")})
+        table.commit(commit, replaces=True, table=(len(names) + 1, 1))
+    table = DirectoryTable(root)
+    assert visible(root) == [3, 4, 5]
+    found = [table.commit_of_file(file) for file in table.files()]
+    assert sorted(commit.seq for commit in found if commit) == [3, 4, 5]
+
+
 def test_a_corrupt_or_newer_record_is_a_typed_error(tmp_path: Path) -> None:
     root = tmp_path / "t"
     deliver(root, "r1", "append", 1)
