@@ -27,6 +27,7 @@ VERBS = {
     "plan": "Show what a run would do; nothing is written.",
     "plugins": "List installed readers and writers.",
     "schema": "Print the JSON Schema of job files, for editors.",
+    "maintain": "Join small files of targets, and remove what nobody reads any more.",
     "state": "Show what a job has committed, or set where its next run goes on.",
     "completion": "Print the shell's completion script.",
 }

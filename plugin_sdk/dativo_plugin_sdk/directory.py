@@ -26,8 +26,9 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -262,9 +263,8 @@ class DirectoryTable:
             try:
                 return self._commit(record, replaces, table)
             except CommitConflictError:
-                if not self.staging.exists():
+                if not self.staging.exists() or self.due(record)[0].seq == record.seq:
                     raise
-                self.due(record)
 
     def _commit(self, record: Commit, replaces: bool, table: tuple[int | None, int] | None) -> Commit:
         folder, last = self.current()
@@ -343,7 +343,7 @@ class DirectoryTable:
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
                 claim = self._staging.folder / "claim"
-                claim.mkdir()
+                claim.mkdir(exist_ok=True)
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
         except OSError:
@@ -361,9 +361,8 @@ class DirectoryTable:
 
         Left to whoever comes next where another process does it and doesn't end: it may be stopped.
         """
-        handle = os.open(self.versions, os.O_RDONLY)
-        try:
-            if not locked(handle):
+        with self._only_one() as alone:
+            if not alone:
                 return
             link = self.versions / ".link"
             if link.is_symlink():
@@ -377,7 +376,15 @@ class DirectoryTable:
                     exchange(link, self.root)
                     os.rename(link, self.versions / f"0-{os.urandom(4).hex()}")
                 fsync(self.root.parent)
-            self._prune(folder)
+            for version in self._replaced(folder)[:-_KEPT_VERSIONS]:
+                shutil.rmtree(version, ignore_errors=True)
+
+    @contextmanager
+    def _only_one(self) -> Iterator[bool]:
+        """Whether this process is the one that may move the root and remove versions."""
+        handle = os.open(self.versions, os.O_RDONLY)
+        try:
+            yield locked(handle)
         finally:
             os.close(handle)
 
@@ -447,15 +454,53 @@ class DirectoryTable:
             *(Path(q).parent.name for q in record.quarantine),
         }
 
-    def _prune(self, published: Path) -> None:
-        """Remove versions older than the published one; the last few stay, for readers in flight."""
+    def _replaced(self, published: Path) -> list[Path]:
+        """Versions older than the published one, oldest first."""
         number = {
             entry: int(seq) for entry in entries(self.versions) if (seq := entry.name.partition("-")[0]).isdigit()
         }
         newest = number.get(self.versions / published.name, 0)
-        old = sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
-        for entry in old[:-_KEPT_VERSIONS]:
-            shutil.rmtree(entry, ignore_errors=True)
+        return sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
+
+    def clean(self, keep_s: float, *, dry_run: bool) -> tuple[int, int]:
+        """Remove versions that were replaced more than `keep_s` ago, and what dead runs left.
+
+        Returns: how many versions and leftovers there were.
+        """
+        dead = self._staging.dead()
+        orphans = [entry for entry in entries(self.quarantine_root) if self._is_orphan(entry)]
+        if not dry_run:
+            self._recover()
+            for entry in orphans:
+                shutil.rmtree(entry, ignore_errors=True)
+        versions: list[Path] = []
+        if self.versions.is_dir():
+            with self._only_one() as alone:
+                if alone:
+                    folder, _ = self.current()
+                    replaced = self._replaced(folder)
+                    until = time.time() - keep_s
+                    followed = zip(replaced, [*replaced[1:], folder], strict=False)
+                    versions = [version for version, next_one in followed if _made_at(next_one) <= until]
+                for version in () if dry_run else versions:
+                    shutil.rmtree(version, ignore_errors=True)
+        return len(versions), len(orphans) + len(dead)
+
+    def _is_orphan(self, entry: Path) -> bool:
+        """Whether rejected rows belong to no commit, and to no run that is alive."""
+        seq, _, attempt = entry.name.partition("-")
+        if not seq.isdigit() or (self._staging.root / attempt).exists():
+            return False
+        return not self._referred(int(seq), entry.name)
+
+
+def _made_at(version: Path) -> float:
+    """When a version was made, in seconds of the system's clock; now where it can't be told."""
+    first = min(CommitLog(version).sequences(), default=0)
+    try:
+        return os.stat(version / str(first) / RECORD).st_mtime
+    except OSError:
+        return time.time()
 
 
 def totals(commit: Commit) -> tuple[int | None, int] | None:

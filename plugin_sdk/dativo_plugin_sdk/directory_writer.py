@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote
 
 from .arrow import pyarrow
 from .directory import DirectoryTable, totals
-from .errors import ConfigurationError, PluginError, ValidationError
+from .errors import CommitConflictError, ConfigurationError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Snapshot,
     TargetConfig,
     WriteRequest,
@@ -169,6 +172,22 @@ class DirectoryWriter(BaseWriter):
     def count_rows(self, path: str) -> int | None:
         """Rows of a data file, None where the format can't tell without reading it."""
         return None
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        try:
+            found = self.compact(request)
+        except CommitConflictError as error:
+            found = MaintainReport(
+                notes=(f"files stay as they are: {error.details.get('winner')} committed meanwhile",)
+            )
+        finally:
+            self.table.close()
+        versions, orphans = self.table.clean(request.keep_s, dry_run=request.dry_run)
+        return replace(found, versions=versions, orphans=orphans)
+
+    def compact(self, request: MaintainRequest) -> MaintainReport:
+        """Join small files by a commit of its own."""
+        return MaintainReport(notes=(f"files stay as they are: {self.extension} files are not joined",))
 
     def abort(self) -> None:
         self.table.close()

@@ -230,6 +230,34 @@ class Commit(Model):
 
 
 @dataclass(frozen=True)
+class MaintainRequest:
+    """What `maintain` may do. keep_s: what was replaced within that time stays, for readers in flight. target_file_bytes: how
+    large files become; None: as the target's options say. dry_run: only tell.
+    """
+
+    job: str
+    run_id: str
+    keep_s: float = 3600
+    target_file_bytes: int | None = None
+    dry_run: bool = False
+    memory_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class MaintainReport:
+    """What `maintain` did. files_compacted became files_written, by `commit`, which changes no row. versions, orphans: how many
+    replaced versions and leftovers of dead runs were removed. notes: what it left, and why.
+    """
+
+    files_compacted: int = 0
+    files_written: int = 0
+    versions: int = 0
+    orphans: int = 0
+    commit: Commit | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A table as committed: what a reader of it may open. rows and bytes are totals over all visible commits."""
 

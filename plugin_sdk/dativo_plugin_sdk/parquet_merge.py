@@ -26,7 +26,7 @@ _ROW_BYTES = 96
 """What a slice's row costs beside its key: numbers of keys, their order and the tables that find them."""
 
 
-class _Sink(Protocol):
+class Sink(Protocol):
     def write(self, batch: Any) -> None: ...
     def finish(self) -> dict[str, Any]: ...
     def abort(self) -> None: ...
@@ -79,7 +79,7 @@ class ParquetMerge:
         rule: MergeRule,
         files: Sequence[str],
         folder: Path,
-        open_file: Callable[[str, Any], _Sink],
+        open_file: Callable[[str, Any], Sink],
         insert: Callable[[Any], list[str]],
         *,
         threads: int,
@@ -248,10 +248,10 @@ class ParquetMerge:
                     if mask is not None:
                         keep = pa.Array.from_buffers(pa.bool_(), part.num_rows, [None, pa.py_buffer(mask)])
                         part = part.filter(keep)
-                    _write(sink, _conformed(part, schema, path))
+                    write_table(sink, conformed(part, schema, path))
                     first = end
                 if len(placed):
-                    _write(sink, _conformed(rows.take(placed), schema, path))
+                    write_table(sink, conformed(rows.take(placed), schema, path))
                 sink.finish()
             except BaseException:
                 sink.abort()
@@ -341,7 +341,7 @@ def _may_hold(group: Any, leaves: Sequence[int | None], keys: KeySet) -> bool:
     return True
 
 
-def _conformed(rows: Any, schema: Any, path: str) -> Any:
+def conformed(rows: Any, schema: Any, path: str) -> Any:
     """Rows in another schema: columns that they lack are null."""
     pa = pyarrow()
     if rows.schema.equals(schema):
@@ -363,7 +363,7 @@ def _conformed(rows: Any, schema: Any, path: str) -> Any:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _write(sink: _Sink, table: Any) -> None:
+def write_table(sink: Sink, table: Any) -> None:
     for batch in table.to_batches():
         if batch.num_rows:
             sink.write(batch)

@@ -6,16 +6,30 @@ import os
 import shutil
 import threading
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
 from .directory import totals
 from .directory_writer import DirectorySplitWriter, DirectoryWriter
 from .errors import CancelledError, ConfigurationError
-from .models import AssetDefinition, Commit, Committable, TargetConfig, WriteTask
+from .models import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    MaintainReport,
+    MaintainRequest,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
+)
+from .parquet_compact import join_files, small_files
 from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
 from .staged_rows import StagedRows
 from .writer import SplitWriter
+
+COMPACTED_FILE_BYTES = 128 << 20
+"""How large files become that are joined."""
 
 MERGED_FILE_BYTES = 32 << 20
 """Where a merge may rewrite any file, files end at this size by themselves."""
@@ -109,6 +123,38 @@ class ParquetDirectoryWriter(DirectoryWriter):
         before = (totals(commits[-1]) or self.table.summed())[0] if commits else 0
         rows = None if before is None else before + merged.rows_added - merged.rows_removed
         return self.exchange(commit, names, merged.removed, rows)
+
+    def compact(self, request: MaintainRequest) -> MaintainReport:
+        last = self.last_commit()
+        if last is None:
+            return MaintainReport(notes=("nothing is committed yet",))
+        size = request.target_file_bytes or self.options.target_file_bytes or COMPACTED_FILE_BYTES
+        folder, _, files = self.table.version()
+        groups = small_files(folder, files, size)
+        count = sum(map(len, groups.values()))
+        if request.dry_run or not groups:
+            return MaintainReport(files_compacted=count)
+        self.open(WriteRequest(request.job, request.run_id, last.seq, memory_bytes=request.memory_bytes))
+        names: list[str] = []
+        for partition, paths in groups.items():
+            names += join_files(paths, self.table.staging, partition, self.open_file, size, self._check_cancelled)
+        record = last.model_copy(
+            update={
+                "seq": last.seq + 1,
+                "run_id": request.run_id,
+                "mode": "compact",
+                "rows_read": 0,
+                "rows_written": 0,
+                "rows_rejected": 0,
+                "bytes_written": sum(os.stat(self.table.staging / name).st_size for name in names),
+                "quarantine": (),
+                "committed_at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                "details": {"compacted": {"files": count, "into": len(names)}},
+            }
+        )
+        removed = {path for paths in groups.values() for path in paths}
+        commit = self.exchange(record, names, removed, (totals(last) or self.table.summed())[0])
+        return MaintainReport(count, len(names), commit=commit)
 
     def count_rows(self, path: str) -> int | None:
         import pyarrow.parquet as pq

@@ -81,6 +81,10 @@ class Staging:
                 bury(run)
         return live
 
+    def dead(self) -> list[Path]:
+        """Folders of runs that are dead."""
+        return [run for run in entries(self.root) if not is_alive(run)]
+
     def close(self) -> None:
         """Remove this run's folder, whatever its state."""
         if self._folder is not None:

@@ -17,6 +17,8 @@ from .models import (
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Options,
     Snapshot,
     TargetConfig,
@@ -150,6 +152,12 @@ class BaseWriter:
         """The data files of the newest commits, back to the first that `ends` says yes to; or all there are."""
         table = self.snapshot()
         return () if table is None else table.files
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        """Level 3: join small files, and remove what nobody reads any more. It must harm no reader and no run: what changes
+        the table is a commit of mode "compact" with the cursor before it, and a run that began before it still commits.
+        """
+        return MaintainReport(notes=("nothing to do: this target keeps itself",))
 
     def cancel(self) -> None:
         """Called from another thread when the run stops."""

@@ -16,6 +16,9 @@ from dativo_plugin_sdk import (
     Commit,
     CommitConflictError,
     ConfigurationError,
+    DirectoryTable,
+    MaintainReport,
+    MaintainRequest,
     ParquetDirectoryWriter,
     TargetConfig,
     ValidationError,
@@ -301,3 +304,105 @@ def test_a_merge_puts_rows_into_their_partitions(target: Target) -> None:
     assert snapshot is not None
     for file in snapshot.files:
         assert {f"p={p}" for p in pq.read_table(file)["p"].to_pylist()} == {Path(file).parent.name}
+
+
+def maintain(target: Target, keep_s: float = 3600, **more: Any) -> MaintainReport:
+    writer = target.writer(**{key: value for key, value in more.items() if key != "dry_run"})
+    request = MaintainRequest("j", f"maintain{random.random()}", keep_s, dry_run=more.get("dry_run", False))
+    return writer.maintain(request)
+
+
+def test_small_files_are_joined_and_no_row_changes(target: Target) -> None:
+    for run in range(6):
+        mode = "append" if run else "overwrite"
+        target.deliver(f"r{run}", table(p=["a", "b"], v=[run, run]), partition_by=("p",), mode=mode)
+    before = sorted(target.rows())
+    told = maintain(target, partition_by=("p",), dry_run=True)
+    assert (told.files_compacted, told.commit) == (12, None)
+    assert len(target.writer().snapshot().files) == 12  # type: ignore[union-attr]
+    in_flight = target.writer().snapshot().files  # type: ignore[union-attr]
+    told = maintain(target, partition_by=("p",))
+    assert (told.files_compacted, told.files_written, told.versions) == (12, 2, 0)
+    assert sorted(target.rows()) == before
+    assert all(pq.read_metadata(file).num_rows == 1 for file in in_flight)
+    last = target.writer().last_commit()
+    assert last is not None
+    assert (last.seq, last.mode, last.rows_written) == (7, "compact", 0)
+    assert [commit.seq for commit in target.writer().history()] == list(range(1, 8))
+    target.deliver("next", table(p=["a"], v=[9]), partition_by=("p",))
+    assert len(target.rows()) == 13
+    assert maintain(target, keep_s=0, partition_by=("p",)).versions >= 1
+    versions = [path.name for path in (target.root / ".t.versions").iterdir()]
+    assert versions == [(target.root / "t").resolve().name]
+    assert len(target.rows()) == 13
+    assert maintain(target, keep_s=0, partition_by=("p",)).commit is None
+
+
+RUNS: list[dict[str, Any]] = [{"mode": "append"}, {"mode": "overwrite"}, MERGE, PARTITIONS]
+
+
+@pytest.mark.parametrize("how", RUNS, ids=["append", "overwrite", "merge", "partitions"])
+@pytest.mark.parametrize("when", ["before it looks", "before it renames"])
+def test_a_run_that_began_before_files_were_joined_commits_all_the_same(
+    target: Target, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], when: str
+) -> None:
+    first = {**how, "mode": "append"} if how is PARTITIONS else {"mode": "append"}
+    target.deliver("r1", table(id=[1, 2], p=["a", "b"]), **first)
+    target.deliver("r2", table(id=[3], p=["b"]), **first)
+    writer = target.writer(**how)
+    staged = target.stage(writer, "r3", table(id=[3], p=["c" if how is MERGE else "b"]))
+    record = target.record(writer, "r3", staged)
+    seal = DirectoryTable._seal
+
+    def late(table: DirectoryTable, folder: Path, what: Commit) -> None:
+        monkeypatch.setattr(DirectoryTable, "_seal", seal)
+        assert maintain(target, **first).commit is not None
+        seal(table, folder, what)
+
+    if when == "before it looks":
+        assert maintain(target, **first).commit is not None
+    else:
+        monkeypatch.setattr(DirectoryTable, "_seal", late)
+    commit = writer.commit(staged, record)
+    writer.close()
+    assert (commit.seq, commit.run_id) == (4, "r3")
+    expected = {
+        "append": [(1, "a"), (2, "b"), (3, "b"), (3, "b")],
+        "overwrite": [(3, "b")],
+        "merge": [(1, "a"), (2, "b"), (3, "c")],
+        "partitions": [(1, "a"), (3, "b")],
+    }
+    name = "partitions" if how is PARTITIONS else how["mode"]
+    assert target.rows() == expected[name]
+
+
+def test_joining_loses_to_a_run_that_commits_meanwhile(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    target.deliver("r1", table(id=[1]))
+    target.deliver("r2", table(id=[2]))
+    seal = DirectoryTable._seal
+
+    def late(table_: DirectoryTable, folder: Path, what: Commit) -> None:
+        monkeypatch.setattr(DirectoryTable, "_seal", seal)
+        target.deliver("r3", table(id=[3]))
+        seal(table_, folder, what)
+
+    monkeypatch.setattr(DirectoryTable, "_seal", late)
+    told = maintain(target)
+    assert told.commit is None and "r3 committed meanwhile" in told.notes[0]
+    assert target.rows() == [(1,), (2,), (3,)]
+    assert not list(target.root.glob(".t.staging/*"))
+
+
+def test_what_dead_runs_left_is_removed_and_what_a_live_one_has_is_not(target: Target) -> None:
+    target.deliver("r1", table(id=[1]))
+    live = target.writer()
+    staged = target.stage(live, "live", table(id=[2]))
+    lost = target.root / "t.quarantine" / "1-gone.0000"
+    lost.mkdir(parents=True)
+    (target.root / ".t.staging" / "dead.0000").mkdir()
+    assert maintain(target, dry_run=True).orphans == 2
+    assert lost.exists()
+    assert maintain(target).orphans == 2
+    assert not lost.exists()
+    live.commit(staged, target.record(live, "live", staged))
+    assert target.rows() == [(1,), (2,)]
