@@ -39,7 +39,7 @@ def lift_writer(plugin: Any, name: str) -> Callable[[AssetDefinition, TargetConf
     if isinstance(plugin, type) and issubclass(plugin, BaseWriter):
         check_api_version(name, plugin.api_version)
         if plugin.open is not BaseWriter.open:
-            return plugin
+            return plugin.at
         return lambda asset, target: StagedWriter(asset, target, plugin)
     if is_native(plugin, "file_format"):
         return lambda asset, target: NativeWriter(asset, target, plugin)

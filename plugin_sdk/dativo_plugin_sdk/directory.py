@@ -195,6 +195,11 @@ class DirectoryTable:
         return run
 
     @property
+    def attempt(self) -> str:
+        """This run's attempt: no other has its name."""
+        return self._staging.attempt
+
+    @property
     def staging(self) -> Path:
         """Where this run's data files go."""
         return self._staging.folder / "commit"

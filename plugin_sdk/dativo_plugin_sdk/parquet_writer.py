@@ -25,8 +25,9 @@ from .models import (
 )
 from .parquet_compact import join_files, small_files
 from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
+from .remote import is_remote
 from .staged_rows import StagedRows
-from .writer import SplitWriter
+from .writer import BaseWriter, SplitWriter
 
 COMPACTED_FILE_BYTES = 128 << 20
 """How large files become that are joined."""
@@ -47,6 +48,14 @@ class ParquetDirectoryWriter(DirectoryWriter):
         self._stop = threading.Event()
         if self._merges and not target_config.keys:
             raise ConfigurationError("mode merge needs target.keys", hint="name the columns that tell rows apart")
+
+    @classmethod
+    def at(cls, asset_definition: AssetDefinition, target_config: TargetConfig) -> BaseWriter:
+        if target_config.path and is_remote(target_config.path):
+            from .object_writer import ObjectWriter  # what few need
+
+            return ObjectWriter(asset_definition, target_config, cls)
+        return cls(asset_definition, target_config)
 
     def writer(self, task: WriteTask) -> SplitWriter:
         if self._merges and task.kind == "data":

@@ -72,6 +72,11 @@ class BaseWriter:
         options = getattr(target_config, "options", None)
         self.options: Any = self.Options.model_validate(options or {})
 
+    @classmethod
+    def at(cls, asset_definition: AssetDefinition, target_config: TargetConfig) -> BaseWriter:
+        """The writer of a target, where one class does not do for all of them."""
+        return cls(asset_definition, target_config)
+
     def check_connection(self) -> ConnectionTestResult:
         """Whether the target answers and can be written."""
         return ConnectionTestResult(True, f"{type(self).__name__} has no connection test")
