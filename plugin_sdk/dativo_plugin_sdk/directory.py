@@ -148,7 +148,7 @@ class DirectoryTable:
         file = Path(os.path.realpath(path))
         for folder in file.parents:
             if folder.name.isdigit() and (folder / RECORD).is_file():
-                record = self._record(folder)
+                record = CommitLog(folder.parent).record(int(folder.name))
                 return record if str(file.relative_to(folder)) in record.files else None
         return next(
             (record for record in self.commits() if str(file) in map(os.path.realpath, record.quarantine)), None
