@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dativo_plugin_sdk import (
     AssetDefinition,
-    AuthenticationError,
     BaseWriter,
     Commit,
     Committable,
@@ -189,7 +188,7 @@ class LakeWriter(BaseWriter):
                 self._run.unsure = False  # what was sent before is in, or fenced off
             done = None if table is None else table.commit_of(self._job, commit.run_id)
             if done is not None:
-                return self._landed(done)
+                return self._landed(done, table)
             last = None if table is None else table.last(self._job)
             if (0 if last is None else last.seq) != commit.seq - 1:
                 raise conflict(commit, last, "its commits are gone")
@@ -202,14 +201,12 @@ class LakeWriter(BaseWriter):
             except MovedError:
                 time.sleep(random.uniform(0, _PAUSE_S))
                 continue
-            except (ValidationError, ConfigurationError, AuthenticationError):
-                self._run.unsure = False
-                raise
             return self._landed(change.commit)
         raise TransientError(f"{self._main.name} changes all the time: {_TRIES} tries of one commit were overtaken")
 
-    def _landed(self, commit: Commit) -> Commit:
-        self._run.landed(commit)
+    def _landed(self, commit: Commit, table: LakeTable | None = None) -> Commit:
+        """Let go of a run whose commit is in; `table` shows it, where an earlier try of it was the one."""
+        self._run.landed(commit, table)
         with suppress(DativoError, MovedError):  # the next run's open() does it
             self._settle_rejects(commit)
         return commit
