@@ -10,8 +10,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
 
+from . import commits as many
 from . import data, peers, plot, report
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
@@ -202,6 +204,21 @@ def contract(bench: Bench) -> list[str]:
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
 
+def commits(bench: Bench) -> list[str]:
+    """What a table's past costs its next commit."""
+    found = many.measure(bench.folder, 10 * bench.rounds)
+    first = found[many.SIZES[0]]
+    lines = [
+        [f"{size:,}", f"{milliseconds:.1f} ms", report.times(statistics.median(map(truediv, found[size], first)))]
+        for size, milliseconds in many.medians_ms(found).items()
+    ]
+    return [
+        "## One more commit\n",
+        "From opening the writer to the end of its commit of three rows, as the table's n-th. At most 50 ms and x 1.20.\n",
+        report.table(["n", "wall", "of the first's"], lines) + "\n",
+    ]
+
+
 def scale(bench: Bench) -> list[str]:
     """Slower ways to do the same, on a tenth of the rows."""
     runs = _copies(bench, data.seed(bench.rows // 10), "zstd", peers.FOR_SCALE)
@@ -216,6 +233,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "shapes": shapes,
     "memory": memory,
     "contract": contract,
+    "commits": commits,
     "scale": scale,
 }
 

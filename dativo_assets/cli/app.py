@@ -27,7 +27,7 @@ VERBS = {
     "plan": "Show what a run would do; nothing is written.",
     "plugins": "List installed readers and writers.",
     "schema": "Print the JSON Schema of job files, for editors.",
-    "state": "Show what a job has committed.",
+    "state": "Show what a job has committed, or set where its next run goes on.",
     "completion": "Print the shell's completion script.",
 }
 EXIT_INTERRUPTED = 130

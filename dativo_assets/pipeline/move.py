@@ -256,6 +256,10 @@ class Worker:
             before = batch.num_rows
             batch = settled.cursor.unseen(batch)
             read -= before - batch.num_rows
+            if rejected is not None:
+                before = rejected.num_rows
+                rejected = settled.cursor.unseen_rejected(rejected)
+                read -= before - rejected.num_rows
         self._write(settled, batch, rejected)
         self.rows_read += read
         self.rows_written += batch.num_rows

@@ -18,16 +18,16 @@ from dativo_plugin_sdk import (
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
-    Snapshot,
     ValidationError,
     WriteRequest,
+    is_retryable_error,
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
 from dativo_assets.contract import Checker, declared_schema, native_checks
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
-from dativo_assets.state import commit_once, new_record, schema_hash
+from dativo_assets.state import commit_once, look, new_record, schema_hash
 
 from .attend import Attendant, read_plan
 from .evolve import schema_changes
@@ -107,8 +107,7 @@ class _Run:
             self.writer = self.plan.open_writer(self.settings.environment)
         try:
             with self._calling_writer("open"):
-                done = self.writer.commit_of(self.result.run_id)
-                self.base = self.writer.last_commit()
+                self.base, done = look(self.writer, self.result.run_id)
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
                 return self._report(done)
@@ -180,7 +179,7 @@ class _Run:
         if self.plan.contract is not None:
             found = declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
             return _schema_of(kept)
         return None
@@ -199,6 +198,7 @@ class _Run:
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             cursor_field=None if job.incremental is None else job.incremental.cursor_field,
+            full_refresh=self.settings.full_refresh,
         )
         with self._calling_writer("open"):
             self.writer.open(request)
@@ -240,7 +240,7 @@ class _Run:
         return workers
 
     def _is_first(self) -> bool:
-        return self.base is None or self.mode == "overwrite"
+        return self.base is None or not self.base.schema_text or self.mode == "overwrite"
 
     def _settle(self, schema: Any, read: ReadPlan) -> Settled:
         job = self.plan.job
@@ -268,7 +268,7 @@ class _Run:
         return Settled(native.output_schema, self.checker, None)
 
     def _evolve(self, text: dict[str, str]) -> None:
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
@@ -288,9 +288,9 @@ class _Run:
             )
         base = None if self.settings.full_refresh else self.base
         asks_table = getattr(self.writer, "extension", None) == "parquet"
-        table: Snapshot | None = self.writer.snapshot() if base is not None and asks_table else None
+        files_back_to = self.writer.files_back_to if asks_table else None
         merges = self.plan.job.target.mode == "merge"
-        return CursorFilter(incremental, base, table, output.field(name), asks_table=asks_table, merges=merges)
+        return CursorFilter(incremental, base, files_back_to, output.field(name), merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""
@@ -330,6 +330,7 @@ class _Run:
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
+            self.notes.extend(self.cursor.notes)
         record = new_record(
             self.base,
             job=job.name,
@@ -350,8 +351,9 @@ class _Run:
         try:
             with timed(stage), self._calling_writer("commit"):
                 return commit_once(self.writer, committables, record)
-        except BaseException:
-            self.writer.abort()
+        except BaseException as error:
+            if not is_retryable_error(error):  # else a request may be under way, and what it refers to has to stay
+                self.writer.abort()
             raise
 
     def _details(self) -> dict[str, Any]:
@@ -376,15 +378,17 @@ class _Run:
         self._table()
 
     def _table(self) -> None:
-        with self._calling_writer("report"):
-            table = self.writer.snapshot()
         commit = self.result.commit
-        if table is None or commit is None:
+        if commit is None:
+            return
+        with self._calling_writer("report"):
+            table = self.writer.summary(commit)
+        if table is None:
             return
         self.result.table_rows, self.result.table_bytes = table.rows, table.bytes
         self.result.schema_text = self.result.schema_text or dict(table.schema_text)
         if self.result.status == "succeeded":
-            self.result.files = tuple(name for name in table.files if name.endswith(commit.files))
+            self.result.files = table.files
 
     def _checks(self) -> None:
         if self.checker is not None:

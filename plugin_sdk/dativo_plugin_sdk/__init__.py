@@ -23,7 +23,8 @@ from .errors import (
     is_retryable_error,
     wrap_exception,
 )
-from .files import FileReader, InputFile, open_input
+from .file_news import InputFile
+from .files import FileReader, open_input
 from .models import (
     AssetDefinition,
     Commit,
@@ -43,7 +44,8 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions, DirectoryOptions
+from .options import CsvOptions, DirectoryOptions, MergeOptions
+from .partitions import Partition, parse_partitions
 from .reader import BaseReader
 from .rows import to_batches
 from .version import API_VERSION, check_api_version
@@ -74,11 +76,13 @@ __all__ = [
     "FileSink",
     "Incremental",
     "InputFile",
+    "MergeOptions",
     "NativeFileReader",
     "NativeReader",
     "NativeSink",
     "NativeWriter",
     "Options",
+    "Partition",
     "PluginError",
     "PluginVersionError",
     "RateLimitError",
@@ -102,6 +106,7 @@ __all__ = [
     "lift_reader",
     "lift_writer",
     "open_input",
+    "parse_partitions",
     "to_batches",
     "wrap_exception",
 ]

@@ -86,7 +86,8 @@ class StagedWriter(DirectoryWriter):
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         assert self._plugin is not None, "open() comes first"
         told = [dict(item.payload) for item in committables if item.kind == "data"]
-        self._plugin.commit_files(told)
+        if "state" not in commit.details:  # a cursor that a person sets is none of the plugin's business
+            self._plugin.commit_files(told)
         staging = self.table.staging
         files = sorted(
             str(Path(folder, name).relative_to(staging)) for folder, _, names in os.walk(staging) for name in names

@@ -1,13 +1,15 @@
 """A table as a local directory, committed by one rename.
 
     <root>/<seq>/            one commit: data files and `_commit.json`; the rename to this name is the compare-and-swap
+    <root>/_dativo/          records of older commits, 100 a file
     .<name>.staging/<attempt>/   what one attempt of a run has written so far; a sibling of the root: same filesystem
     .<name>.versions/<v>/    after an overwrite the root is a symlink to one of these; older ones serve readers in flight
     <name>.quarantine/<seq>-<attempt>/   rejected rows, referenced by the commit
 
 An overwrite at sequence n first moves its data, unpublished, to a version folder; then the swap renames a folder that
 holds nothing but `_commit.json` (naming that version) to `<newest>/<n>`, the same name an append would take; then the
-symlink is pointed at the version. A crash before the last step is rolled forward by whoever looks next.
+symlink is pointed at the version. A crash before the last step is rolled forward by whoever looks next. A commit that
+replaces some files is the same: the others get a second name in the new version.
 
 What makes this hold for a process that was stopped anywhere and wakes up much later:
 
@@ -28,15 +30,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from .commit_log import CHUNK, RECORD, CommitLog
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
 from .posix import entries, exchange, fsync, locked, settle, take
-from .records import conflict, parse_record
+from .records import conflict
 from .staging import Staging
 
-RECORD = "_commit.json"
 _KEPT_VERSIONS = 2
-_RETRIED_COMMITS = 1000
 _T = TypeVar("_T")
 
 
@@ -54,24 +55,6 @@ class DirectoryTable:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _sequences(self, folder: Path) -> list[int]:
-        try:
-            return sorted(int(entry.name) for entry in os.scandir(folder) if entry.name.isdigit())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    def _record(self, folder: Path) -> Commit:
-        path = folder / RECORD
-        details = {"file": str(path)}
-        try:
-            return parse_record(path.read_bytes(), f"commit record {path}", details)
-        except (OSError, ValueError) as error:
-            raise ValidationError(
-                f"commit record {path} is missing or can't be read: {error}",
-                details=details,
-                hint=f"restore {path}, or move {folder} away to continue from the commit before it",
-            ) from error
-
     def _steady(self, read: Callable[[Path], _T]) -> _T:
         """What `read` makes of the root's folder, read again when the root moved meanwhile."""
         while True:
@@ -86,20 +69,22 @@ class DirectoryTable:
                 return found
 
     def _newest(self, folder: Path) -> tuple[Path, Commit | None]:
-        sequences = self._sequences(folder)
-        if not sequences:
+        log = CommitLog(folder)
+        newest = log.newest()
+        if not newest:
             if self.root.is_symlink():
                 raise self._lost(folder)
             return folder, None
         while True:
-            record = self._record(folder / str(sequences[-1]))
+            record = log.record(newest)
             version = record.details.get("version")
             successor = folder if version is None else (self.versions / str(version)).resolve()
             if successor == folder:
                 return folder, record
             folder = successor
-            sequences = self._sequences(folder)
-            if not sequences:
+            log = CommitLog(folder)
+            newest = log.newest()
+            if not newest:
                 raise self._lost(folder)
 
     def _lost(self, folder: Path) -> ValidationError:
@@ -111,7 +96,7 @@ class DirectoryTable:
 
     def _visible(self, root: Path) -> tuple[Path, list[Commit]]:
         folder, _ = self._newest(root)
-        return folder, [self._record(folder / str(seq)) for seq in self._sequences(folder)]
+        return folder, CommitLog(folder).visible()
 
     def current(self) -> tuple[Path, Commit | None]:
         """The folder that holds the newest version, and its newest commit; follows overwrites not yet published."""
@@ -134,20 +119,40 @@ class DirectoryTable:
         """Absolute paths of all committed data files."""
         return self.contents()[1]
 
-    def commit_of(self, run_id: str) -> Commit | None:
-        """What a run committed, among the newest commits whose data is visible."""
-        return self._steady(lambda root: self._committed_by(root, run_id))
+    def history(self) -> list[Commit]:
+        """Every commit that is known, also of data that was replaced, oldest first."""
+        return self._steady(lambda root: CommitLog(self._newest(root)[0]).history())
 
-    def _committed_by(self, root: Path, run_id: str) -> Commit | None:
-        folder, _ = self._newest(root)
-        for seq in reversed(self._sequences(folder)[-_RETRIED_COMMITS:]):
-            with suppress(FileNotFoundError):
-                if run_id.encode() not in (folder / str(seq) / RECORD).read_bytes():
-                    continue
-            record = self._record(folder / str(seq))
-            if record.run_id == run_id:
-                return record
-        return None
+    def commit_of(self, run_id: str) -> Commit | None:
+        """What a run committed, among the newest commits."""
+        return self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        """Absolute paths of the data files of the newest commits, back to the first one that `ends` says yes to; its files
+        are not among them.
+        """
+
+        def read(root: Path) -> tuple[str, ...]:
+            folder, _ = self._newest(root)
+            found: list[str] = []
+            for record in CommitLog(folder).newest_first():
+                if ends(record):
+                    break
+                found += (str(folder / str(record.seq) / name) for name in record.files)
+            return tuple(found)
+
+        return self._steady(read)
+
+    def commit_of_file(self, path: str) -> Commit | None:
+        """What wrote a file of the table, be it of a version that is replaced, or of its rejected rows."""
+        file = Path(os.path.realpath(path))
+        for folder in file.parents:
+            if folder.name.isdigit() and (folder / RECORD).is_file():
+                record = self._record(folder)
+                return record if str(file.relative_to(folder)) in record.files else None
+        return next(
+            (record for record in self.commits() if str(file) in map(os.path.realpath, record.quarantine)), None
+        )
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -188,8 +193,11 @@ class DirectoryTable:
         path.mkdir(exist_ok=True)
         return path
 
-    def commit(self, record: Commit) -> Commit:
+    def commit(self, record: Commit, *, replaces: bool | None = None, table: tuple[int, int] | None = None) -> Commit:
         """Publish the staging folder as `record.seq`.
+
+        replaces: whether it is all of the table from now on; default: where its mode is overwrite. table: rows and bytes of
+        the table then, where they aren't this commit's own or added to what was there.
 
         Raises: CommitConflictError: when that sequence is taken; the target is as the winner left it.
         """
@@ -198,13 +206,18 @@ class DirectoryTable:
             return last
         if (0 if last is None else last.seq) != record.seq - 1:
             return self._earlier(record)
+        replaces = record.mode == "overwrite" if replaces is None else replaces
         quarantine = self._publish_quarantine(record)
-        overwrite = record.mode == "overwrite"
-        version = f"{record.seq}-{self._staging.attempt}" if overwrite else None
-        details = {**record.details, **({"version": version} if version else {})}
+        version = f"{record.seq}-{self._staging.attempt}" if replaces else None
+        rows, size = table or self._totals(record, None if replaces else last)
+        details = {
+            **record.details,
+            **({"version": version} if version else {}),
+            "table": {"rows": rows, "bytes": size},
+        }
         record = record.model_copy(update={"quarantine": quarantine, "details": details})
         try:
-            home = self._append(folder, record) if version is None else self._overwrite(folder, record, version)
+            home = self._append(folder, record) if version is None else self._replace(folder, record, version)
         except OSError as error:
             done = self.commit_of(record.run_id)
             if done is None or done.quarantine != quarantine:
@@ -215,13 +228,30 @@ class DirectoryTable:
                 raise self._conflict(record) from error
             raise
         if self.current()[0] != home:
-            self._drop_quarantine(quarantine)
-            return self._earlier(record)
-        if version is not None:
-            with suppress(OSError):  # it is committed; whoever looks next rolls it forward
+            try:
+                return self._earlier(record)
+            except CommitConflictError:
+                self._drop_quarantine(quarantine)
+                raise
+        with suppress(OSError):  # it is committed; whoever looks next rolls it forward
+            if version is not None:
                 self._publish()
+            elif record.seq % CHUNK == 0:
+                CommitLog(folder).write_chunk(record.seq, record.seq)
         self.close()
         return record
+
+    def _totals(self, record: Commit, before: Commit | None) -> tuple[int, int]:
+        rows, size = record.rows_written, record.bytes_written
+        if before is not None:
+            known = totals(before) or self.summed()
+            rows, size = rows + known[0], size + known[1]
+        return rows, size
+
+    def summed(self) -> tuple[int, int]:
+        """Rows and bytes of all visible commits, one by one."""
+        commits = self.commits()
+        return sum(commit.rows_written for commit in commits), sum(commit.bytes_written for commit in commits)
 
     def _append(self, folder: Path, record: Commit) -> Path:
         """Returns the folder that is the newest version if nobody was faster."""
@@ -237,13 +267,14 @@ class DirectoryTable:
             settle(take(self.staging, folder, record.seq))
         return folder
 
-    def _overwrite(self, folder: Path, record: Commit, version: str) -> Path:
+    def _replace(self, folder: Path, record: Commit, version: str) -> Path:
         """Returns the folder that is the newest version if nobody was faster."""
         home, claimed = self.versions / version, None
         try:
             home.mkdir(parents=True)
             self._seal(self.staging, record)
             os.rename(self.staging, home / str(record.seq))
+            CommitLog(folder).carry(home)
             fsync(home)
             fsync(self.versions)
             if record.seq == 1:
@@ -327,22 +358,29 @@ class DirectoryTable:
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        # What is there is listed before who is alive, and that before what is committed: whoever makes a folder in
-        # between is seen alive, and whoever ends in between is seen committed.
-        left = [entry for folder in (self.quarantine_root, self.versions) for entry in entries(folder)]
-        live = self._staging.sweep()
+        self._staging.sweep(self._forget)
         folder, last = self.current()
-        if last is None:
-            referred, newest = set(), 0
-        else:
-            referred, newest = {last.details.get("version"), *(Path(q).parent.name for q in last.quarantine)}, last.seq
-        for entry in left:
-            seq, _, attempt = entry.name.partition("-")
-            if seq.isdigit() and int(seq) >= newest and attempt not in live and entry.name not in referred:
-                shutil.rmtree(entry, ignore_errors=True)
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):
             self._publish()
+
+    def _forget(self, attempt: str) -> None:
+        """Remove what a dead attempt moved out of its staging folder and did not commit."""
+        for entry in (entry for folder in (self.quarantine_root, self.versions) for entry in entries(folder)):
+            seq, _, owner = entry.name.partition("-")
+            if owner == attempt and seq.isdigit() and not self._referred(int(seq), entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _referred(self, seq: int, name: str) -> bool:
+        """Whether the commit of that sequence names a version or a quarantine folder; yes where it is not known."""
+        folder, last = self.current()
+        if last is None or seq > last.seq:
+            return False
+        record = CommitLog(folder).get(seq)
+        return record is None or name in {
+            record.details.get("version"),
+            *(Path(q).parent.name for q in record.quarantine),
+        }
 
     def _prune(self, published: Path) -> None:
         """Remove versions older than the published one; the last few stay, for readers in flight."""
@@ -353,3 +391,9 @@ class DirectoryTable:
         old = sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
         for entry in old[:-_KEPT_VERSIONS]:
             shutil.rmtree(entry, ignore_errors=True)
+
+
+def totals(commit: Commit) -> tuple[int, int] | None:
+    """Rows and bytes of the table as of a commit, None where it was made by a version that did not note them."""
+    noted = commit.details.get("table")
+    return (int(noted["rows"]), int(noted["bytes"])) if isinstance(noted, dict) else None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
-from urllib.parse import quote
 
-from .arrow import as_schema, pyarrow
-from .directory import DirectoryTable
-from .errors import ConfigurationError, PluginError, ValidationError
+from .arrow import pyarrow
+from .directory import DirectoryTable, totals
+from .errors import ConfigurationError, PluginError
 from .models import (
     AssetDefinition,
     Commit,
@@ -22,6 +21,7 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
+from .partitions import Partition, parse_partitions, partition_folders
 from .posix import fsync
 from .writer import BaseWriter, SplitWriter
 
@@ -58,6 +58,7 @@ class DirectoryWriter(BaseWriter):
                 hint="use a local path",
             )
         self.table = DirectoryTable(Path(target_config.root) / target_config.path.removeprefix("file://"))
+        self._partitions = parse_partitions(target_config.partition_by)
         self._request: WriteRequest | None = None
 
     def open_file(self, path: str, schema: Any) -> FileSink:
@@ -84,18 +85,22 @@ class DirectoryWriter(BaseWriter):
         return self.table.last_commit()
 
     def history(self) -> Sequence[Commit]:
-        return tuple(self.table.commits())
+        return tuple(self.table.history())
 
     def commit_of(self, run_id: str) -> Commit | None:
         return self.table.commit_of(run_id)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        return self.table.commit_of_file(path)
+
     def open(self, request: WriteRequest) -> None:
         self._request = request
+        self._partitions = parse_partitions(request.partition_by)
         self.table.open(request.run_id)
 
     def writer(self, task: WriteTask) -> SplitWriter:
         assert self._request is not None, "open() comes first"
-        partition_by = self._request.partition_by if task.kind == "data" else ()
+        partition_by = self._partitions if task.kind == "data" else ()
         folder = self.table.staging if task.kind == "data" else self.table.quarantine_staging
         return _DirectorySplitWriter(self, folder, task, partition_by)
 
@@ -113,22 +118,37 @@ class DirectoryWriter(BaseWriter):
         commits, files = self.table.contents()
         if not commits:
             return None
-        last = commits[-1]
+        rows, size = totals(commits[-1]) or self.table.summed()
+        return self._snapshot(commits[-1], files, rows, size)
+
+    def summary(self, commit: Commit) -> Snapshot | None:
+        known = totals(commit)
+        if known is None:
+            return super().summary(commit)
+        folder = self.table.current()[0] / str(commit.seq)
+        return self._snapshot(commit, tuple(str(folder / name) for name in commit.files), *known)
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        return self.table.files_back_to(ends)
+
+    def _snapshot(self, commit: Commit, files: tuple[str, ...], rows: int, size: int) -> Snapshot:
         return Snapshot(
-            seq=last.seq,
+            seq=commit.seq,
             uri=self.table.root.as_uri(),
             format=self.extension,
             files=files,
-            rows=sum(commit.rows_written for commit in commits),
-            bytes=sum(commit.bytes_written for commit in commits),
-            schema_text=last.schema_text,
+            rows=rows,
+            bytes=size,
+            schema_text=commit.schema_text,
         )
 
 
 class _DirectorySplitWriter(SplitWriter):
     """Files `part-<worker>-<n>.<extension>`, one a partition value where the target is partitioned."""
 
-    def __init__(self, owner: DirectoryWriter, folder: Path, task: WriteTask, partition_by: tuple[str, ...]) -> None:
+    def __init__(
+        self, owner: DirectoryWriter, folder: Path, task: WriteTask, partition_by: tuple[Partition, ...]
+    ) -> None:
         self._owner = owner
         self._folder = folder
         self._task = task
@@ -137,16 +157,11 @@ class _DirectorySplitWriter(SplitWriter):
         self._open: dict[str, tuple[Path, FileSink]] = {}
         self._done: list[Committable] = []
         self._count = 0
-        if partition_by:
-            missing = [name for name in partition_by if name not in as_schema(task.schema).names]
-            if missing:
-                raise ValidationError(
-                    f"partition_by names {missing[0]!r}, which is not a column of the data",
-                    hint=f"columns are: {', '.join(as_schema(task.schema).names)}",
-                )
 
     def write(self, batch: Any) -> None:
-        parts = _partitions(batch, self._partition_by) if self._partition_by else [("", batch)]
+        parts = [("", batch)]
+        if self._partition_by:
+            parts = partition_folders(self._partition_by, pyarrow().record_batch(batch))
         for folder, part in parts:
             self._sink(folder).write(part)
             if self._file_bytes is not None and self._written(folder) >= self._file_bytes:
@@ -198,24 +213,3 @@ class _DirectorySplitWriter(SplitWriter):
             cancel = getattr(sink, "cancel", None)
             if cancel is not None:
                 cancel()
-
-
-def _partitions(batch: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """(folder, rows) for each combination of partition values in the batch; the columns stay in the files."""
-    pa = pyarrow()
-    batch = pa.record_batch(batch)
-    table = pa.table({name: batch.column(name).cast(pa.string()) for name in names})
-    table = table.append_column("_row", pa.array(range(batch.num_rows), type=pa.int64()))
-    groups = table.group_by(list(names)).aggregate([("_row", "list")]).to_pylist()
-    out = []
-    for group in groups:
-        parts = [f"{quote(name, safe='')}={_segment(group[name])}" for name in names]
-        out.append(("/".join(parts), batch.take(pa.array(group["_row_list"], type=pa.int64()))))
-    return out
-
-
-def _segment(value: str | None) -> str:
-    if value is None:
-        return "__HIVE_DEFAULT_PARTITION__"
-    text = quote(value, safe=" :+")
-    return text.replace(".", "%2E") if set(text) <= {"."} else text

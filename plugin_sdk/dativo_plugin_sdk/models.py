@@ -27,12 +27,15 @@ class Incremental(Model):
     """How a run finds what is new.
 
     cursor_field: the column that only grows. lookback_s: seconds (or units of a number) to read again before the cursor.
+    changed: what becomes of a file that changed since it was read. compare: what tells that it did.
     """
 
     strategy: Strategy = "full_refresh"
     cursor_field: str | None = None
     lookback_s: float = 0
     null_cursor: Literal["fail", "include", "quarantine"] = "fail"
+    changed: Literal["reread", "fail", "ignore"] = "reread"
+    compare: Literal["modified", "content"] = "modified"
 
 
 class Upstream(Model):
@@ -156,7 +159,8 @@ class ReadPlan:
 class WriteRequest:
     """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows.
 
-    cursor_field: the column that tells which of two rows of one key is newer, where the job has one.
+    cursor_field: the column that tells which of two rows of one key is newer, where the job has one. full_refresh: whether
+    the table is loaded anew, so that all of it is replaced whatever the target's mode.
     """
 
     job: str
@@ -170,6 +174,7 @@ class WriteRequest:
     parallelism: int = 1
     memory_bytes: int = 64 << 20
     cursor_field: str | None = None
+    full_refresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +197,11 @@ class Committable:
 
 
 class Commit(Model):
-    """The record that lands in one step with the data. It is the only state there is."""
+    """The record that lands in one step with the data. It is the only state there is.
+
+    schema_text: {column: type name} of the table, in order; {} while it has none. details["state"]: what a person did, for a
+    commit that only sets the cursor: {action, by, ...}.
+    """
 
     format_version: int = 1
     job: str
@@ -212,6 +221,12 @@ class Commit(Model):
     committed_at: str = ""
     plugins: dict[str, str] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def author(self) -> str:
+        """Who made it, for a person: a run, or somebody with `dativo state`."""
+        state = self.details.get("state")
+        return f"run {self.run_id}" if state is None else f"`dativo state {state['action']}` by {state.get('by')}"
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,17 @@ def exchange(left: Path, right: Path) -> None:
     os.rename(aside, left)
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the filesystem has no such thing."""
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copy2(source, target)
+        fsync(target)
+
+
 def entries(folder: Path) -> list[Path]:
     """What is in a folder; nothing where there is none."""
     with suppress(FileNotFoundError):

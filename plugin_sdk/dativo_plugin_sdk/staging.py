@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -66,13 +67,17 @@ class Staging:
             raise
         return lock
 
-    def sweep(self) -> set[str]:
-        """Remove what dead runs left. Returns the attempts that are alive."""
+    def sweep(self, forget: Callable[[str], None] | None = None) -> set[str]:
+        """Remove what dead runs left. forget: called with each dead attempt while its folder is still there. Returns the
+        attempts that are alive.
+        """
         live = set()
         for run in entries(self.root):
             if is_alive(run):
                 live.add(run.name)
             else:
+                if forget is not None:
+                    forget(run.name)
                 bury(run)
         return live
 

@@ -7,7 +7,8 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from .errors import PluginError
@@ -104,8 +105,17 @@ class BaseWriter:
         """Level 3: what a run committed, be it before others did, so that a retry of it doesn't commit again."""
         return next((commit for commit in reversed(self.history()) if commit.run_id == run_id), None)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        """What wrote a file of the table, by its path or URI; None where no commit in sight did."""
+        found = [c for c in self.history() if any(_ends(path, name) for name in (*c.files, *c.quarantine))]
+        return found[0] if len(found) == 1 else None
+
     def open(self, request: WriteRequest) -> None:
-        """Level 3: prepare staging for one run; remove what dead runs left."""
+        """Level 3: prepare staging for one run; remove what dead runs left.
+
+        Where a commit is a request to a server, a dead run's may still arrive: what it refers to is left alone until the
+        target has a commit newer than the one that run began with.
+        """
         raise PluginError(f"writer {type(self).__name__} has no open()")
 
     def writer(self, task: WriteTask) -> SplitWriter:
@@ -113,21 +123,40 @@ class BaseWriter:
         raise PluginError(f"writer {type(self).__name__} has no writer()")
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
-        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together.
+        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together. Without committables
+        the record alone: it sets the cursor and leaves the table as it is.
 
-        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence.
+        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence. A retryable
+        error: when it may or may not have happened, or may happen yet; the caller looks, and calls again.
         """
         raise PluginError(f"writer {type(self).__name__} has no commit()")
 
     def abort(self) -> None:
-        """Level 3: remove this run's staging. Called after any failure; must not raise for what is already gone."""
+        """Level 3: remove this run's staging. Called after any failure but a commit's whose outcome isn't known; must not
+        raise for what is already gone."""
 
     def snapshot(self) -> Snapshot | None:
         """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
         return None
+
+    def summary(self, commit: Commit) -> Snapshot | None:
+        """The table as of its newest commit, without looking at all of it where that can be had: of the files those alone
+        that the commit wrote.
+        """
+        table = self.snapshot()
+        return table and replace(table, files=tuple(name for name in table.files if name.endswith(commit.files)))
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        """The data files of the newest commits, back to the first that `ends` says yes to; or all there are."""
+        table = self.snapshot()
+        return () if table is None else table.files
 
     def cancel(self) -> None:
         """Called from another thread when the run stops."""
 
     def close(self) -> None:
         """Called once at the end of the run, whatever its outcome."""
+
+
+def _ends(path: str, name: str) -> bool:
+    return path == name or path.endswith(f"/{name}")
