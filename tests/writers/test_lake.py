@@ -23,6 +23,8 @@ from dativo_plugin_sdk import (
     ConnectionError,
     DativoError,
     ValidationError,
+    WriteRequest,
+    WriteTask,
 )
 
 from dativo_assets.state import commit_once
@@ -240,6 +242,45 @@ def test_merges_agree_with_a_dictionary(local: Target) -> None:
                     truth[key] = version
         local.deliver(f"r{run}", rows(*news[:20]), rows(*news[20:]), **MERGE)
         assert local.rows() == [(*key, version) for key, version in sorted(truth.items())]
+
+
+def test_keys_that_two_rows_of_a_run_share_are_an_error_where_they_should_be(local: Target) -> None:
+    unique: dict[str, Any] = {"mode": "merge", "keys": ("id",), "options": {"duplicate_keys": "error"}}
+    local.deliver("r1", ids(1, 2), **unique)
+    with pytest.raises(ValidationError, match="1 rows have the key"):
+        local.deliver("r2", ids(2), ids(2), **unique)
+    assert local.rows() == [(1,), (2,)]
+
+
+def test_a_commit_without_rows_sets_the_cursor_and_leaves_the_table(target: Target) -> None:
+    def set_cursor(seq: int) -> None:
+        writer = target.writer()
+        writer.open(WriteRequest("j", f"set-{seq}", seq - 1))
+        try:
+            writer.commit([], Commit(job="j", seq=seq, run_id=f"set-{seq}", cursor={"value": seq}))
+        finally:
+            writer.close()
+
+    with pytest.raises(ConfigurationError, match="not made yet"):
+        set_cursor(1)
+    target.deliver("r1", ids(1))
+    set_cursor(2)
+    last = target.writer().last_commit()
+    assert last is not None and (last.seq, last.cursor) == (2, {"value": 2})
+    assert target.rows() == [(1,)]
+
+
+def test_a_full_refresh_replaces_partitions_that_no_new_row_is_in(local: Target) -> None:
+    options: dict[str, Any] = {"partition_by": ("kind",), "mode": "overwrite", "options": {"overwrite": "partitions"}}
+    local.deliver("r1", days((1, 1, "a"), (2, 1, "b")), **options)
+    writer = local.writer(**options)
+    rows = days((3, 1, "a"))
+    writer.open(WriteRequest("j", "r2", 1, mode="overwrite", full_refresh=True))
+    split = writer.writer(WriteTask(0, "data", rows.schema))
+    split.write(rows.to_batches()[0])
+    writer.commit(split.finish(), local.record(writer, "r2", 2, rows))
+    writer.close()
+    assert [row[0] for row in local.rows()] == [3]
 
 
 def test_a_merge_needs_its_keys(local: Target) -> None:
