@@ -44,7 +44,8 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions, DirectoryOptions, MergeOptions
+from .options import CsvOptions, DirectoryOptions, MergeOptions, ParquetDirectoryOptions
+from .parquet_writer import ParquetDirectoryWriter
 from .partitions import Partition, parse_partitions
 from .reader import BaseReader
 from .rows import to_batches
@@ -82,6 +83,8 @@ __all__ = [
     "NativeSink",
     "NativeWriter",
     "Options",
+    "ParquetDirectoryOptions",
+    "ParquetDirectoryWriter",
     "Partition",
     "PluginError",
     "PluginVersionError",

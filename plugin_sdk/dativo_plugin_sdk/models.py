@@ -208,7 +208,7 @@ class Commit(Model):
     stream: str = "default"
     seq: int
     run_id: str
-    mode: Mode = "append"
+    mode: Mode | Literal["compact"] = "append"
     cursor: dict[str, Any] | None = None
     schema_hash: str = ""
     schema_text: dict[str, str] = Field(default_factory=dict)

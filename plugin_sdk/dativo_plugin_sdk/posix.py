@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import shutil
@@ -41,9 +42,9 @@ def link(source: Path, target: Path) -> None:
     """Give a file a second name, or a copy where the filesystem has no such thing."""
     try:
         os.link(source, target)
-    except FileNotFoundError:
-        raise
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
+            raise
         shutil.copy2(source, target)
         fsync(target)
 
