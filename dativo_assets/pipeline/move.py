@@ -14,7 +14,6 @@ from dativo_plugin_sdk.arrow import as_schema, iterate, translate, type_name, un
 from dativo_plugin_sdk.native import left_out
 from dativo_plugin_sdk.rows import Rows
 
-from dativo_assets.contract import Checker
 from dativo_assets.errors import to_dativo_error
 
 from .ahead import Ahead
@@ -25,6 +24,8 @@ from .settings import CancelToken
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from dativo_assets.contract import Checker
 
 _MAX_BATCH_ROWS = 1 << 20
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dativo_plugin_sdk import Commit, DativoError
 
-from dativo_assets.contract import RuleResult
+if TYPE_CHECKING:
+    from dativo_assets.contract import RuleResult
 
 Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import (
     BaseReader,
@@ -24,7 +24,7 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
-from dativo_assets.contract import Checker, declared_schema, native_checks
+from dativo_assets import contract as contracts
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 from dativo_assets.state import commit_once, look, new_record, schema_hash
@@ -39,6 +39,9 @@ from .move import Settled, Shared, Worker
 from .result import CheckOutcome, RunResult, StageMetrics
 from .retry import delay_s
 from .settings import Progress, RunSettings
+
+if TYPE_CHECKING:
+    from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
 _BATCH_BYTES = (256 << 10, 8 << 20)
@@ -177,7 +180,7 @@ class _Run:
         whatever make, so that pyarrow is not loaded for it.
         """
         if self.plan.contract is not None:
-            found = declared_schema(self.plan.contract) if native else None
+            found = contracts.declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
         if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
@@ -247,7 +250,7 @@ class _Run:
         output = schema
         self.checker = None
         if self.plan.contract is not None:
-            self.checker = Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
+            self.checker = contracts.Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
             output = self.checker.output_schema
         self._evolve(schema_text(output))
         self.cursor = self._cursor_filter(output, read)
@@ -260,10 +263,10 @@ class _Run:
         if contract is None:
             self._evolve(dict(columns))
             return Settled(read.schema, None, None)
-        native = native_checks(contract, columns, evolve)
+        native = contracts.native_checks(contract, columns, evolve)
         if native is None:
             return None
-        self.checker = Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
+        self.checker = contracts.Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
         self._evolve(native.output_text)
         return Settled(native.output_schema, self.checker, None)
 

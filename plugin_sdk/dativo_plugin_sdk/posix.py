@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import shutil
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +26,8 @@ def fsync(path: Path) -> None:
 
 def exchange(left: Path, right: Path) -> None:
     """Swap two names in one step where the kernel can, else in two."""
+    import ctypes  # a first overwrite needs it, and most runs are none
+
     libc = ctypes.CDLL(None, use_errno=True)
     rename = getattr(libc, "renameat2", None)
     if rename is not None and rename(-100, os.fsencode(left), -100, os.fsencode(right), _EXCHANGE) == 0:
@@ -96,7 +96,7 @@ def is_alive(run: Path) -> bool:
         return False
     try:
         host = os.read(descriptor, 256).decode(errors="replace")
-        if host and host != socket.gethostname():
+        if host and host != os.uname().nodename:
             return True
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

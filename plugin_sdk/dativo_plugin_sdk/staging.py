@@ -6,7 +6,6 @@ import fcntl
 import os
 import re
 import shutil
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -60,7 +59,7 @@ class Staging:
         lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            os.write(lock, socket.gethostname().encode())
+            os.write(lock, os.uname().nodename.encode())
             os.rename(new, run)
         except OSError:
             os.close(lock)
