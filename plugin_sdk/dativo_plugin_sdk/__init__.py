@@ -27,6 +27,7 @@ from .file_news import InputFile
 from .files import FileReader, open_input
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -60,6 +61,7 @@ __all__ = [
     "BaseReader",
     "BaseWriter",
     "CancelledError",
+    "Checkpoint",
     "Commit",
     "CommitConflictError",
     "Committable",

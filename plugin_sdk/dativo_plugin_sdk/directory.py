@@ -51,7 +51,7 @@ class DirectoryTable:
         parent, name = self.root.parent, self.root.name
         self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
-        self._staging = Staging(parent / f".{name}.staging")
+        self.run = Staging(parent / f".{name}.staging", self._forget)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -148,16 +148,14 @@ class DirectoryTable:
         file = Path(os.path.realpath(path))
         for folder in file.parents:
             if folder.name.isdigit() and (folder / RECORD).is_file():
-                record = self._record(folder)
+                record = CommitLog(folder.parent).record(int(folder.name))
                 return record if str(file.relative_to(folder)) in record.files else None
-        return next(
-            (record for record in self.commits() if str(file) in map(os.path.realpath, record.quarantine)), None
-        )
+        return next((found for found in self.commits() if str(file) in map(os.path.realpath, found.quarantine)), None)
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
-    def open(self, run_id: str) -> Path:
-        """Make this run's staging folder and remove what dead runs left. Returns it."""
+    def open(self, run_id: str, resume_key: str | None = None) -> Path:
+        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it."""
         Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +163,7 @@ class DirectoryTable:
             raise ConfigurationError(
                 f"target {self.root} can't be made: {error.filename} is a file", hint="set target.path to a directory"
             ) from error
-        self._recover()
+        self._recover(resume_key)
         folder, last = self.current()
         if last is None and folder.exists():
             if not folder.is_dir():
@@ -177,19 +175,19 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        run = self._staging.open(run_id)
-        (run / "commit").mkdir()
+        run = self.run.open(run_id, resume_key)
+        (run / "commit").mkdir(exist_ok=True)
         return run
 
     @property
     def staging(self) -> Path:
         """Where this run's data files go."""
-        return self._staging.folder / "commit"
+        return self.run.folder / "commit"
 
     @property
     def quarantine_staging(self) -> Path:
         """Where this run's rejected rows go."""
-        path = self._staging.folder / "quarantine"
+        path = self.run.folder / "quarantine"
         path.mkdir(exist_ok=True)
         return path
 
@@ -208,7 +206,7 @@ class DirectoryTable:
             return self._earlier(record)
         replaces = record.mode == "overwrite" if replaces is None else replaces
         quarantine = self._publish_quarantine(record)
-        version = f"{record.seq}-{self._staging.attempt}" if replaces else None
+        version = f"{record.seq}-{self.run.attempt}" if replaces else None
         rows, size = table or self._totals(record, None if replaces else last)
         details = {
             **record.details,
@@ -257,7 +255,7 @@ class DirectoryTable:
         """Returns the folder that is the newest version if nobody was faster."""
         self._seal(self.staging, record)
         if record.seq == 1 and not folder.exists():
-            first = self._staging.folder / "first"
+            first = self.run.folder / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
@@ -282,7 +280,7 @@ class DirectoryTable:
                     os.rmdir(self.root)
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
-                claim = self._staging.folder / "claim"
+                claim = self.run.folder / "claim"
                 claim.mkdir()
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
@@ -327,10 +325,10 @@ class DirectoryTable:
             fsync(Path(parent))
 
     def _publish_quarantine(self, record: Commit) -> tuple[str, ...]:
-        staged = self._staging.folder / "quarantine"
+        staged = self.run.folder / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{self._staging.attempt}"
+        target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(staged, target)
@@ -353,12 +351,12 @@ class DirectoryTable:
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""
-        self._staging.close()
+        self.run.close()
 
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        self._staging.sweep(self._forget)
+    def _recover(self, resume_key: str | None) -> None:
+        self.run.sweep(resume_key)
         folder, last = self.current()
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):

@@ -8,12 +8,13 @@ import sys
 import dativo_plugin_sdk
 
 NAMES = """
-API_VERSION AssetDefinition AuthenticationError BaseReader BaseWriter CancelledError Commit CommitConflictError Committable
-ConfigurationError ConnectionError ConnectionTestResult CsvOptions DativoError DirectoryOptions DirectoryTable
+API_VERSION AssetDefinition AuthenticationError BaseReader BaseWriter CancelledError Checkpoint Commit CommitConflictError
+Committable ConfigurationError ConnectionError ConnectionTestResult CsvOptions DativoError DirectoryOptions DirectoryTable
 DirectoryWriter DiscoveryResult FileReader FileSink Incremental InputFile MergeOptions NativeFileReader NativeReader NativeSink
-NativeWriter Options Partition PluginError PluginVersionError RateLimitError ReadPlan ReadRequest SandboxError SchemaMismatchError
-Snapshot SourceConfig Split SplitWriter TargetConfig TransientError Upstream ValidationError WriteRequest WriteTask
-check_api_version get_error_code is_retryable_error lift_reader lift_writer open_input parse_partitions to_batches wrap_exception
+NativeWriter Options Partition PluginError PluginVersionError RateLimitError ReadPlan ReadRequest SandboxError
+SchemaMismatchError Snapshot SourceConfig Split SplitWriter TargetConfig TransientError Upstream ValidationError WriteRequest
+WriteTask check_api_version get_error_code is_retryable_error lift_reader lift_writer open_input parse_partitions to_batches
+wrap_exception
 """
 
 
