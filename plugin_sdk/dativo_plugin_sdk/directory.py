@@ -54,7 +54,7 @@ class DirectoryTable:
         parent, name = self.root.parent, self.root.name
         self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
-        self._staging = Staging(parent / f".{name}.staging")
+        self.run = Staging(parent / f".{name}.staging", self._forget)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -168,8 +168,8 @@ class DirectoryTable:
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
-    def open(self, run_id: str) -> Path:
-        """Make this run's staging folder and remove what dead runs left. Returns it."""
+    def open(self, run_id: str, resume_key: str | None = None) -> Path:
+        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it."""
         Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -177,7 +177,7 @@ class DirectoryTable:
             raise ConfigurationError(
                 f"target {self.root} can't be made: {error.filename} is a file", hint="set target.path to a directory"
             ) from error
-        self._recover()
+        self._recover(resume_key)
         folder, last = self.current()
         if last is None and folder.exists():
             if not folder.is_dir():
@@ -189,19 +189,19 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        run = self._staging.open(run_id)
-        (run / "commit").mkdir()
+        run = self.run.open(run_id, resume_key)
+        (run / "commit").mkdir(exist_ok=True)
         return run
 
     @property
     def staging(self) -> Path:
         """Where this run's data files go."""
-        return self._staging.folder / "commit"
+        return self.run.folder / "commit"
 
     @property
     def incoming(self) -> Path:
         """Where this run's rows wait that are no data files yet."""
-        path = self._staging.folder / "incoming"
+        path = self.run.folder / "incoming"
         path.mkdir(exist_ok=True)
         return path
 
@@ -222,7 +222,7 @@ class DirectoryTable:
     @property
     def quarantine_staging(self) -> Path:
         """Where this run's rejected rows go."""
-        path = self._staging.folder / "quarantine"
+        path = self.run.folder / "quarantine"
         path.mkdir(exist_ok=True)
         return path
 
@@ -269,7 +269,7 @@ class DirectoryTable:
     def _commit(self, record: Commit, replaces: bool, table: tuple[int | None, int] | None) -> Commit:
         folder, last = self.current()
         quarantine = self._publish_quarantine(record)
-        version = f"{record.seq}-{self._staging.attempt}" if replaces else None
+        version = f"{record.seq}-{self.run.attempt}" if replaces else None
         rows, size = table or self._totals(record, None if replaces else last)
         details = {
             **record.details,
@@ -317,7 +317,7 @@ class DirectoryTable:
         """Returns the folder that is the newest version if nobody was faster."""
         self._seal(self.staging, record)
         if record.seq == 1 and not folder.exists():
-            first = self._staging.folder / "first"
+            first = self.run.folder / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
@@ -342,7 +342,7 @@ class DirectoryTable:
                     os.rmdir(self.root)
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
-                claim = self._staging.folder / "claim"
+                claim = self.run.folder / "claim"
                 claim.mkdir()
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
@@ -389,10 +389,10 @@ class DirectoryTable:
             fsync(Path(parent))
 
     def _publish_quarantine(self, record: Commit) -> tuple[str, ...]:
-        staged = self._staging.folder / "quarantine"
+        staged = self.run.folder / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{self._staging.attempt}"
+        target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(staged, target)
@@ -402,7 +402,7 @@ class DirectoryTable:
     def _withdraw_quarantine(self, record: Commit) -> None:
         with suppress(OSError):
             os.rename(
-                self.quarantine_root / f"{record.seq}-{self._staging.attempt}", self._staging.folder / "quarantine"
+                self.quarantine_root / f"{record.seq}-{self.run.attempt}", self.run.folder / "quarantine"
             )
 
     def _earlier(self, record: Commit) -> Commit:
@@ -418,12 +418,12 @@ class DirectoryTable:
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""
-        self._staging.close()
+        self.run.close()
 
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        self._staging.sweep(self._forget)
+    def _recover(self, resume_key: str | None) -> None:
+        self.run.sweep(resume_key)
         folder, last = self.current()
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):

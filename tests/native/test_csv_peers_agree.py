@@ -87,9 +87,7 @@ CELLS = st.tuples(st.none() | TEXTS, st.booleans())
     newline=st.sampled_from(["\n", "\r\n"]),
     ended=st.booleans(),
 )
-def test_well_formed_text_is_read_alike(
-    file: Path, rows: list[Any], delimiter: str, newline: str, ended: bool
-) -> None:
+def test_well_formed_text_is_read_alike(file: Path, rows: list[Any], delimiter: str, newline: str, ended: bool) -> None:
     def cell(value: str | None, quoted: bool) -> str:
         if value is None:
             return ""
@@ -187,7 +185,9 @@ def moment(text: str) -> dt.datetime:
     return dt.datetime.fromisoformat(text)
 
 
-WHOLE = st.integers(-(2**64), 2**64).map(str) | st.sampled_from(["-0", "007", "+1", "1.0", "1e3", " 1", "0x1", "1_0", "-", ""])
+WHOLE = st.integers(-(2**64), 2**64).map(str) | st.sampled_from(
+    ["-0", "007", "+1", "1.0", "1e3", " 1", "0x1", "1_0", "-", ""]
+)
 KINDS: dict[str, tuple[pa.DataType, Callable[[str], Any], st.SearchStrategy[str]]] = {
     **{
         f"{sign}int{width}": (pa.type_for_alias(f"{sign}int{width}"), int, WHOLE | near)
