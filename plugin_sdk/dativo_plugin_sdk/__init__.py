@@ -27,6 +27,7 @@ from .file_news import InputFile
 from .files import FileReader, open_input
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -63,6 +64,7 @@ __all__ = [
     "BaseReader",
     "BaseWriter",
     "CancelledError",
+    "Checkpoint",
     "Commit",
     "CommitConflictError",
     "Committable",

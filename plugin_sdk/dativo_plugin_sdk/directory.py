@@ -55,7 +55,7 @@ class DirectoryTable:
         parent, name = self.root.parent, self.root.name
         self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
-        self._staging = Staging(parent / f".{name}.staging")
+        self.run = Staging(parent / f".{name}.staging", self._forget)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -169,8 +169,8 @@ class DirectoryTable:
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
-    def open(self, run_id: str) -> Path:
-        """Make this run's staging folder and remove what dead runs left. Returns it."""
+    def open(self, run_id: str, resume_key: str | None = None) -> Path:
+        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it."""
         Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +178,7 @@ class DirectoryTable:
             raise ConfigurationError(
                 f"target {self.root} can't be made: {error.filename} is a file", hint="set target.path to a directory"
             ) from error
-        self._recover()
+        self._recover(resume_key)
         folder, last = self.current()
         if last is None and folder.exists():
             if not folder.is_dir():
@@ -190,24 +190,24 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        run = self._staging.open(run_id)
-        (run / "commit").mkdir()
+        run = self.run.open(run_id, resume_key)
+        (run / "commit").mkdir(exist_ok=True)
         return run
 
     @property
     def attempt(self) -> str:
         """This run's attempt: no other has its name."""
-        return self._staging.attempt
+        return self.run.attempt
 
     @property
     def staging(self) -> Path:
         """Where this run's data files go."""
-        return self._staging.folder / "commit"
+        return self.run.folder / "commit"
 
     @property
     def incoming(self) -> Path:
         """Where this run's rows wait that are no data files yet."""
-        path = self._staging.folder / "incoming"
+        path = self.run.folder / "incoming"
         path.mkdir(exist_ok=True)
         return path
 
@@ -228,7 +228,7 @@ class DirectoryTable:
     @property
     def quarantine_staging(self) -> Path:
         """Where this run's rejected rows go."""
-        path = self._staging.folder / "quarantine"
+        path = self.run.folder / "quarantine"
         path.mkdir(exist_ok=True)
         return path
 
@@ -274,7 +274,7 @@ class DirectoryTable:
     def _commit(self, record: Commit, replaces: bool, table: tuple[int | None, int] | None) -> Commit:
         folder, last = self.current()
         quarantine = self._publish_quarantine(record)
-        version = f"{record.seq}-{self._staging.attempt}" if replaces else None
+        version = f"{record.seq}-{self.run.attempt}" if replaces else None
         rows, size = table or self._totals(record, None if replaces else last)
         details = {
             **record.details,
@@ -322,7 +322,7 @@ class DirectoryTable:
         """Returns the folder that is the newest version if nobody was faster."""
         self._seal(self.staging, record)
         if record.seq == 1 and not folder.exists():
-            first = self._staging.folder / "first"
+            first = self.run.folder / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
@@ -347,7 +347,7 @@ class DirectoryTable:
                     os.rmdir(self.root)
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
-                claim = self._staging.folder / "claim"
+                claim = self.run.folder / "claim"
                 claim.mkdir(exist_ok=True)
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
@@ -401,10 +401,10 @@ class DirectoryTable:
             fsync(Path(parent))
 
     def _publish_quarantine(self, record: Commit) -> tuple[str, ...]:
-        staged = self._staging.folder / "quarantine"
+        staged = self.run.folder / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{self._staging.attempt}"
+        target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(staged, target)
@@ -413,9 +413,7 @@ class DirectoryTable:
 
     def _withdraw_quarantine(self, record: Commit) -> None:
         with suppress(OSError):
-            os.rename(
-                self.quarantine_root / f"{record.seq}-{self._staging.attempt}", self._staging.folder / "quarantine"
-            )
+            os.rename(self.quarantine_root / f"{record.seq}-{self.run.attempt}", self.run.folder / "quarantine")
 
     def _earlier(self, record: Commit) -> Commit:
         """What another attempt of this run committed. Raises: CommitConflictError: where none did."""
@@ -430,12 +428,12 @@ class DirectoryTable:
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""
-        self._staging.close()
+        self.run.close()
 
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        self._staging.sweep(self._forget)
+    def _recover(self, resume_key: str | None) -> None:
+        self.run.sweep(resume_key)
         folder, last = self.current()
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):
@@ -472,10 +470,10 @@ class DirectoryTable:
 
         Returns: how many versions and leftovers there were.
         """
-        dead = self._staging.dead()
+        dead = self.run.dead()
         orphans = [entry for entry in entries(self.quarantine_root) if self._is_orphan(entry)]
         if not dry_run:
-            self._recover()
+            self._recover(None)
             for entry in orphans:
                 shutil.rmtree(entry, ignore_errors=True)
         versions: list[Path] = []
@@ -494,7 +492,7 @@ class DirectoryTable:
     def _is_orphan(self, entry: Path) -> bool:
         """Whether rejected rows belong to no commit, and to no run that is alive."""
         seq, _, attempt = entry.name.partition("-")
-        if not seq.isdigit() or (self._staging.root / attempt).exists():
+        if not seq.isdigit() or (self.run.root / attempt).exists():
             return False
         return not self._referred(int(seq), entry.name)
 

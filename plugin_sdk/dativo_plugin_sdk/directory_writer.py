@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -15,6 +15,7 @@ from .directory import DirectoryTable, totals
 from .errors import CommitConflictError, ConfigurationError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -51,6 +52,7 @@ class DirectoryWriter(BaseWriter):
     quarantines: ClassVar[bool] = True
     needs_path: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -102,7 +104,23 @@ class DirectoryWriter(BaseWriter):
         self._partitions = parse_partitions(request.partition_by)
         if self._overwrites_partitions and request.mode == "overwrite":
             self._check_partitions(request)
-        self.table.open(request.run_id)
+        self.table.open(request.run_id, request.resume_key)
+
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        found = self.table.run.finished(splits, self._staged)
+        self.table.staging.mkdir(exist_ok=True)
+        return found
+
+    def _staged(self, item: Committable) -> Path:
+        """Where a committable's file is until the commit."""
+        folder = self.table.staging if item.kind == "data" else self.table.quarantine_staging
+        return folder / str(item.payload["file"])
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.table.run.checkpoint(checkpoint)
+
+    def suspend(self) -> None:
+        self.table.run.leave()
 
     def _check_partitions(self, request: WriteRequest) -> None:
         if not self._partitions:
@@ -193,7 +211,7 @@ class DirectoryWriter(BaseWriter):
         self.table.close()
 
     def close(self) -> None:
-        self.table.close()
+        self.table.run.end()
 
     def snapshot(self) -> Snapshot | None:
         commits, files = self.table.contents()

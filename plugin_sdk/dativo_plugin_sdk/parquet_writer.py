@@ -62,13 +62,18 @@ class ParquetDirectoryWriter(DirectoryWriter):
             return StagedRows(self.table.incoming, task, compression=None)
         return super().writer(task)
 
+    def _staged(self, item: Committable) -> Path:
+        if self._merges and item.kind == "data":
+            return self.table.incoming / str(item.payload["file"])
+        return super()._staged(item)
+
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         if not self._merges:
             return super().commit(committables, commit)
         commit, done = self.table.due(commit)
         if done:
             return commit
-        staged = [self.table.incoming / item.payload["file"] for item in committables if item.kind == "data"]
+        staged = [self._staged(item) for item in committables if item.kind == "data"]
         return self._merge(staged, commit)
 
     def _merge(self, staged: Sequence[Path], commit: Commit) -> Commit:
