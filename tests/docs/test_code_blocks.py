@@ -22,6 +22,7 @@ PAGES = (
     "docs/tutorial.md",
     "docs/how-to/first-plugin-python.md",
     "docs/how-to/load-a-database.md",
+    "docs/how-to/load-incrementally.md",
     "docs/how-to/read-any-csv.md",
     "plugin_sdk/README.md",
 )
