@@ -23,6 +23,7 @@ PAGES = (
     "docs/how-to/first-plugin-python.md",
     "docs/how-to/keep-a-parquet-table.md",
     "docs/how-to/load-a-database.md",
+    "docs/how-to/load-incrementally.md",
     "docs/how-to/read-any-csv.md",
     "plugin_sdk/README.md",
 )
