@@ -15,6 +15,7 @@ import deltalake
 import pyarrow as pa
 from dativo_plugin_sdk import AssetDefinition, Commit, TargetConfig, WriteRequest, WriteTask
 from pyiceberg.catalog import Catalog, load_catalog
+from typing_extensions import Self
 
 from dativo_assets.writers._lake import LakeWriter
 from dativo_assets.writers.delta import DeltaWriter
@@ -185,3 +186,36 @@ def rest_server(folder: Path) -> Iterator[dict[str, str]]:
         yield {"type": "rest", "uri": f"http://127.0.0.1:{line.split()[1]}", "token": SECRET}
         server.kill()
         server.communicate()
+
+
+class Cutter:
+    """Between a client and a web server: once armed, the next request that has `mark` in it is delivered or not, and its
+    answer never is. A process of its own, for deltalake keeps this one's threads waiting while it waits.
+    """
+
+    def __init__(self, url: str, mark: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        command = [sys.executable, str(Path(__file__).with_name("cutter.py")), host, port, mark]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{self._line()}"
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def arm(self, how: str) -> None:
+        """how: before or after the request is delivered."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{how}\n")
+        self._process.stdin.flush()
+        assert self._line() == "armed"
+
+    def has_cut(self) -> bool:
+        """Whether the request came for which it was armed."""
+        return self._line() == "cut"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()

@@ -30,7 +30,7 @@ from dativo_plugin_sdk import (
 from dativo_assets.state import commit_once
 from dativo_assets.writers import _lake
 
-from .lake import KINDS, SECRET, Target, rest_server, s3_server
+from .lake import KINDS, SECRET, Cutter, Target, rest_server, s3_server
 
 
 @pytest.fixture(scope="session")
@@ -162,6 +162,31 @@ def test_a_lost_answer_commits_once(target: Target, monkeypatch: pytest.MonkeyPa
     assert target.rows() == [(1,), (2,)]
     target.deliver("r3", ids(3))
     assert target.data_files() == target.named_files()
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+@pytest.mark.parametrize("kind", ["iceberg_rest", "delta_s3"])
+def test_a_connection_cut_at_the_commit_commits_once(
+    kind: str, how: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    connection = request.getfixturevalue("rest" if kind == "iceberg_rest" else "bucket")
+    named = Target(kind, tmp_path, connection).place()
+    if kind == "iceberg_rest":
+        key, mark = "uri", f"POST /v1/namespaces/{named['table'].replace('.', '/tables/')} HTTP"
+    else:
+        key, mark = "endpoint", f"PUT {named['path'].removeprefix('s3:/')}/_delta_log/0"
+    with Cutter(connection[key], mark) as cutter:
+        target = Target(kind, tmp_path, {**connection, key: cutter.url})
+        target.deliver("r1", ids(1))
+        for number in (2, 3):
+            writer = target.writer()
+            staged = target.stage(writer, f"r{number}", ids(number), base=number - 1)
+            cutter.arm(how)
+            assert commit_once(writer, staged, Commit(job="j", seq=number, run_id=f"r{number}")).seq == number
+            writer.close()
+            assert cutter.has_cut()
+        assert target.rows() == [(1,), (2,), (3,)]
+        assert target.data_files() == target.named_files()
 
 
 def test_files_of_a_commit_nobody_knows_of_stay_until_it_is_known(
