@@ -59,7 +59,7 @@ class Target:
     ) -> list[Any]:
         mode, keys = writer.target_config.mode, writer.target_config.keys
         job = writer.target_config.job
-        writer.open(WriteRequest(job, run, base, mode=mode, keys=keys, cursor_field=cursor))
+        writer.open(WriteRequest(job, run, base, mode=mode, keys=keys, cursor_field=cursor, parallelism=2))
         done = []
         tasks = [WriteTask(index, "data", table.schema) for index, table in enumerate(tables)]
         if rejected is not None:
