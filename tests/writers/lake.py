@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import obstore
 import pyarrow as pa
 from dativo_plugin_sdk import AssetDefinition, Commit, TargetConfig, WriteRequest, WriteTask
+from obstore.store import S3Store
 from pyiceberg.catalog import Catalog, load_catalog
 from typing_extensions import Self
 
@@ -114,11 +117,7 @@ class Target:
     def data_files(self, table: str = "t") -> set[str]:
         """Names of all Parquet files in the table's folder, committed or not."""
         if self.kind == "delta_s3":
-            from obstore.store import S3Store
-
-            store = S3Store("lake", **self.connection, client_options={"allow_http": True})
-            listed = [item["path"] for page in store.list(f"{self.root.name}/{table}/") for item in page]
-            return {path.rpartition("/")[2] for path in listed if "/_delta_log/" not in path}
+            return {path.rpartition("/")[2] for path in self._objects(table) if "/_delta_log/" not in path}
         if self.kind == "delta":
             return {path.name for path in (self.root / table).glob("*.parquet")}
         with self.catalog() as catalog:
@@ -127,6 +126,24 @@ class Target:
             except Exception:
                 return set()
         return {path.name for path in Path(where.removeprefix("file://")).glob("data/*.parquet")}
+
+    def _objects(self, table: str) -> list[str]:
+        listed = obstore.list(self._bucket, f"{self.root.name}/{table}/")
+        return [item["path"] for page in listed for item in page]
+
+    @property
+    def _bucket(self) -> S3Store:
+        return S3Store("lake", **self.connection, client_options={"allow_http": True})
+
+    def drop(self) -> None:
+        """What somebody does who drops the table."""
+        if self.kind == "delta_s3":
+            obstore.delete(self._bucket, [path for path in self._objects("t") if "/_delta_log/" in path])
+        elif self.is_delta:
+            shutil.rmtree(self.root / "t" / "_delta_log")
+        else:
+            with self.catalog() as catalog:
+                catalog.drop_table(self.place()["table"])
 
     def named_files(self, table: str = "t") -> set[str]:
         """Names of the files that the table has now."""
