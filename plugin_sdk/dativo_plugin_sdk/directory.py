@@ -124,8 +124,12 @@ class DirectoryTable:
         return self._steady(lambda root: CommitLog(self._newest(root)[0]).history())
 
     def commit_of(self, run_id: str) -> Commit | None:
-        """What a run committed, among the newest commits."""
-        return self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        """What a run committed, among the newest commits; who asks may tell of it, so it is published if it is not yet."""
+        done = self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        if done is not None:
+            with suppress(OSError):
+                self._roll_forward()
+        return done
 
     def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
         """Absolute paths of the data files of the newest commits, back to the first one that `ends` says yes to; its files
@@ -359,6 +363,9 @@ class DirectoryTable:
 
     def _recover(self) -> None:
         self._staging.sweep(self._forget)
+        self._roll_forward()
+
+    def _roll_forward(self) -> None:
         folder, last = self.current()
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):
