@@ -88,7 +88,7 @@ class Bench:
         """One more batch: new rows, for a merge also newer ones of the batch before, and one bad row a file."""
         for file in range(FILES):
             rows = self._file(self.batches, file)
-            lines = "".join(f"{id},{v}\n" for id, v in rows)
+            lines = "".join(f"{key},{v}\n" for key, v in rows)
             (self.root / "data" / f"{self.batches:04d}-{file}.csv").write_text(f"id,v\n{lines},{self.batches}\n")
         self.batches += 1
 
@@ -102,7 +102,7 @@ class Bench:
 
     def expected(self, batches: int) -> dict[int, int]:
         """{id: v} where that many batches landed."""
-        return {id: v for batch in range(batches) for file in range(FILES) for id, v in self._file(batch, file)}
+        return {key: v for batch in range(batches) for file in range(FILES) for key, v in self._file(batch, file)}
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class Bench:
         return self._compare(ask(lambda: self.target.rows(self.root, self.table)), least)
 
     def _compare(self, rows: list[Row], least: int) -> int:
-        visible = [(id, v) for id, v in rows]
+        visible = [(key, v) for key, v in rows]
         for landed in range(self.batches, least - 1, -1):
             if len(visible) == len(expected := self.expected(landed)) and dict(visible) == expected:
                 return landed

@@ -167,7 +167,7 @@ class Postgres(Database):
 
     @contextmanager
     def serving(self, root: Path) -> Iterator[dict[str, Any]]:
-        from ..writers.postgres import Server
+        from tests.writers.postgres import Server
 
         with Server(root) as self.server:
             self.connection = self.server.connection("postgres")
