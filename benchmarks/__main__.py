@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import statistics
 import subprocess
 import sys
@@ -13,11 +14,11 @@ from dataclasses import dataclass
 from operator import truediv
 from pathlib import Path
 
-from . import commits as many
 from . import data, peers, plot, report
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
+from .merge import SPREADS, MergeTask
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
@@ -204,13 +205,34 @@ def contract(bench: Bench) -> list[str]:
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
 
+def merge(bench: Bench) -> list[str]:
+    """Changed rows into a large table."""
+    changed = bench.rows // 100
+    out = [
+        f"## Merge: {changed:,} changed rows into {bench.rows:,}\n",
+        "From the first look at the table to the end of the commit, imports left out. At most twice DuckDB's time.\n",
+    ]
+    for spread in SPREADS:
+        task = MergeTask(bench.project, bench.folder, bench.rows, changed, spread)
+        runs = paired(task.commands(DATIVO, "DuckDB MERGE INTO, its own file"), bench.rounds)
+        out.extend([f"### {spread.capitalize()}\n", _against_peers(runs, size=True)])
+        task.remove()
+    return out
+
+
 def commits(bench: Bench) -> list[str]:
     """What a table's past costs its next commit."""
-    found = many.measure(bench.folder, 10 * bench.rounds)
-    first = found[many.SIZES[0]]
+    command = [sys.executable, "-m", "benchmarks.commits", str(bench.folder), str(10 * bench.rounds)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, list[float]] = json.loads(told)
+    first = next(iter(found.values()))
     lines = [
-        [f"{size:,}", f"{milliseconds:.1f} ms", report.times(statistics.median(map(truediv, found[size], first)))]
-        for size, milliseconds in many.medians_ms(found).items()
+        [
+            f"{int(size):,}",
+            f"{statistics.median(times) * 1000:.1f} ms",
+            report.times(statistics.median(map(truediv, times, first))),
+        ]
+        for size, times in found.items()
     ]
     return [
         "## One more commit\n",
@@ -233,6 +255,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "shapes": shapes,
     "memory": memory,
     "contract": contract,
+    "merge": merge,
     "commits": commits,
     "scale": scale,
 }

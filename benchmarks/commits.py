@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
+import json
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -32,10 +33,6 @@ def measure(folder: Path, rounds: int) -> dict[int, list[float]]:
             if number:  # the first warms the caches
                 out[size].append(time.perf_counter() - start)
     return out
-
-
-def medians_ms(found: dict[int, list[float]]) -> dict[int, float]:
-    return {size: statistics.median(times) * 1000 for size, times in found.items()}
 
 
 def _fill(table: Path, commits: int) -> None:
@@ -70,3 +67,7 @@ def _commit(table: Path) -> None:
     record = Commit(job="t", seq=seq + 1, run_id=run_id, rows_written=3, bytes_written=sum(item.bytes for item in done))
     assert writer.summary(writer.commit(done, record)) is not None
     writer.close()
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))

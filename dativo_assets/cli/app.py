@@ -57,6 +57,7 @@ class Verbs(click.Group):
         gc.disable()  # a verb's modules are thousands of objects, none of them garbage
         try:
             command: click.Command = import_module(f"dativo_assets.cli.{name}").command
+            gc.freeze()
         finally:
             gc.enable()
         return command

@@ -57,7 +57,6 @@ class CursorFilter:
         self._last = self._values.read(stored)
         self._low = self._values.before(self._last, self._lookback)
         self._rejected = RejectedRows(self._values, stored.get("rejected", {}), ORIGIN_NAMES)
-        self._moved = base is not None and _moved(base)
         self._files_back_to = files_back_to
         self._merges = merges
         self._seen: Counter[bytes] | None = None
@@ -110,7 +109,7 @@ class CursorFilter:
         import pyarrow.compute as pc
 
         cursor = commit.cursor or {}
-        if self._low is None or self._null_cursor == "include" or _moved(commit) or "value" not in cursor:
+        if self._low is None or self._null_cursor == "include" or "value" not in cursor:
             return False
         try:
             return bool(pc.less(self._values.read(cursor), self._low).as_py())
@@ -253,8 +252,6 @@ class CursorFilter:
         if value is None or (self._last is not None and value.as_py() < self._last.as_py()):
             value = self._last
         out: dict[str, Any] = {**(partial or {}), "strategy": strategy}
-        if self._moved:
-            out["moved"] = True
         if rejected := self._rejected.stored(self._values.before(value, self._lookback)):
             out["rejected"] = rejected
         if self._boundary is not None:
@@ -281,8 +278,3 @@ class CursorFilter:
         found = {"rows": rows, "nulls": self._null_rows | self._digests("nulls")}
         told = {kind: {digest.hex(): n for digest, n in sorted(digests.items())} for kind, digests in found.items()}
         return {"columns": columns, **told}
-
-
-def _moved(commit: Commit) -> bool:
-    """Whether somebody set the cursor, then or before: the table may have rows above it."""
-    return "state" in commit.details or bool((commit.cursor or {}).get("moved"))

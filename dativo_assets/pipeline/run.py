@@ -7,14 +7,13 @@ import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import (
     BaseReader,
     BaseWriter,
     CancelledError,
     Commit,
-    Committable,
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
@@ -24,7 +23,7 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
-from dativo_assets.contract import Checker, declared_schema, native_checks
+from dativo_assets import contract as contracts
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 from dativo_assets.state import commit_once, look, new_record, schema_hash
@@ -36,9 +35,14 @@ from .incremental import CursorFilter
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
-from .result import CheckOutcome, RunResult, StageMetrics
+from .report import tell_commit, tell_counts, tell_stages, tell_table
+from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
+from .resume import Resume, can_resume, resume_key
 from .retry import delay_s
 from .settings import Progress, RunSettings
+
+if TYPE_CHECKING:
+    from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
 _BATCH_BYTES = (256 << 10, 8 << 20)
@@ -68,8 +72,10 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             if not found.retryable or attempt == attempts or settings.cancel.cancelled:
                 break
             delay = delay_s(retry, attempt, found)
+            result.failed_attempts.append(FailedAttempt(attempt, found.error_code, str(found), round(delay, 3)))
             logger.warning("attempt failed", job=plan.job.name, attempt=attempt, retry_in_s=delay, error=str(found))
             settings.cancel.wait(delay)
+    result.notes = (*map(str, result.failed_attempts), *result.notes)
     result.seconds = time.perf_counter() - start
     result.peak_rss_bytes = peak_rss_bytes()
     logger.info("run ended", **_summary(result))
@@ -97,6 +103,7 @@ class _Run:
     released: set[str] = field(default_factory=set)
     checker: Checker | None = None
     cursor: CursorFilter | None = None
+    resume: Resume | None = None
 
     def __post_init__(self) -> None:
         self.attendant = Attendant(self.plan.job.name, self.settings.cancel, self.plan.job.timeout_s)
@@ -177,7 +184,7 @@ class _Run:
         whatever make, so that pyarrow is not loaded for it.
         """
         if self.plan.contract is not None:
-            found = declared_schema(self.plan.contract) if native else None
+            found = contracts.declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
         if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
@@ -188,6 +195,9 @@ class _Run:
 
     def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
         job = self.plan.job
+        key = None
+        if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
+            key = resume_key(self.plan, self.base, self.mode, widen, read.guessed, dict(read.schema_text or {}))
         request = WriteRequest(
             job=job.name,
             run_id=self.result.run_id,
@@ -199,9 +209,12 @@ class _Run:
             memory_bytes=self.settings.memory_bytes,
             cursor_field=None if job.incremental is None else job.incremental.cursor_field,
             full_refresh=self.settings.full_refresh,
+            resume_key=key,
         )
         with self._calling_writer("open"):
             self.writer.open(request)
+            self.resume = Resume(self.writer, self.reader, read.splits, self.settings) if key is not None else None
+        splits = read.splits if self.resume is None else self.resume.splits
         looks = self._filters(read) or bool(job.target.partition_by)
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
@@ -215,29 +228,51 @@ class _Run:
             settle=lambda schema: self._settle(schema, read),
             read_ahead=len(read.splits) < self.settings.workers,
             pass_through=passing is not None,
+            resume=self.resume,
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:
             if passing is not None:
                 shared.settled = passing
-            elif read.schema is not None:
-                shared.input_schema = as_schema(read.schema)
+            elif (known := self._known_input(read)) is not None:
+                shared.input_schema = as_schema(known)
                 shared.settled_for(shared.input_schema)
-            workers = executor.run(read.splits) if read.splits else [Worker(0, shared)]
+            workers = executor.run(splits) if splits else [Worker(0, shared)]
+            if self.resume is not None:
+                self._restore(workers, self.resume)
             if self.checker is not None:
                 self.checker.finish()
             if self.writer.writes_empty and self._is_first() and not any(worker.rows_written for worker in workers):
                 workers[0].write_empty()
                 workers[0].finish()
-        except BaseException:
+        except BaseException as error:
             self._checks()
-            self.writer.abort()
+            self._drop(error, executor.ended)
             raise
         finally:
             self.notes.extend(self.reader.notes)
             self.reader.close()
-            self._stages(executor.workers)
+            tell_stages(self.result, self.plan, executor.workers)
         return workers
+
+    def _known_input(self, read: ReadPlan) -> Any:
+        """The schema of the input, where it is known before it is read."""
+        return read.schema if read.schema is not None or self.resume is None else self.resume.input_schema
+
+    def _restore(self, workers: list[Worker], resume: Resume) -> None:
+        """What an attempt before has finished goes with what this one did."""
+        restored = Worker(len(workers), workers[0].shared)
+        resume.restore(restored)
+        workers.append(restored)
+        self.notes.extend(resume.notes)
+        self.result.splits_resumed = resume.total - len(resume.splits)
+
+    def _drop(self, error: BaseException, ended: bool) -> None:
+        """Remove what is staged, or leave what is finished to the next attempt. ended: whether nobody writes any more."""
+        if self.resume is not None and ended and is_retryable_error(error):
+            self.writer.suspend()
+        else:
+            self.writer.abort()
 
     def _is_first(self) -> bool:
         return self.base is None or not self.base.schema_text or self.mode == "overwrite"
@@ -247,7 +282,7 @@ class _Run:
         output = schema
         self.checker = None
         if self.plan.contract is not None:
-            self.checker = Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
+            self.checker = contracts.Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
             output = self.checker.output_schema
         self._evolve(schema_text(output))
         self.cursor = self._cursor_filter(output, read)
@@ -260,10 +295,10 @@ class _Run:
         if contract is None:
             self._evolve(dict(columns))
             return Settled(read.schema, None, None)
-        native = native_checks(contract, columns, evolve)
+        native = contracts.native_checks(contract, columns, evolve)
         if native is None:
             return None
-        self.checker = Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
+        self.checker = contracts.Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
         self._evolve(native.output_text)
         return Settled(native.output_schema, self.checker, None)
 
@@ -317,15 +352,9 @@ class _Run:
     def _commit(self, read: ReadPlan, workers: list[Worker]) -> Commit:
         self._tell("commit")
         result, job = self.result, self.plan.job
-        committables: list[Committable] = [item for worker in workers for item in worker.committables]
-        result.rows_read = sum(worker.rows_read for worker in workers)
-        result.rows_written = sum(item.rows for item in committables if item.kind == "data")
-        result.rows_rejected = sum(item.rows for item in committables if item.kind == "quarantine")
+        committables = [item for worker in workers for item in worker.committables]
+        tell_counts(result, workers, committables, read.splits)
         result.rows_skipped = 0 if self.cursor is None else self.cursor.skipped
-        arrow_bytes = sum(worker.stages["read"].bytes for worker in workers)
-        split_bytes = sum(split.bytes or 0 for split in read.splits)
-        result.bytes_read = split_bytes or arrow_bytes
-        result.bytes_written = sum(item.bytes for item in committables if item.kind == "data")
         incremental = job.incremental
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
@@ -352,7 +381,12 @@ class _Run:
             with timed(stage), self._calling_writer("commit"):
                 return commit_once(self.writer, committables, record)
         except BaseException as error:
-            if not is_retryable_error(error):  # else a request may be under way, and what it refers to has to stay
+            if is_retryable_error(error):  # a request may be under way, and what it refers to has to stay
+                if self.resume is not None:
+                    for worker in workers:
+                        self.resume.note(worker)
+                    self.writer.suspend()
+            else:
                 self.writer.abort()
             raise
 
@@ -367,42 +401,22 @@ class _Run:
     # -- report ----------------------------------------------------------------------------------------------------
 
     def _report(self, commit: Commit) -> None:
-        result = self.result
-        result.status = "succeeded"
-        result.commit = commit
-        result.notes = tuple(self.notes)
-        result.rows_read, result.rows_written = commit.rows_read, commit.rows_written
-        result.rows_rejected, result.bytes_written = commit.rows_rejected, commit.bytes_written or result.bytes_written
-        result.schema_text = commit.schema_text
+        self.result.status = "succeeded"
+        self.result.notes = tuple(self.notes)
+        tell_commit(self.result, commit)
         self._checks()
         self._table()
 
     def _table(self) -> None:
-        commit = self.result.commit
-        if commit is None:
+        if self.result.commit is None:
             return
         with self._calling_writer("report"):
-            table = self.writer.summary(commit)
-        if table is None:
-            return
-        self.result.table_rows, self.result.table_bytes = table.rows, table.bytes
-        self.result.schema_text = self.result.schema_text or dict(table.schema_text)
-        if self.result.status == "succeeded":
-            self.result.files = table.files
+            table = self.writer.summary(self.result.commit)
+        tell_table(self.result, table)
 
     def _checks(self) -> None:
         if self.checker is not None:
             self.result.checks = tuple(CheckOutcome.of(result) for result in self.checker.results())
-
-    def _stages(self, workers: list[Worker]) -> None:
-        reader, writer = self.plan.reader.load().name, self.plan.writer.load().name
-        names = {"read": reader, "write": writer, "contract": ""}
-        for name, plugin in names.items():
-            total = StageMetrics(plugin)
-            for worker in workers:
-                total.add(worker.stages[name])
-            if name != "contract" or self.plan.contract is not None:
-                self.result.stages[name] = total
 
     def _calling_writer(self, stage: str) -> AbstractContextManager[None]:
         return self.attendant.calling(stage, self.plan.writer.reference)

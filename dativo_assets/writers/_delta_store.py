@@ -192,7 +192,7 @@ class DeltaStore(LakeStore):
             return ConfigurationError(text, hint="check the target's path and the keys of its connection")
         if isinstance(error, deltalake.exceptions.DeltaProtocolError):
             return ValidationError(text, hint="this deltalake can't write such a table; a newer one may")
-        if self._local and isinstance(error, OSError):
+        if self._local and ("Permission denied" in text or "No space left" in text):
             return ValidationError(text, hint="check the folder, its permissions and its free space")
         return None
 

@@ -42,18 +42,24 @@ class DeltaLakeTable(LakeTable):
         seq = self.delta.transaction_version(app_id(job))
         if seq is None:
             return
-        first = True
+        carried, told = None, False
         for entry in self._log():
-            self.restored = self.restored or (first and entry.get("operation") == "RESTORE")
+            self.restored = self.restored or (not told and entry.get("operation") == "RESTORE")
             value = entry.get(KEY)
-            if not isinstance(value, dict) or not (first or value.get("job") == job):
+            own = isinstance(value, dict) and value.get("job") == job
+            if not isinstance(value, dict) or not (own or carried is None):
                 continue
             found = self._record(value, job, entry)
-            if found is None or (first and found.seq != seq):
-                continue
-            first = False
-            yield found
-        if first:
+            if found is not None and own:
+                if not told and carried is not None and found.seq < carried.seq:
+                    yield carried
+                told = True
+                yield found
+            elif found is not None and not told:
+                carried = found
+        if not told and carried is not None:
+            yield carried
+        elif not told:
             raise ValidationError(
                 f"{self._name} is at commit {seq} of {job}, but its log does not hold the record any more",
                 hint="restore the log's older entries, or load it anew: dativo run --full-refresh",

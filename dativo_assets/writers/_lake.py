@@ -26,7 +26,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dativo_plugin_sdk import (
     AssetDefinition,
-    AuthenticationError,
     BaseWriter,
     Commit,
     Committable,
@@ -165,7 +164,8 @@ class LakeWriter(BaseWriter):
 
     def _mode(self, mode: str) -> str:
         """How rows meet the table's: a merge that is loaded anew merges with nothing."""
-        if mode == "overwrite" and self.options.overwrite == "partitions" and not self._merges:
+        anew = self._request is not None and self._request.full_refresh
+        if mode == "overwrite" and self.options.overwrite == "partitions" and not self._merges and not anew:
             return "partitions"
         return "merge" if mode != "overwrite" and self._merges else mode
 
@@ -189,7 +189,7 @@ class LakeWriter(BaseWriter):
                 self._run.unsure = False  # what was sent before is in, or fenced off
             done = None if table is None else table.commit_of(self._job, commit.run_id)
             if done is not None:
-                return self._landed(done)
+                return self._landed(done, table)
             last = None if table is None else table.last(self._job)
             if (0 if last is None else last.seq) != commit.seq - 1:
                 raise conflict(commit, last, "its commits are gone")
@@ -202,14 +202,12 @@ class LakeWriter(BaseWriter):
             except MovedError:
                 time.sleep(random.uniform(0, _PAUSE_S))
                 continue
-            except (ValidationError, ConfigurationError, AuthenticationError):
-                self._run.unsure = False
-                raise
             return self._landed(change.commit)
         raise TransientError(f"{self._main.name} changes all the time: {_TRIES} tries of one commit were overtaken")
 
-    def _landed(self, commit: Commit) -> Commit:
-        self._run.landed(commit)
+    def _landed(self, commit: Commit, table: LakeTable | None = None) -> Commit:
+        """Let go of a run whose commit is in; `table` shows it, where an earlier try of it was the one."""
+        self._run.landed(commit, table)
         with suppress(DativoError, MovedError):  # the next run's open() does it
             self._settle_rejects(commit)
         return commit
@@ -219,7 +217,9 @@ class LakeWriter(BaseWriter):
     ) -> Change:
         staged = {kind: [c for c in committables if c.kind == kind] for kind in ("data", "quarantine")}
         mode = self._mode(commit.mode)
-        if staged["data"] and self._merges:
+        if not committables:
+            change = self._unchanged(table, commit)
+        elif staged["data"] and self._merges:
             change = self._merge(table, last, staged["data"], commit)
         else:
             schema = staged_columns(staged["data"]) if staged["data"] else _columns_of(commit)
@@ -232,6 +232,16 @@ class LakeWriter(BaseWriter):
         names = tuple(PurePosixPath(file.path).name for file in change.added)
         record = change.commit.model_copy(update={"files": names, "quarantine": rejected})
         return Change(change.layout, record, change.added, change.removed, change.replaces)
+
+    def _unchanged(self, table: LakeTable | None, commit: Commit) -> Change:
+        """The record alone."""
+        schema = _columns_of(commit) if table is None else table.columns
+        if not schema.names:
+            raise ConfigurationError(
+                f"{self._main.name} is not made yet, so nothing can hold a cursor", hint="run the job first"
+            )
+        with self._main.errors():
+            return Change(self._main.layout(table, schema, Fit("append", schema_text(schema))), commit)
 
     def _check_planned(self, layout: Layout, staged: list[Committable]) -> None:
         for item in staged:
@@ -295,6 +305,7 @@ class LakeWriter(BaseWriter):
             self.target_config.keys,
             cursor if cursor in landing.names else None,
             deletes,
+            unique=self.options.duplicate_keys == "error",
         )
         label = f"{random.randrange(1 << 32):08x}"
         kept, fresh = self._parts("data", whole, f"kept-{label}"), self._parts("data", layout, f"new-{label}")

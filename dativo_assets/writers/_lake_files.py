@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dativo_plugin_sdk import Committable, Options, SplitWriter, ValidationError
+from dativo_plugin_sdk import Committable, MergeOptions, SplitWriter, ValidationError
 from pydantic import Field
 
 from ._lake_table import LakeFile, LakeStore, Layout, batch_of
@@ -20,15 +20,12 @@ _MAX_OPEN = 64
 _GROUP_ROWS = 1 << 20
 
 
-class LakeOptions(Options):
+class LakeOptions(MergeOptions):
     """What every lake takes."""
 
     target_file_bytes: int = Field(256 << 20, ge=1, description="a file ends once it is about this large")
-    delete_column: str | None = Field(
-        None, description="merge: a boolean column; a row where it is true removes the row of its key"
-    )
     overwrite: Literal["table", "partitions"] = Field(
-        "table", description="overwrite: what is replaced, the whole table or the partitions that new rows are in"
+        "table", description="overwrite: the whole table, or only those partitions that new rows are in"
     )
     compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = Field("zstd", description="codec of the pages")
     row_group_bytes: int = Field(64 << 20, ge=1, description="in-memory bytes at which a row group ends")

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from dativo_plugin_sdk import ValidationError
+from dativo_plugin_sdk.records import duplicates, null_keys
 
 from ._lake_files import PartFiles
 from ._lake_table import LakeFile, LakeStore, LakeTable, batch_of
@@ -48,12 +48,16 @@ def _empty(count: int, rows: int) -> Iterator[pa.RecordBatch]:
 
 @dataclass(frozen=True)
 class NewRows:
-    """What a merge brings. read: the rows in their order, numbered by the column ORDER, as often as it is called."""
+    """What a merge brings. read: the rows in their order, numbered by the column ORDER, as often as it is called.
+
+    unique: whether two rows of one key are an error.
+    """
 
     read: Callable[[], Iterator[pa.RecordBatch]]
     keys: Sequence[str]
     cursor: str | None
     deletes: str | None
+    unique: bool
 
 
 @dataclass
@@ -121,6 +125,8 @@ class _Newest:
         self._check(table)
         newest = self._newest(table)
         self.superseded = table.num_rows - newest.num_rows
+        if self.superseded and new.unique:
+            raise duplicates(self.superseded, self._keys)
         self._table = newest
         self._lands = np.zeros(table.num_rows, bool)
         gone = np.zeros(newest.num_rows, bool)
@@ -135,10 +141,7 @@ class _Newest:
         for key in self._keys:
             nulls |= table.column(key).is_null().to_numpy()
         if found := int(nulls.sum()):
-            raise ValidationError(
-                f"{found} rows have no value in a key column ({', '.join(self._keys)})",
-                hint="declare the keys as required, with on_violation: quarantine to set such rows aside",
-            )
+            raise null_keys(found, self._keys)
 
     def _newest(self, table: pa.Table) -> pa.Table:
         if not table.num_rows:

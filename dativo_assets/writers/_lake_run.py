@@ -67,14 +67,13 @@ class RunFiles:
             if noted:
                 run_id = run.name.rpartition(".")[0]
                 done = None if table is None else table.commit_of(self._job, run_id)
-                kept = set() if table is None else {PurePosixPath(file.path).name for file in table.files()}
-                self._remove(noted, kept | _named(done))
+                self._remove(noted, _named(done) | _current(table))
             bury(run)
 
-    def landed(self, commit: Commit) -> None:
-        """End the run whose commit is in: what it doesn't name goes."""
+    def landed(self, commit: Commit, table: LakeTable | None) -> None:
+        """End the run whose commit is in: what neither it nor the table names goes."""
         self.unsure = False
-        self.end(_named(commit))
+        self.end(_named(commit) | _current(table))
 
     def end(self, kept: frozenset[str] = frozenset()) -> None:
         """Remove what is not committed; where that isn't known, leave it to a later run."""
@@ -86,7 +85,7 @@ class RunFiles:
         self._remove(made, kept)
         self._staging.close()
 
-    def _remove(self, made: Sequence[tuple[str, str]], kept: frozenset[str] | set[str]) -> None:
+    def _remove(self, made: Sequence[tuple[str, str]], kept: frozenset[str]) -> None:
         for kind, path in made:
             if PurePosixPath(path).name not in kept:
                 with suppress(DativoError), self._stores[kind].errors():
@@ -98,6 +97,11 @@ def _named(commit: Commit | None) -> frozenset[str]:
     if commit is None:
         return frozenset()
     return frozenset((*commit.files, *(PurePosixPath(path).name for path in commit.quarantine)))
+
+
+def _current(table: LakeTable | None) -> frozenset[str]:
+    """The names of the files that a table has now."""
+    return frozenset() if table is None else frozenset(PurePosixPath(file.path).name for file in table.files())
 
 
 def _text(path: Path) -> str:

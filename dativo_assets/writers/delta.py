@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,9 @@ from dativo_plugin_sdk import ConfigurationError, PluginError
 
 from ._lake import LakeWriter
 from ._lake_table import LakeStore
+
+_REFUSED = re.compile(r"[\\\[\]]|%[0-9A-Fa-f]{2}")
+"""Parts of a path that don't survive being made a URL by it."""
 
 
 class DeltaWriter(LakeWriter):
@@ -33,6 +37,10 @@ class DeltaWriter(LakeWriter):
         place = config.path.rstrip("/") + suffix
         if not remote:
             place = str((Path(config.root) / place.removeprefix("file://")).absolute())
+            if _REFUSED.search(place):
+                raise ConfigurationError(
+                    f"target {place} has a name that deltalake takes for another one", hint=r"leave out \, [, ] and %20"
+                )
         options = dict(_options({**config.connection, **config.credentials})) if remote else {}
         return DeltaStore(place, options, config.partition_by if not suffix else ())
 

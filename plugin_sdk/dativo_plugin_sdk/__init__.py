@@ -27,6 +27,7 @@ from .file_news import InputFile
 from .files import FileReader, open_input
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -44,7 +45,8 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions, DirectoryOptions, MergeOptions
+from .options import CsvOptions, DirectoryOptions, MergeOptions, ParquetDirectoryOptions
+from .parquet_writer import ParquetDirectoryWriter
 from .partitions import Partition, parse_partitions
 from .reader import BaseReader
 from .rows import to_batches
@@ -60,6 +62,7 @@ __all__ = [
     "BaseReader",
     "BaseWriter",
     "CancelledError",
+    "Checkpoint",
     "Commit",
     "CommitConflictError",
     "Committable",
@@ -82,6 +85,8 @@ __all__ = [
     "NativeSink",
     "NativeWriter",
     "Options",
+    "ParquetDirectoryOptions",
+    "ParquetDirectoryWriter",
     "Partition",
     "PluginError",
     "PluginVersionError",

@@ -67,6 +67,7 @@ class StagedWriter(DirectoryWriter):
         self.extension = ""  # type: ignore[misc]
         self.quarantines = False  # type: ignore[misc]
         self.writes_empty = False  # type: ignore[misc]
+        self.resumes = False  # type: ignore[misc]
 
     def check_connection(self) -> Any:
         return self._plugin_class(self.asset_definition, self.target_config, "").check_connection()

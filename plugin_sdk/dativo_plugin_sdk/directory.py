@@ -24,8 +24,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -33,10 +34,12 @@ from typing import TypeVar
 from .commit_log import CHUNK, RECORD, CommitLog
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
-from .posix import entries, exchange, fsync, locked, settle, take
+from .posix import entries, exchange, fsync, link, locked, settle, take
 from .records import conflict
 from .staging import Staging
 
+_CARRIED = re.compile(r"\d+-")
+"""A file that was given a second name before: it begins with the commit that wrote it."""
 _KEPT_VERSIONS = 2
 _T = TypeVar("_T")
 
@@ -51,7 +54,7 @@ class DirectoryTable:
         parent, name = self.root.parent, self.root.name
         self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
-        self._staging = Staging(parent / f".{name}.staging")
+        self.run = Staging(parent / f".{name}.staging", self._forget)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -108,8 +111,13 @@ class DirectoryTable:
 
     def contents(self) -> tuple[list[Commit], tuple[str, ...]]:
         """Every commit whose data is visible, oldest first, and the absolute paths of their data files."""
+        return self.version()[1:]
+
+    def version(self) -> tuple[Path, list[Commit], tuple[str, ...]]:
+        """As `contents`, and before it the folder that all of it is in."""
         folder, commits = self._steady(self._visible)
-        return commits, tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
+        files = tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
+        return folder, commits, files
 
     def commits(self) -> list[Commit]:
         """Every commit whose data is visible, oldest first."""
@@ -152,16 +160,20 @@ class DirectoryTable:
         file = Path(os.path.realpath(path))
         for folder in file.parents:
             if folder.name.isdigit() and (folder / RECORD).is_file():
-                record = self._record(folder)
-                return record if str(file.relative_to(folder)) in record.files else None
+                log = CommitLog(folder.parent)
+                record = log.record(int(folder.name))
+                carried = _CARRIED.match(file.name)
+                if str(file.relative_to(folder)) not in record.files:
+                    return None
+                return record if carried is None else log.get(int(carried[0][:-1]))
         return next(
-            (record for record in self.commits() if str(file) in map(os.path.realpath, record.quarantine)), None
+            (record for record in self.history() if str(file) in map(os.path.realpath, record.quarantine)), None
         )
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
-    def open(self, run_id: str) -> Path:
-        """Make this run's staging folder and remove what dead runs left. Returns it."""
+    def open(self, run_id: str, resume_key: str | None = None) -> Path:
+        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it."""
         Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +181,7 @@ class DirectoryTable:
             raise ConfigurationError(
                 f"target {self.root} can't be made: {error.filename} is a file", hint="set target.path to a directory"
             ) from error
-        self._recover()
+        self._recover(resume_key)
         folder, last = self.current()
         if last is None and folder.exists():
             if not folder.is_dir():
@@ -181,43 +193,92 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        run = self._staging.open(run_id)
-        (run / "commit").mkdir()
+        run = self.run.open(run_id, resume_key)
+        (run / "commit").mkdir(exist_ok=True)
         return run
 
     @property
     def staging(self) -> Path:
         """Where this run's data files go."""
-        return self._staging.folder / "commit"
+        return self.run.folder / "commit"
+
+    @property
+    def incoming(self) -> Path:
+        """Where this run's rows wait that are no data files yet."""
+        path = self.run.folder / "incoming"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def keep(self, folder: Path, files: Iterable[str]) -> tuple[str, ...]:
+        """Give committed files of a version a second name in this run's staging folder, so that the version it makes has
+        them. Returns the names.
+        """
+        names = []
+        for path in map(Path, files):
+            seq, *inside = path.relative_to(folder).parts
+            name = path.name if _CARRIED.match(path.name) else f"{seq}-{path.name}"
+            target = self.staging.joinpath(*inside[:-1], name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(path, target)
+            names.append(str(target.relative_to(self.staging)))
+        return tuple(names)
 
     @property
     def quarantine_staging(self) -> Path:
         """Where this run's rejected rows go."""
-        path = self._staging.folder / "quarantine"
+        path = self.run.folder / "quarantine"
         path.mkdir(exist_ok=True)
         return path
 
-    def commit(self, record: Commit, *, replaces: bool | None = None, table: tuple[int, int] | None = None) -> Commit:
-        """Publish the staging folder as `record.seq`.
+    def due(self, record: Commit) -> tuple[Commit, bool]:
+        """The record with the sequence that is its turn, for compactions since its base change no row; and whether this run
+        has committed already, and as what.
+
+        Raises: CommitConflictError: where another run did.
+        """
+        folder, last = self.current()
+        if last is not None and last.run_id == record.run_id:
+            return last, True
+        newest = 0 if last is None else last.seq
+        if newest == record.seq - 1:
+            return record, False
+        if record.seq <= newest < record.seq + CHUNK:
+            since = (CommitLog(folder).get(seq) for seq in range(record.seq, newest + 1))
+            if all(other is not None and other.mode == "compact" for other in since):
+                return record.model_copy(update={"seq": newest + 1}), False
+        return self._earlier(record), True
+
+    def commit(
+        self, record: Commit, *, replaces: bool | None = None, table: tuple[int | None, int] | None = None
+    ) -> Commit:
+        """Publish the staging folder as `record.seq`, or after compactions that took it.
 
         replaces: whether it is all of the table from now on; default: where its mode is overwrite. table: rows and bytes of
         the table then, where they aren't this commit's own or added to what was there.
 
         Raises: CommitConflictError: when that sequence is taken; the target is as the winner left it.
         """
-        folder, last = self.current()
-        if last is not None and last.run_id == record.run_id:
-            return last
-        if (0 if last is None else last.seq) != record.seq - 1:
-            return self._earlier(record)
         replaces = record.mode == "overwrite" if replaces is None else replaces
+        while True:
+            record, done = self.due(record)
+            if done:
+                return record
+            try:
+                return self._commit(record, replaces, table)
+            except CommitConflictError:
+                if not self.staging.exists():
+                    raise
+                self.due(record)
+
+    def _commit(self, record: Commit, replaces: bool, table: tuple[int | None, int] | None) -> Commit:
+        folder, last = self.current()
         quarantine = self._publish_quarantine(record)
-        version = f"{record.seq}-{self._staging.attempt}" if replaces else None
+        version = f"{record.seq}-{self.run.attempt}" if replaces else None
         rows, size = table or self._totals(record, None if replaces else last)
         details = {
             **record.details,
-            **({"version": version} if version else {}),
             "table": {"rows": rows, "bytes": size},
+            **({"version": version} if version else {}),
         }
         record = record.model_copy(update={"quarantine": quarantine, "details": details})
         try:
@@ -225,17 +286,17 @@ class DirectoryTable:
         except OSError as error:
             done = self.commit_of(record.run_id)
             if done is None or done.quarantine != quarantine:
-                self._drop_quarantine(quarantine)
+                self._withdraw_quarantine(record)
             if done is not None:
                 return done
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
-                raise self._conflict(record) from error
+                raise self.conflict(record) from error
             raise
         if self.current()[0] != home:
             try:
                 return self._earlier(record)
             except CommitConflictError:
-                self._drop_quarantine(quarantine)
+                self._withdraw_quarantine(record)
                 raise
         with suppress(OSError):  # it is committed; whoever looks next rolls it forward
             if version is not None:
@@ -245,12 +306,11 @@ class DirectoryTable:
         self.close()
         return record
 
-    def _totals(self, record: Commit, before: Commit | None) -> tuple[int, int]:
-        rows, size = record.rows_written, record.bytes_written
-        if before is not None:
-            known = totals(before) or self.summed()
-            rows, size = rows + known[0], size + known[1]
-        return rows, size
+    def _totals(self, record: Commit, before: Commit | None) -> tuple[int | None, int]:
+        if before is None:
+            return record.rows_written, record.bytes_written
+        rows, size = totals(before) or self.summed()
+        return None if rows is None else rows + record.rows_written, size + record.bytes_written
 
     def summed(self) -> tuple[int, int]:
         """Rows and bytes of all visible commits, one by one."""
@@ -261,7 +321,7 @@ class DirectoryTable:
         """Returns the folder that is the newest version if nobody was faster."""
         self._seal(self.staging, record)
         if record.seq == 1 and not folder.exists():
-            first = self._staging.folder / "first"
+            first = self.run.folder / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
@@ -286,11 +346,13 @@ class DirectoryTable:
                     os.rmdir(self.root)
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
-                claim = self._staging.folder / "claim"
+                claim = self.run.folder / "claim"
                 claim.mkdir()
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
         except OSError:
+            with suppress(OSError):
+                os.rename(home / str(record.seq), self.staging)
             shutil.rmtree(home, ignore_errors=True)
             raise
         if claimed is not None:
@@ -331,38 +393,41 @@ class DirectoryTable:
             fsync(Path(parent))
 
     def _publish_quarantine(self, record: Commit) -> tuple[str, ...]:
-        staged = self._staging.folder / "quarantine"
+        staged = self.run.folder / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{self._staging.attempt}"
+        target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
         os.rename(staged, target)
         fsync(self.quarantine_root)
         return tuple(str(path) for path in sorted(target.iterdir()))
 
-    def _drop_quarantine(self, files: tuple[str, ...]) -> None:
-        for folder in {Path(name).parent for name in files}:
-            shutil.rmtree(folder, ignore_errors=True)
+    def _withdraw_quarantine(self, record: Commit) -> None:
+        with suppress(OSError):
+            os.rename(
+                self.quarantine_root / f"{record.seq}-{self.run.attempt}", self.run.folder / "quarantine"
+            )
 
     def _earlier(self, record: Commit) -> Commit:
         """What another attempt of this run committed. Raises: CommitConflictError: where none did."""
         done = self.commit_of(record.run_id)
         if done is None:
-            raise self._conflict(record)
+            raise self.conflict(record)
         return done
 
-    def _conflict(self, record: Commit) -> CommitConflictError:
+    def conflict(self, record: Commit) -> CommitConflictError:
+        """The error of a run whose sequence another one has."""
         return conflict(record, self.current()[1], "the table is gone")
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""
-        self._staging.close()
+        self.run.close()
 
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        self._staging.sweep(self._forget)
+    def _recover(self, resume_key: str | None) -> None:
+        self.run.sweep(resume_key)
         self._roll_forward()
 
     def _roll_forward(self) -> None:
@@ -400,7 +465,9 @@ class DirectoryTable:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def totals(commit: Commit) -> tuple[int, int] | None:
-    """Rows and bytes of the table as of a commit, None where it was made by a version that did not note them."""
+def totals(commit: Commit) -> tuple[int | None, int] | None:
+    """Rows and bytes of the table as of a commit, rows None where its format can't tell; None where a version made it that
+    did not note them.
+    """
     noted = commit.details.get("table")
-    return (int(noted["rows"]), int(noted["bytes"])) if isinstance(noted, dict) else None
+    return (noted["rows"], int(noted["bytes"])) if isinstance(noted, dict) else None

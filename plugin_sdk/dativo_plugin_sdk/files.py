@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import bz2
 import glob
-import gzip
 import io
-import lzma
 import os
-import shutil
 import stat
 import sys
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
@@ -61,11 +55,17 @@ def open_input(path: str, compression: Compression = "auto", raw: IO[bytes] | No
     """
     kind = compression_of(path, compression)
     file = path if raw is None else raw
-    if kind == "gzip":
+    if kind == "gzip":  # each module when its kind is met: a run over plain files begins without them
+        import gzip
+
         return cast(IO[bytes], gzip.open(file, "rb"))
     if kind == "bz2":
+        import bz2
+
         return bz2.open(file, "rb")
     if kind == "xz":
+        import lzma
+
         return lzma.open(file, "rb")
     if kind == "zstd":
         try:
@@ -80,6 +80,8 @@ def open_input(path: str, compression: Compression = "auto", raw: IO[bytes] | No
 
 
 def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
+    import zipfile
+
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
@@ -100,6 +102,9 @@ def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
 @cache
 def _standard_input() -> IO[bytes]:
     """All that is piped in, as a file without a name that goes with the process: a read is planned before it begins."""
+    import shutil
+    import tempfile
+
     file = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115
     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
     file.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -160,7 +160,8 @@ class WriteRequest:
     """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows.
 
     cursor_field: the column that tells which of two rows of one key is newer, where the job has one. full_refresh: whether
-    the table is loaded anew, so that all of it is replaced whatever the target's mode.
+    the table is loaded anew, so that all of it is replaced whatever the target's mode. resume_key: what a dead run must have
+    in common with this one for its checkpoints to be taken over; None where none can be.
     """
 
     job: str
@@ -175,6 +176,7 @@ class WriteRequest:
     memory_bytes: int = 64 << 20
     cursor_field: str | None = None
     full_refresh: bool = False
+    resume_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,26 @@ class Committable:
     payload: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Splits that a run has moved to their end, and the data that came of them. details: what the pipeline has to know of
+    them, JSON.
+    """
+
+    splits: tuple[str, ...]
+    committables: tuple[Committable, ...] = ()
+    details: Json = field(default_factory=dict)
+
+    def to_dict(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Checkpoint:
+        return cls(
+            tuple(value["splits"]), tuple(Committable(**item) for item in value["committables"]), value["details"]
+        )
+
+
 class Commit(Model):
     """The record that lands in one step with the data. It is the only state there is.
 
@@ -208,7 +230,7 @@ class Commit(Model):
     stream: str = "default"
     seq: int
     run_id: str
-    mode: Mode = "append"
+    mode: Mode | Literal["compact"] = "append"
     cursor: dict[str, Any] | None = None
     schema_hash: str = ""
     schema_text: dict[str, str] = Field(default_factory=dict)

@@ -34,6 +34,10 @@ class MergeOptions(Options):
     )
 
 
+class ParquetDirectoryOptions(DirectoryOptions, MergeOptions):
+    """What every writer of Parquet takes, however it makes its files."""
+
+
 class CsvOptions(Options):
     """How a CSV file is written down. The Python and the native CSV reader take the same options."""
 

@@ -14,7 +14,7 @@ transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +23,7 @@ from .arrow import pyarrow, type_name
 from .errors import ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -56,6 +57,7 @@ class SqlWriter(BaseWriter):
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
     quarantines: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
     format: ClassVar[str] = ""
     """The database's name in a snapshot."""
     begin: ClassVar[str] = "BEGIN"
@@ -241,8 +243,17 @@ class SqlWriter(BaseWriter):
     def open(self, request: WriteRequest) -> None:
         self._request = request
         self._staging.close()
-        self._staging.sweep()
-        self._staging.open(request.run_id)
+        self._staging.sweep(request.resume_key)
+        self._staging.open(request.run_id, request.resume_key)
+
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        return self._staging.finished(splits, lambda item: self._staging.folder / str(item.payload["file"]))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._staging.checkpoint(checkpoint)
+
+    def suspend(self) -> None:
+        self._staging.leave()
 
     def writer(self, task: WriteTask) -> SplitWriter:
         return StagedRows(self._staging.folder, task)
@@ -466,4 +477,4 @@ class SqlWriter(BaseWriter):
         self._staging.close()
 
     def close(self) -> None:
-        self._staging.close()
+        self._staging.end()

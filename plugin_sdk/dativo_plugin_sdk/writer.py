@@ -7,13 +7,14 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from .errors import PluginError
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -60,6 +61,8 @@ class BaseWriter:
     """Whether it takes WriteTask(kind="quarantine")."""
     writes_empty: ClassVar[bool] = False
     """Whether an empty batch leaves an empty file, so that a table without rows has its columns."""
+    resumes: ClassVar[bool] = False
+    """Whether it keeps what `checkpoint` notes for the run that follows a crash, and gives a new SplitWriter after each."""
     needs_path: ClassVar[bool] = False
     """Whether `target.path` is required."""
 
@@ -121,6 +124,19 @@ class BaseWriter:
     def writer(self, task: WriteTask) -> SplitWriter:
         """Level 3: a SplitWriter for one worker."""
         raise PluginError(f"writer {type(self).__name__} has no writer()")
+
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        """Level 3, where it resumes: what `open` took over from a dead run with the same `resume_key`, of these splits alone;
+        the rest is removed. Called once, before `writer`.
+        """
+        return ()
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Level 3, where it resumes: note what SplitWriters have finished, until this run commits, aborts or dies."""
+
+    def suspend(self) -> None:
+        """Level 3, where it resumes: in place of `abort`, leave this run's checkpoints to its next attempt."""
+        self.abort()
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together. Without committables

@@ -47,6 +47,9 @@ class Target:
             from adbc_driver_postgresql import dbapi
 
             with dbapi.connect(self.uri) as connection, connection.cursor() as cursor:
+                cursor.execute(f"SELECT to_regclass('{table}') IS NULL")
+                if cursor.fetchone() == (True,):
+                    return []
                 cursor.execute(query)
                 return list(cursor.fetchall())
         path = self.root / "x.db"

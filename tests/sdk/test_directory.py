@@ -417,17 +417,26 @@ def deadly(function, calls, at):
         return function(*arguments, **keywords)
     return call
 
+def replace_all_but_the_last(table, seq):
+    folder, commits, files = table.version()
+    names = table.keep(folder, files[-1:])
+    commit = record(seq, "victim", "merge").model_copy(update={"files": (*names, "part.parquet")})
+    table.commit(commit, replaces=True, table=(2, 2))
+
 def victim(root, at):
     table = DirectoryTable(root)
     calls = itertools.count(1)
-    for name in ("rename", "replace", "symlink", "rmdir", "mkdir", "open", "write"):
+    for name in ("rename", "replace", "symlink", "rmdir", "mkdir", "open", "write", "link"):
         setattr(os, name, deadly(getattr(os, name), calls, at))
     for name in ("fsync", "exchange", "take", "settle"):
         setattr(directory, name, deadly(getattr(directory, name), calls, at))
     table.open("victim")
     shutil.copy(sys.argv[4], table.staging / "part.parquet")
     (table.quarantine_staging / "q.parquet").write_bytes(b"q")
-    table.commit(record(seq, "victim", mode))
+    if mode == "replace":
+        replace_all_but_the_last(table, seq)
+    else:
+        table.commit(record(seq, "victim", mode))
 
 for at in itertools.count(1):
     copy = before.parent / str(at)
@@ -442,7 +451,7 @@ for at in itertools.count(1):
 
 
 @pytest.mark.parametrize("before", [[], ["append"], ["overwrite"], ["append", "overwrite"]])
-@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("mode", ["append", "overwrite", "replace"])
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, before: list[str], mode: str) -> None:
     template = tmp_path / "before"
     template.mkdir()
@@ -452,7 +461,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, be
     for seq, earlier in enumerate(before, 1):
         deliver(template / "t", f"r{seq}", earlier, seq)
         old = [seq] if earlier == "overwrite" else [*old, seq]
-    new = [7] if mode == "overwrite" else [*old, 7]
+    new = {"append": [*old, 7], "overwrite": [7], "replace": [*old[-1:], 7]}[mode]
 
     child = run_child(KILLED, template, len(before) + 1, mode, part)
     child.communicate()
@@ -527,6 +536,23 @@ def test_a_gap_is_not_taken_for_the_end(tmp_path: Path) -> None:
     shutil.move(root / "9", tmp_path / "9")
     last = DirectoryTable(root).last_commit()
     assert last is not None and last.seq == 10
+
+
+def test_a_file_with_a_second_name_is_still_the_one_of_its_run(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    for seq in (1, 2, 3):
+        deliver(root, f"r{seq}", "append", seq)
+    for seq in (4, 5):
+        table = DirectoryTable(root)
+        stage(table, f"r{seq}", seq)
+        folder, _, files = table.version()
+        names = table.keep(folder, files[1:])
+        commit = record(seq, f"r{seq}", "merge").model_copy(update={"files": (*names, "part.parquet")})
+        table.commit(commit, replaces=True, table=(len(names) + 1, 1))
+    table = DirectoryTable(root)
+    assert visible(root) == [3, 4, 5]
+    found = [table.commit_of_file(file) for file in table.files()]
+    assert sorted(commit.seq for commit in found if commit) == [3, 4, 5]
 
 
 def test_a_corrupt_or_newer_record_is_a_typed_error(tmp_path: Path) -> None:

@@ -174,11 +174,7 @@ impl Cells<'_> {
             DataType::UInt16 => self.unsigned::<UInt16Type>(digits)?,
             DataType::UInt32 => self.unsigned::<UInt32Type>(digits)?,
             DataType::UInt64 => self.unsigned::<UInt64Type>(digits)?,
-            DataType::Float32 => self.numbers::<Float32Type>(|text| {
-                let wide = values::float(text, values::SINGLE_DIGITS)?;
-                let narrow = wide as f32;
-                (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
-            })?,
+            DataType::Float32 => self.numbers::<Float32Type>(values::single)?,
             DataType::Float64 => self.numbers::<Float64Type>(|text| values::float(text, values::DOUBLE_DIGITS))?,
             DataType::Decimal128(precision, scale) => {
                 let array = self.number::<Decimal128Type>(|text| values::decimal(text, *precision, *scale))?;
