@@ -405,9 +405,7 @@ class DirectoryTable:
 
     def _withdraw_quarantine(self, record: Commit) -> None:
         with suppress(OSError):
-            os.rename(
-                self.quarantine_root / f"{record.seq}-{self.run.attempt}", self.run.folder / "quarantine"
-            )
+            os.rename(self.quarantine_root / f"{record.seq}-{self.run.attempt}", self.run.folder / "quarantine")
 
     def _earlier(self, record: Commit) -> Commit:
         """What another attempt of this run committed. Raises: CommitConflictError: where none did."""
