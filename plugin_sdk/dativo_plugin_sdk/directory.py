@@ -339,8 +339,8 @@ class DirectoryTable:
             self._seal(self.staging, record)
             os.rename(self.staging, home / str(record.seq))
             CommitLog(folder).carry(home)
-            fsync(home)
-            fsync(self.versions)
+            for folder_of_name in (home, self.versions, self.versions.parent):  # all before a claim leads there
+                fsync(folder_of_name)
             if record.seq == 1:
                 with suppress(FileNotFoundError):
                     os.rmdir(self.root)
@@ -399,8 +399,11 @@ class DirectoryTable:
         target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
+        for parent, _, _ in os.walk(staged, topdown=False):
+            fsync(Path(parent))
         os.rename(staged, target)
         fsync(self.quarantine_root)
+        fsync(self.quarantine_root.parent)
         return tuple(str(path) for path in sorted(target.iterdir()))
 
     def _withdraw_quarantine(self, record: Commit) -> None:
