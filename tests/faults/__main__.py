@@ -7,11 +7,13 @@ import json
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .bench import Bench, Tally
 from .faults import FAULTS, Engine
+from .mutants import MUTANTS
 from .report import good, table
 from .targets import TARGETS, Target
 
@@ -25,6 +27,7 @@ SHORT = {
 }
 """Trials a target; of each step every so many are taken."""
 
+MUTANT_TRIALS = 100
 SOAK = {
     "killed at each step": 1000,
     "killed at any instant": 1000,
@@ -39,10 +42,7 @@ def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]
     """One row of the table a fault."""
     rows = []
     with target.serving(Path(tempfile.gettempdir())) as connections:
-        bench = Bench(target, target.modes[0], Tally(), connections)
-        bench.arrive()
-        bench.warm()
-        bench.close()
+        _warm(target, connections)
         for fault in faults:
             tally, start = Tally(), time.monotonic()
             for mode in target.modes:
@@ -54,13 +54,39 @@ def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]
     return rows
 
 
+def found_out(name: str) -> dict[str, Any]:
+    """How many trials it took to find a mutant out, and by what; trials is 0 where it was not."""
+    mutant, tally = MUTANTS[name], Tally()
+    target = TARGETS[mutant.target]()
+    _warm(target, {})
+    engine = Engine(target, {}, change=mutant.change)
+    with suppress(AssertionError):
+        FAULTS[mutant.fault](engine, mutant.mode, tally, MUTANT_TRIALS)
+    seen = {key: value for key, value in vars(tally).items() if key != "trials" and value}
+    found = {"mutant": name, "fault": mutant.fault, "killed": not tally.good, "trials": tally.trials, "seen": seen}
+    print(json.dumps(found), file=sys.stderr)
+    return found
+
+
+def _warm(target: Target, connections: dict[str, Any]) -> None:
+    bench = Bench(target, target.modes[0], Tally(), connections)
+    bench.arrive()
+    bench.warm()
+    bench.close()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--fault", action="append", choices=list(FAULTS))
     parser.add_argument("--soak", action="store_true")
+    parser.add_argument("--mutants", action="store_true", help="break the protocol on purpose instead")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.mutants:
+        mutants = [found_out(name) for name in MUTANTS]
+        print(json.dumps(mutants, indent=1))
+        return 0 if all(mutant["killed"] for mutant in mutants) else 1
     rows = []
     for name in options.targets or list(TARGETS):
         rows += trials(TARGETS[name](), options.fault or list(FAULTS), options.soak)
