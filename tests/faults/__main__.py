@@ -24,6 +24,7 @@ SHORT = {
     "clock jumps": 3,
     "two at once": 50,
     "zombie": 9,
+    "connection cut": 15,
 }
 """Trials a target; of each step every so many are taken."""
 
@@ -35,6 +36,7 @@ SOAK = {
     "clock jumps": 50,
     "two at once": 500,
     "zombie": 200,
+    "connection cut": 500,
 }
 
 
@@ -48,6 +50,8 @@ def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]
             for mode in target.modes:
                 many = -(-(SOAK if soak else SHORT)[fault] // len(target.modes))
                 FAULTS[fault](Engine(target, connections), mode, tally, many)
+            if not tally.trials:
+                continue
             row = {"target": target.name, "fault": fault, **vars(tally), "seconds": round(time.monotonic() - start, 1)}
             rows.append(row)
             print(json.dumps(row), file=sys.stderr)

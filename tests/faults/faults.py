@@ -67,7 +67,7 @@ def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> N
 
     A run that ends before its step was reached says how many there are.
     """
-    for first in (True, False):
+    for first in (False, True):
         steps = _steps(engine, mode, tally, first)
         share = trials // 2
         stride = max(1.0, steps / share)
@@ -188,6 +188,24 @@ def zombie(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
         bench.finish(bench.new_run())
 
 
+def cut_line(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """The connection ends at COMMIT, before it is delivered or before its answer is, or after a random number of bytes."""
+    line = engine.target.line
+    if line is None:
+        return
+    for number, bench in enumerate(engine.benches(mode, tally, trials)):
+        way = ("before", "after", "bytes", "bytes", "slow")[number % 5]
+        line.arm(way, engine.chance.randrange(20_000))
+        run_id = bench.new_run()
+        result = bench.start(run_id).result()
+        line.arm("pass")
+        if result["status"] == "succeeded" and not bench.committed(run_id):
+            tally.unclean.append(f"{run_id} said that it committed")
+        if way in ("before", "after", "slow") and result["status"] != "succeeded":
+            tally.unclean.append(f"one cut, {way}, was too much: {result}")
+        _retry(engine, bench, run_id)
+
+
 def _impatient() -> None:
     """Locks that a stopped process holds are not waited for long."""
     from dativo_assets.writers import duckdb, postgres, sqlite
@@ -215,4 +233,5 @@ FAULTS: dict[str, Callable[..., None]] = {
     "clock jumps": clock_jumps,
     "two at once": race,
     "zombie": zombie,
+    "connection cut": cut_line,
 }

@@ -115,17 +115,6 @@ def _rebase() -> None:
     SqlWriter.commit = commit  # type: ignore[method-assign]
 
 
-def _no_transaction() -> None:
-    run = SqlWriter.run
-
-    def each_by_itself(writer: SqlWriter, connection: Any, statement: str, values: Sequence[Any] = ()) -> Any:
-        if statement in ("COMMIT", writer.begin):
-            return []
-        return run(writer, connection, statement, values)
-
-    SqlWriter.run = each_by_itself  # type: ignore[method-assign]
-
-
 KILLED, RACED = "killed at each step", "two at once"
 MUTANTS: dict[str, Mutant] = {
     "the rename replaces whoever was faster": Mutant(_replace_the_winner, "parquet", "append", RACED),
@@ -137,5 +126,4 @@ MUTANTS: dict[str, Mutant] = {
     "rows and record are two transactions": Mutant(_two_transactions, "sqlite", "append", KILLED),
     "the cursor is written first": Mutant(_cursor_first, "sqlite", "append", KILLED),
     "a run that lost takes the next sequence": Mutant(_rebase, "sqlite", "append", RACED),
-    "there is no transaction": Mutant(_no_transaction, "sqlite", "append", KILLED),
 }

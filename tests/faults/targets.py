@@ -13,6 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .proxy import Line
+
 Row = tuple[int, int]
 """(id, v)."""
 
@@ -22,6 +24,8 @@ class Target:
 
     name: ClassVar[str] = ""
     modes: ClassVar[tuple[str, ...]] = ("append", "overwrite")
+    line: Line | None = None
+    """What runs reach it through, where that can be cut."""
 
     def yaml(self, table: str) -> dict[str, Any]:
         """`target` of the job, without `mode` and `keys`."""
@@ -147,9 +151,7 @@ class Sqlite(Database):
 class Postgres(Database):
     name = "postgres"
 
-    def __init__(self) -> None:
-        self.connection: dict[str, Any] = {}
-        self.server: Any = None
+    connection: dict[str, Any]
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "postgres", "connection": "pg", "table": table}
@@ -169,9 +171,9 @@ class Postgres(Database):
     def serving(self, root: Path) -> Iterator[dict[str, Any]]:
         from tests.writers.postgres import Server
 
-        with Server(root) as self.server:
-            self.connection = self.server.connection("postgres")
-            yield {"pg": self.connection}
+        with Server(root) as server, Line(server.port) as self.line:
+            self.connection = server.connection("postgres")
+            yield {"pg": {**self.connection, "port": self.line.port}}
 
 
 class Lake(Target):
