@@ -133,8 +133,12 @@ class DirectoryTable:
         return self._steady(lambda root: CommitLog(self._newest(root)[0]).history())
 
     def commit_of(self, run_id: str) -> Commit | None:
-        """What a run committed, among the newest commits."""
-        return self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        """What a run committed, among the newest commits; who asks may tell of it, so it is published if it is not yet."""
+        done = self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        if done is not None:
+            with suppress(OSError):
+                self._roll_forward()
+        return done
 
     def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
         """Absolute paths of the data files of the newest commits, back to the first one that `ends` says yes to; its files
@@ -340,8 +344,8 @@ class DirectoryTable:
             self._seal(self.staging, record)
             os.rename(self.staging, home / str(record.seq))
             CommitLog(folder).carry(home)
-            fsync(home)
-            fsync(self.versions)
+            for folder_of_name in (home, self.versions, self.versions.parent):  # all before a claim leads there
+                fsync(folder_of_name)
             if record.seq == 1:
                 with suppress(FileNotFoundError):
                     os.rmdir(self.root)
@@ -407,8 +411,11 @@ class DirectoryTable:
         target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
+        for parent, _, _ in os.walk(staged, topdown=False):
+            fsync(Path(parent))
         os.rename(staged, target)
         fsync(self.quarantine_root)
+        fsync(self.quarantine_root.parent)
         return tuple(str(path) for path in sorted(target.iterdir()))
 
     def _withdraw_quarantine(self, record: Commit) -> None:
@@ -434,6 +441,9 @@ class DirectoryTable:
 
     def _recover(self, resume_key: str | None) -> None:
         self.run.sweep(resume_key)
+        self._roll_forward()
+
+    def _roll_forward(self) -> None:
         folder, last = self.current()
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):
