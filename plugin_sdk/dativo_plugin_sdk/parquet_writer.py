@@ -13,8 +13,6 @@ from .directory import totals
 from .directory_writer import DirectorySplitWriter, DirectoryWriter
 from .errors import CancelledError, ConfigurationError
 from .models import AssetDefinition, Commit, Committable, TargetConfig, WriteTask
-from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
-from .staged_rows import StagedRows
 from .writer import SplitWriter
 
 MERGED_FILE_BYTES = 32 << 20
@@ -36,6 +34,8 @@ class ParquetDirectoryWriter(DirectoryWriter):
 
     def writer(self, task: WriteTask) -> SplitWriter:
         if self._merges and task.kind == "data":
+            from .staged_rows import StagedRows  # of no use to a run that only adds rows
+
             return StagedRows(self.table.incoming, task, compression=None)
         return super().writer(task)
 
@@ -54,6 +54,8 @@ class ParquetDirectoryWriter(DirectoryWriter):
         return self._merge(staged, commit)
 
     def _merge(self, staged: Sequence[Path], commit: Commit) -> Commit:
+        from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
+
         request = self._request
         assert request is not None, "open() comes first"
         folder = self.table.staging
