@@ -3,6 +3,7 @@
 use dativo_simd::{Backend, Index, Marks};
 
 use crate::dialect::Dialect;
+use crate::span::Span;
 use crate::tokens::Limits;
 
 pub(crate) const QUOTED: u32 = 1 << 31;
@@ -92,16 +93,26 @@ impl Tokens {
         if self.indexed { self.index.ends.len() } else { self.fields.len() }
     }
 
-    /// From where to where a column's fields go, quotes and all, row by row; for a plain block.
-    pub fn spans(&self, block: &[u8], width: usize, position: usize) -> Option<impl Iterator<Item = (usize, usize)>> {
+    /// A column's texts, quotes and all, row by row; for a plain block.
+    pub fn spans<'a>(
+        &'a self,
+        block: &'a [u8],
+        width: usize,
+        position: usize,
+    ) -> Option<impl Iterator<Item = Span<'a>> + 'a> {
         let last = width.checked_sub(1).filter(|_| self.indexed)?;
         let returns = self.index.carriage_returns && position == last;
         let mut row_start = 0;
         Some(self.index.ends.chunks_exact(width).map(move |row| {
             let start = if position == 0 { row_start } else { row[position - 1] as usize + 1 };
             row_start = row[last] as usize + 1;
-            (start, trimmed(block, start, row[position] as usize, returns))
+            Span::new(block, start, trimmed(block, start, row[position] as usize, returns))
         }))
+    }
+
+    /// Whether a quoted text of a plain block can have quotes in it.
+    pub fn doubled_quotes(&self) -> bool {
+        self.index.doubled_quotes
     }
 
     /// A field, by its number; `last_of_row`: whether a record ends with it.

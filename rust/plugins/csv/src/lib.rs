@@ -4,8 +4,10 @@
 //! files at proven record ends. A split is read block by block: structure first, then a column at a time.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod blocks;
 mod boundary;
+mod buffers;
 mod charset;
 mod columns;
 mod dialect;
@@ -18,7 +20,9 @@ mod input;
 mod options;
 mod plan;
 mod reader;
+mod span;
 mod stream;
+mod texts;
 mod times;
 mod tokens;
 mod values;
