@@ -1,5 +1,5 @@
-//! Where the fields of delimited text end: an index made 64 bytes at a time, with AVX-512, AVX2, SSE2, NEON or plain code, chosen
-//! when the program runs. All of them give the same index.
+//! Where the fields of delimited text end, and quoted ones without their doubled quotes: 64 bytes at a time, with AVX-512,
+//! AVX2, SSE2, NEON or plain code, chosen when the program runs. All of them give the same bytes.
 //!
 //! The one place beside the foreign function interface with `unsafe` code: the processors' own instructions.
 

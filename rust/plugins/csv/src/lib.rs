@@ -14,6 +14,7 @@ mod dialect;
 mod digits;
 mod fields;
 mod formats;
+mod grammar;
 mod head;
 mod infer;
 mod input;

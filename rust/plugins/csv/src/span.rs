@@ -21,9 +21,11 @@ impl<'a, const N: usize> From<&'a [u8; N]> for Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    /// The bytes `start..end` of a block.
+    /// The bytes `start..end` of a block, where they must be.
     #[inline(always)]
     pub fn new(block: &'a [u8], start: usize, end: usize) -> Self {
+        // Asked for once, and not by every look at them that follows.
+        assert!(start <= end && end <= block.len());
         Self { block, start, end }
     }
 

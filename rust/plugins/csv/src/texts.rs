@@ -11,7 +11,7 @@ use crate::fields::Field;
 use crate::span::Span;
 
 /// Bytes of a text that are copied at once: a copy of a fixed size costs a fraction of one of any size.
-const STRIDE: usize = 64;
+const STRIDE: usize = 32;
 
 /// Texts one behind the other.
 struct Texts {
@@ -29,7 +29,7 @@ impl Texts {
     /// Room for a text of so many bytes and some more.
     #[inline(always)]
     fn room(&mut self, bytes: usize) -> &mut [u8] {
-        let wanted = self.length + bytes + SLACK.max(STRIDE);
+        let wanted = self.length + bytes + SLACK.max(2 * STRIDE);
         if wanted > self.bytes.len() {
             self.grow(wanted);
         }
@@ -47,8 +47,14 @@ impl Texts {
     fn add(&mut self, text: Span) {
         let length = text.len();
         let room = self.room(length);
-        match (room.first_chunk_mut::<STRIDE>(), text.ahead::<STRIDE>()) {
-            (Some(out), Some(bytes)) if length <= STRIDE => *out = *bytes,
+        let bytes = text.ahead::<{ 2 * STRIDE }>().map(|bytes| bytes.as_chunks::<STRIDE>().0);
+        match (room.as_chunks_mut::<STRIDE>().0, bytes) {
+            ([first, second, ..], Some([front, back])) if length <= 2 * STRIDE => {
+                *first = *front;
+                if length > STRIDE {
+                    *second = *back;
+                }
+            }
             _ => room[..length].copy_from_slice(text.text()),
         }
         self.length += length;
