@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import truediv
 from pathlib import Path
 
 from . import data, peers, plot, report
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
+from .merge import SPREADS, MergeTask
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
@@ -202,6 +205,42 @@ def contract(bench: Bench) -> list[str]:
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
 
+def merge(bench: Bench) -> list[str]:
+    """Changed rows into a large table."""
+    changed = bench.rows // 100
+    out = [
+        f"## Merge: {changed:,} changed rows into {bench.rows:,}\n",
+        "From the first look at the table to the end of the commit, imports left out. At most twice DuckDB's time.\n",
+    ]
+    for spread in SPREADS:
+        task = MergeTask(bench.project, bench.folder, bench.rows, changed, spread)
+        runs = paired(task.commands(DATIVO, "DuckDB MERGE INTO, its own file"), bench.rounds)
+        out.extend([f"### {spread.capitalize()}\n", _against_peers(runs, size=True)])
+        task.remove()
+    return out
+
+
+def commits(bench: Bench) -> list[str]:
+    """What a table's past costs its next commit."""
+    command = [sys.executable, "-m", "benchmarks.commits", str(bench.folder), str(10 * bench.rounds)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found: dict[str, list[float]] = json.loads(told)
+    first = next(iter(found.values()))
+    lines = [
+        [
+            f"{int(size):,}",
+            f"{statistics.median(times) * 1000:.1f} ms",
+            report.times(statistics.median(map(truediv, times, first))),
+        ]
+        for size, times in found.items()
+    ]
+    return [
+        "## One more commit\n",
+        "From opening the writer to the end of its commit of three rows, as the table's n-th. At most 50 ms and x 1.20.\n",
+        report.table(["n", "wall", "of the first's"], lines) + "\n",
+    ]
+
+
 def scale(bench: Bench) -> list[str]:
     """Slower ways to do the same, on a tenth of the rows."""
     runs = _copies(bench, data.seed(bench.rows // 10), "zstd", peers.FOR_SCALE)
@@ -216,6 +255,8 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "shapes": shapes,
     "memory": memory,
     "contract": contract,
+    "merge": merge,
+    "commits": commits,
     "scale": scale,
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -218,6 +217,8 @@ def _translate(error: BaseException, plugin: str | None) -> DativoError:
 
 def _raised_at(error: BaseException) -> dict[str, Any]:
     """The last line of somebody else's code that the error went through."""
+    import traceback
+
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _OURS.search(frame.filename)]
     return {"file": frames[-1].filename, "line": frames[-1].lineno} if frames else {}
 

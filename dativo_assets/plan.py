@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 from dativo_plugin_sdk import (
@@ -21,9 +21,11 @@ from dativo_plugin_sdk import (
 )
 
 from dativo_assets.config import JobConfig, Project, Redactor, invalid, resolve
-from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.registry import PluginRef, Registry
+
+if TYPE_CHECKING:
+    from dativo_assets.contract import Contract
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,10 @@ class JobPlan:
         return error
 
     def _connection(self, side: str, environment: Mapping[str, str]) -> dict[str, Any]:
-        given = getattr(self.job, side).connection
+        section = getattr(self.job, side)
+        given = section.connection
+        if given is None and getattr(section, "catalog", None) in self.connections:
+            given = section.catalog
         if isinstance(given, str):
             given = self.connections[given]
         return dict(self._resolved(given or {}, environment, side, "connection"))
@@ -219,7 +224,7 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
         root=project.root,
         reader=_resolve(job, registry, "source", "reader"),
         writer=_resolve(job, registry, "target", "writer"),
-        contract=load_contract(job, project.root),
+        contract=_contract(job, project.root),
         upstream=tuple(
             UpstreamTarget(name, _bind(project.jobs[name], project, registry, (*below, job.name)))
             for name in upstream
@@ -227,6 +232,19 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
         ),
         connections=project.config.connections,
     )
+
+
+def _contract(job: JobConfig, root: Path) -> Contract | None:
+    incremental = job.source.incremental
+    if (
+        job.columns is None
+        and job.contract is None
+        and (incremental is None or incremental.null_cursor != "quarantine")
+    ):
+        return None  # and nothing of contracts is imported for the run
+    from dativo_assets.contract import load_contract
+
+    return load_contract(job, root)
 
 
 def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> PluginRef:

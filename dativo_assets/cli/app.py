@@ -27,7 +27,8 @@ VERBS = {
     "plan": "Show what a run would do; nothing is written.",
     "plugins": "List installed readers and writers.",
     "schema": "Print the JSON Schema of job files, for editors.",
-    "state": "Show what a job has committed.",
+    "maintain": "Join small files of targets, and remove what nobody reads any more.",
+    "state": "Show what a job has committed, or set where its next run goes on.",
     "completion": "Print the shell's completion script.",
 }
 EXIT_INTERRUPTED = 130
@@ -57,6 +58,7 @@ class Verbs(click.Group):
         gc.disable()  # a verb's modules are thousands of objects, none of them garbage
         try:
             command: click.Command = import_module(f"dativo_assets.cli.{name}").command
+            gc.freeze()
         finally:
             gc.enable()
         return command

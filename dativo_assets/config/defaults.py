@@ -79,6 +79,8 @@ def check_defaults(defaults: dict[str, Any], origin: Origin) -> None:
     )
     if "name" in defaults:
         raise problem("`name` can't be a default", layer, "name", hint="each job has its own name")
+    if not defaults:
+        return
     try:
         JobConfig.model_validate({"name": "job", **defaults})
     except ValidationError as error:

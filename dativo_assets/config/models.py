@@ -66,8 +66,18 @@ class Incremental(Frozen):
     )
     null_cursor: Literal["fail", "include", "quarantine"] = Field(
         "fail",
-        description="What happens to rows whose cursor_field is null: include loads them every time, quarantine sets them "
+        description="What happens to rows whose cursor_field is null: include loads them, each once, quarantine sets them "
         "aside and needs `on_violation: quarantine`.",
+    )
+    changed: Literal["reread", "fail", "ignore"] = Field(
+        "reread",
+        description="file: what happens to a file that changed since it was read: it is read again whole, the run fails, or "
+        "it is left out.",
+    )
+    compare: Literal["modified", "content"] = Field(
+        "modified",
+        description="file: what tells that a file changed: its time and size, or, where these differ, its content, which is "
+        "read once more for that.",
     )
 
     @field_validator("lookback_s", mode="before")
@@ -86,6 +96,9 @@ class Incremental(Frozen):
             raise Problem(
                 f"the strategy {self.strategy} needs `cursor_field`", "name the column whose values only grow"
             )
+        for key, default in (("changed", "reread"), ("compare", "modified")):
+            if getattr(self, key) != default and self.strategy not in ("file", "file_modified_time"):
+                raise Problem(f"`{key}` is about files, and the strategy is {self.strategy}", "use strategy: file", key)
         return self
 
     def to_sdk(self) -> SdkIncremental:
@@ -95,6 +108,8 @@ class Incremental(Frozen):
             cursor_field=self.cursor_field,
             lookback_s=self.lookback_s,
             null_cursor=self.null_cursor,
+            changed=self.changed,
+            compare=self.compare,
         )
 
 
@@ -137,7 +152,10 @@ class Target(Frozen):
     table: Path | None = Field(
         None, description="The table in a database or catalog; {name} and {group} work here too."
     )
-    catalog: Path | None = Field(None, description="The catalog that holds the table.")
+    catalog: Path | None = Field(
+        None,
+        description="The catalog that holds the table: the name of a connection in dativo.yaml.",
+    )
     mode: Mode = Field(
         "append",
         description="append adds rows, overwrite replaces the table, merge replaces rows with equal keys. Default: "

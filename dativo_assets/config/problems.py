@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
@@ -70,6 +69,8 @@ def problem(
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
+    import difflib
+
     words = list(known)
     lowered = {name.lower().replace("-", "_"): name for name in words}
     folded = word.lower().replace("-", "_")

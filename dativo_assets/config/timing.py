@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .fields import Cron, Day, Duration, Frozen, Problem, Text, Texts, TimeZone, Whole, exactly_one
+from .fields import Cron, Day, Duration, Flag, Frozen, Problem, Text, Texts, TimeZone, Whole, exactly_one
 
 
 class FilesTrigger(Frozen):
@@ -97,6 +97,10 @@ class Retry(Frozen):
     backoff: Literal["exponential", "linear", "none"] = Field("exponential", description="How the delay grows.")
     delay_s: Duration = Field(1.0, alias="delay", description="The wait before the second attempt.")
     max_delay_s: Duration = Field(60.0, alias="max_delay", description="The longest wait between two attempts.")
+    resume: Flag = Field(
+        True,
+        description="A run that follows a crash, or another attempt, keeps what a long one has read; false reads it all again.",
+    )
 
 
 class Freshness(Frozen):

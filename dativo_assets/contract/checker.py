@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +59,10 @@ class _Tally:
     violations: int
     sample: list[dict[str, Any]]
 
+    def add(self, other: _Tally) -> None:
+        self.violations += other.violations
+        self.sample.extend(other.sample[: _SAMPLE_ROWS - len(self.sample)])
+
 
 class Checker:
     """One run's contract over all of its threads.
@@ -81,6 +87,7 @@ class Checker:
         self._order = {rule.name: number for number, rule in enumerate(contract.rules)}
         self._masked = {column.name for column in contract.columns if column.masked}
         self._lock = threading.Lock()
+        self._parts: list[Checker] = []
         self._rows = 0
         self._tallies = {rule.name: _Tally(0, []) for rule in contract.rules}
         if native is None:
@@ -108,6 +115,32 @@ class Checker:
         from .quarantine import quarantine_schema
 
         return quarantine_schema(as_schema(self._source))
+
+    def part(self) -> Checker:
+        """The same checks with counts of their own, which are this one's as well."""
+        found = copy(self)
+        found._lock, found._parts, found._rows = threading.Lock(), [], 0
+        found._tallies = {name: _Tally(0, []) for name in self._tallies}
+        with self._lock:
+            self._parts.append(found)
+        return found
+
+    def counts(self) -> dict[str, Any]:
+        """What was counted so far, as JSON."""
+        rows, tallies = self._sums()
+        return {"rows": rows, "broken": {name: [t.violations, t.sample] for name, t in tallies.items() if t.violations}}
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """Count what another run's `counts` told."""
+        with self._lock:
+            self._rows += counts["rows"]
+            for name, (violations, sample) in counts["broken"].items():
+                self._tallies[name].add(_Tally(violations, sample))
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a row is judged by others, so that counts are not all there is to know of the rows so far."""
+        return any(rule.kind in ("unique", "primary_key") for rule in self._contract.rules)
 
     def check(self, batch: Any, split: str, first_row: int) -> Checked:
         """batch: n rows of the input schema. first_row: how many rows of the split came before it.
@@ -185,9 +218,7 @@ class Checker:
 
     def results(self) -> tuple[RuleResult, ...]:
         """Every rule over the rows checked so far."""
-        with self._lock:
-            rows = self._rows
-            tallies = {name: _Tally(tally.violations, list(tally.sample)) for name, tally in self._tallies.items()}
+        rows, tallies = self._sums()
         return tuple(
             RuleResult(
                 rule,
@@ -198,6 +229,18 @@ class Checker:
             )
             for rule in self._contract.rules
         )
+
+    def _sums(self) -> tuple[int, dict[str, _Tally]]:
+        """Rows, and what each rule counted, with those of the parts."""
+        with self._lock:
+            rows, parts = self._rows, list(self._parts)
+            tallies = {name: _Tally(tally.violations, list(tally.sample)) for name, tally in self._tallies.items()}
+        for part in parts:
+            more, broken = part._sums()
+            rows += more
+            for name, tally in broken.items():
+                tallies[name].add(tally)
+        return rows, tallies
 
     def _rejected(self, broken: list[Broken]) -> Any:
         from .masks import either

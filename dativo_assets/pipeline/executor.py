@@ -24,6 +24,8 @@ class ThreadExecutor:
         self.settings = settings
         self.timeout_s = timeout_s
         self.workers: list[Worker] = []
+        self.ended = True
+        """Whether no thread of it runs any more."""
         self._errors: list[BaseException] = []
         self._wake = threading.Condition()
         self._left = 0
@@ -123,6 +125,7 @@ class ThreadExecutor:
         deadline = time.monotonic() + _GRACE_S
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self.ended = not any(thread.is_alive() for thread in threads)
         for worker, thread in zip(self.workers, threads, strict=True):
             if not thread.is_alive():
                 _quietly(worker.abort)

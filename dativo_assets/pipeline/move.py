@@ -14,7 +14,6 @@ from dativo_plugin_sdk.arrow import as_schema, iterate, translate, type_name, un
 from dativo_plugin_sdk.native import left_out
 from dativo_plugin_sdk.rows import Rows
 
-from dativo_assets.contract import Checker
 from dativo_assets.errors import to_dativo_error
 
 from .ahead import Ahead
@@ -25,6 +24,10 @@ from .settings import CancelToken
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from dativo_assets.contract import Checker
+
+    from .resume import Resume
 
 _MAX_BATCH_ROWS = 1 << 20
 
@@ -45,6 +48,7 @@ class Shared:
     read_ahead: bool = False
     pass_through: bool = False
     """The reader's own batches go to the writer, at most through native checks, and no Arrow library is loaded."""
+    resume: Resume | None = None
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -105,12 +109,25 @@ class Settled:
     cursor: CursorFilter | None
 
 
+@dataclass(frozen=True)
+class Moved:
+    """What a worker has moved and closed since its last checkpoint. counts: of the contract's rules."""
+
+    splits: tuple[Split, ...]
+    committables: tuple[Committable, ...]
+    rows_read: int
+    rows_written: int
+    rows_rejected: int
+    counts: dict[str, Any] | None
+
+
 @dataclass
 class Worker:
-    """A thread's state; `beat` and `stage` are watched by the main thread."""
+    """A thread's state; `beat` and `stage` are watched by the main thread. task: the number of its files."""
 
     index: int
     shared: Shared
+    task: int = 0
     stages: dict[str, StageMetrics] = field(
         default_factory=lambda: {name: StageMetrics() for name in ("read", "contract", "write")}
     )
@@ -124,8 +141,15 @@ class Worker:
     split: str = ""
     row: int = 0
     committables: list[Committable] = field(default_factory=list)
+    unnoted: list[Split] = field(default_factory=list)
+    noted_s: float = field(default_factory=time.monotonic)
+    _noted: tuple[int, int, int, int] = (0, 0, 0, 0)
+    _checker: Checker | None = None
     _data: SplitWriter | None = None
     _rejects: SplitWriter | None = None
+
+    def __post_init__(self) -> None:
+        self.task = self.index + (0 if self.shared.resume is None else self.shared.resume.first_task)
 
     def move(self, split: Split) -> None:
         """Read one split to its end through the contract into this worker's writer.
@@ -140,6 +164,9 @@ class Worker:
                         self._one(part, split)
             self.splits_done += 1
             self.bytes_done += split.bytes or 0
+            if self.shared.resume is not None:
+                self.unnoted.append(split)
+                self.shared.resume.moved(self)
         except (Exception, SystemExit) as error:
             raise self._located(error) from error
 
@@ -147,7 +174,7 @@ class Worker:
         """Leave a file without rows, so that a table of none still has its columns."""
         settled = self.shared.settled
         if settled is not None and self._data is None:
-            self._data = self.shared.writer.writer(WriteTask(self.index, "data", settled.output_schema))
+            self._data = self.shared.writer.writer(WriteTask(self.task, "data", settled.output_schema))
             self._data.write(_empty_batch(settled.output_schema))
 
     def finish(self) -> None:
@@ -158,8 +185,26 @@ class Worker:
                 for writer in (self._data, self._rejects):
                     if writer is not None:
                         self.committables.extend(writer.finish())
+                self._data = self._rejects = None
         except (Exception, SystemExit) as error:
             raise self._located(error) from error
+
+    def closed(self) -> Moved:
+        """Close this worker's files; what has come of its splits since the last call."""
+        self.finish()
+        read, written, rejected, items = self._noted
+        counts = None if self._checker is None else self._checker.counts()
+        found = Moved(
+            tuple(self.unnoted),
+            tuple(self.committables[items:]),
+            self.rows_read - read,
+            self.rows_written - written,
+            self.rows_rejected - rejected,
+            counts,
+        )
+        self._noted = (self.rows_read, self.rows_written, self.rows_rejected, len(self.committables))
+        self.unnoted, self._checker = [], None
+        return found
 
     def abort(self) -> None:
         for writer in (self._data, self._rejects):
@@ -248,7 +293,8 @@ class Worker:
             self._enter("contract")
             contract = self.stages["contract"]
             with timed(contract):
-                checked = settled.checker.check(batch, split.id, first_row)
+                self._checker = self._checker or settled.checker.part()
+                checked = self._checker.check(batch, split.id, first_row)
             contract.batches += 1
             contract.rows += read
             batch, rejected = checked.good, checked.rejected
@@ -256,6 +302,10 @@ class Worker:
             before = batch.num_rows
             batch = settled.cursor.unseen(batch)
             read -= before - batch.num_rows
+            if rejected is not None:
+                before = rejected.num_rows
+                rejected = settled.cursor.unseen_rejected(rejected)
+                read -= before - rejected.num_rows
         self._write(settled, batch, rejected)
         self.rows_read += read
         self.rows_written += batch.num_rows
@@ -267,13 +317,13 @@ class Worker:
         with timed(stage):
             if batch.num_rows:
                 if self._data is None:
-                    self._data = self.shared.writer.writer(WriteTask(self.index, "data", settled.output_schema))
+                    self._data = self.shared.writer.writer(WriteTask(self.task, "data", settled.output_schema))
                 self._data.write(batch)
             if rejected is not None and rejected.num_rows:
                 if self._rejects is None:
                     assert settled.checker is not None
                     schema = settled.checker.quarantine_schema
-                    self._rejects = self.shared.writer.writer(WriteTask(self.index, "quarantine", schema))
+                    self._rejects = self.shared.writer.writer(WriteTask(self.task, "quarantine", schema))
                 self._rejects.write(rejected)
         stage.batches += 1
         stage.rows += batch.num_rows

@@ -5,18 +5,21 @@ from __future__ import annotations
 import dataclasses
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import ReadPlan, ReadRequest, SchemaMismatchError
 from dativo_plugin_sdk.arrow import iterate, schema_text
 from dativo_plugin_sdk.rows import Rows
 
-from dativo_assets.contract import Checker, RuleResult
+from dativo_assets import contract as contracts
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 
 from .attend import read_plan
 from .settings import RunSettings
+
+if TYPE_CHECKING:
+    from dativo_assets.contract import Checker, RuleResult
 
 _MAX_RESTARTS = 50
 
@@ -104,4 +107,4 @@ def _checker(plan: JobPlan, schema: Any) -> Checker:
     """A checker that sets bad rows aside whatever the job does with them, so that both kinds can be shown."""
     assert plan.contract is not None
     lenient = dataclasses.replace(plan.contract, on_violation="quarantine")
-    return Checker(lenient, schema, evolve=plan.job.evolve, job=plan.job.name)
+    return contracts.Checker(lenient, schema, evolve=plan.job.evolve, job=plan.job.name)

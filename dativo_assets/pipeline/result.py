@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dativo_plugin_sdk import Commit, DativoError
 
-from dativo_assets.contract import RuleResult
+if TYPE_CHECKING:
+    from dativo_assets.contract import RuleResult
 
 Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 
@@ -67,6 +68,19 @@ class CheckOutcome:
         )
 
 
+@dataclass(frozen=True)
+class FailedAttempt:
+    """An attempt that failed in a way that may pass. waited_s: before the next one."""
+
+    attempt: int
+    error_code: str
+    message: str
+    waited_s: float
+
+    def __str__(self) -> str:
+        return f"attempt {self.attempt} failed and was tried again after {self.waited_s:.1f} s: {self.message}"
+
+
 @dataclass
 class RunResult:
     """The outcome of one run of one job."""
@@ -83,6 +97,8 @@ class RunResult:
     seconds: float = 0.0
     peak_rss_bytes: int = 0
     attempts: int = 1
+    failed_attempts: list[FailedAttempt] = field(default_factory=list)
+    splits_resumed: int = 0
     stages: dict[str, StageMetrics] = field(default_factory=dict)
     checks: tuple[CheckOutcome, ...] = ()
     notes: tuple[str, ...] = ()
@@ -114,6 +130,8 @@ class RunResult:
             "seconds": round(self.seconds, 4),
             "peak_rss_bytes": self.peak_rss_bytes,
             "attempts": self.attempts,
+            "failed_attempts": [asdict(attempt) for attempt in self.failed_attempts],
+            "splits_resumed": self.splits_resumed,
             "seq": commit.seq if commit else None,
             "cursor": commit.cursor if commit else None,
             "files": list(self.files),

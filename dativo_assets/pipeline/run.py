@@ -7,38 +7,42 @@ import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import (
     BaseReader,
     BaseWriter,
     CancelledError,
     Commit,
-    Committable,
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
-    Snapshot,
     ValidationError,
     WriteRequest,
+    is_retryable_error,
 )
 from dativo_plugin_sdk.arrow import as_schema, schema_text
 
-from dativo_assets.contract import Checker, declared_schema, native_checks
+from dativo_assets import contract as contracts
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
-from dativo_assets.state import commit_once, new_record, schema_hash
+from dativo_assets.state import commit_once, look, new_record, schema_hash
 
 from .attend import Attendant, read_plan
-from .evolve import schema_changes
+from .evolve import schema_changes, schema_of
 from .executor import ThreadExecutor
-from .incremental import CursorFilter
+from .incremental import CursorFilter, cursor_column
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
-from .result import CheckOutcome, RunResult, StageMetrics
+from .report import details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
+from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
+from .resume import Resume, can_resume, resume_key
 from .retry import delay_s
 from .settings import Progress, RunSettings
+
+if TYPE_CHECKING:
+    from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
 _BATCH_BYTES = (256 << 10, 8 << 20)
@@ -68,18 +72,14 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             if not found.retryable or attempt == attempts or settings.cancel.cancelled:
                 break
             delay = delay_s(retry, attempt, found)
+            result.failed_attempts.append(FailedAttempt(attempt, found.error_code, str(found), round(delay, 3)))
             logger.warning("attempt failed", job=plan.job.name, attempt=attempt, retry_in_s=delay, error=str(found))
             settings.cancel.wait(delay)
+    result.notes = (*map(str, result.failed_attempts), *result.notes)
     result.seconds = time.perf_counter() - start
     result.peak_rss_bytes = peak_rss_bytes()
-    logger.info("run ended", **_summary(result))
+    logger.info("run ended", **summary(result))
     return result
-
-
-def _summary(result: RunResult) -> dict[str, Any]:
-    keys = ("job", "run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
-    out = {key: getattr(result, key) for key in keys}
-    return {**out, "error": str(result.error)} if result.error else out
 
 
 @dataclass
@@ -97,6 +97,7 @@ class _Run:
     released: set[str] = field(default_factory=set)
     checker: Checker | None = None
     cursor: CursorFilter | None = None
+    resume: Resume | None = None
 
     def __post_init__(self) -> None:
         self.attendant = Attendant(self.plan.job.name, self.settings.cancel, self.plan.job.timeout_s)
@@ -107,8 +108,7 @@ class _Run:
             self.writer = self.plan.open_writer(self.settings.environment)
         try:
             with self._calling_writer("open"):
-                done = self.writer.commit_of(self.result.run_id)
-                self.base = self.writer.last_commit()
+                self.base, done = look(self.writer, self.result.run_id)
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
                 return self._report(done)
@@ -178,17 +178,20 @@ class _Run:
         whatever make, so that pyarrow is not loaded for it.
         """
         if self.plan.contract is not None:
-            found = declared_schema(self.plan.contract) if native else None
+            found = contracts.declared_schema(self.plan.contract) if native else None
             return self.plan.contract.schema() if found is None else found
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
-            return _schema_of(kept)
+            return schema_of(kept)
         return None
 
     # -- move the splits -------------------------------------------------------------------------------------------
 
     def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
         job = self.plan.job
+        key = None
+        if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
+            key = resume_key(self.plan, self.base, self.mode, widen, sorted(self.released), read.schema_text)
         request = WriteRequest(
             job=job.name,
             run_id=self.result.run_id,
@@ -199,9 +202,15 @@ class _Run:
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             cursor_field=None if job.incremental is None else job.incremental.cursor_field,
+            full_refresh=self.settings.full_refresh,
+            resume_key=key,
         )
         with self._calling_writer("open"):
             self.writer.open(request)
+            self.resume = Resume(self.writer, self.reader, read.splits, self.settings) if key else None
+        splits, known = read.splits, read.schema
+        if self.resume is not None:
+            splits, known = self.resume.splits, self.resume.input_schema if known is None else known
         looks = self._filters(read) or bool(job.target.partition_by)
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
@@ -215,39 +224,55 @@ class _Run:
             settle=lambda schema: self._settle(schema, read),
             read_ahead=len(read.splits) < self.settings.workers,
             pass_through=passing is not None,
+            resume=self.resume,
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:
             if passing is not None:
                 shared.settled = passing
-            elif read.schema is not None:
-                shared.input_schema = as_schema(read.schema)
+            elif known is not None:
+                shared.input_schema = as_schema(known)
                 shared.settled_for(shared.input_schema)
-            workers = executor.run(read.splits) if read.splits else [Worker(0, shared)]
+            workers = executor.run(splits) if splits else [Worker(0, shared)]
+            if self.resume is not None:
+                self._restore(workers, self.resume)
             if self.checker is not None:
                 self.checker.finish()
-            if self.writer.writes_empty and self._is_first() and not any(worker.rows_written for worker in workers):
+            first = self.mode == "overwrite" or self.base is None or not self.base.schema_text
+            if self.writer.writes_empty and first and not any(worker.rows_written for worker in workers):
                 workers[0].write_empty()
                 workers[0].finish()
-        except BaseException:
+        except BaseException as error:
             self._checks()
-            self.writer.abort()
+            self._drop(error, executor.ended)
             raise
         finally:
             self.notes.extend(self.reader.notes)
             self.reader.close()
-            self._stages(executor.workers)
+            tell_stages(self.result, self.plan, executor.workers)
         return workers
 
-    def _is_first(self) -> bool:
-        return self.base is None or self.mode == "overwrite"
+    def _restore(self, workers: list[Worker], resume: Resume) -> None:
+        """What an attempt before has finished goes with what this one did."""
+        restored = Worker(len(workers), workers[0].shared)
+        resume.restore(restored)
+        workers.append(restored)
+        self.notes.extend(resume.notes)
+        self.result.splits_resumed = resume.total - len(resume.splits)
+
+    def _drop(self, error: BaseException, ended: bool) -> None:
+        """Remove what is staged, or leave what is finished to the next attempt. ended: whether nobody writes any more."""
+        if self.resume is not None and ended and is_retryable_error(error):
+            self.writer.suspend()
+        else:
+            self.writer.abort()
 
     def _settle(self, schema: Any, read: ReadPlan) -> Settled:
         job = self.plan.job
         output = schema
         self.checker = None
         if self.plan.contract is not None:
-            self.checker = Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
+            self.checker = contracts.Checker(self.plan.contract, schema, evolve=job.evolve, job=job.name)
             output = self.checker.output_schema
         self._evolve(schema_text(output))
         self.cursor = self._cursor_filter(output, read)
@@ -260,15 +285,15 @@ class _Run:
         if contract is None:
             self._evolve(dict(columns))
             return Settled(read.schema, None, None)
-        native = native_checks(contract, columns, evolve)
+        native = contracts.native_checks(contract, columns, evolve)
         if native is None:
             return None
-        self.checker = Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
+        self.checker = contracts.Checker(contract, read.schema, evolve=evolve, job=self.plan.job.name, native=native)
         self._evolve(native.output_text)
         return Settled(native.output_schema, self.checker, None)
 
     def _evolve(self, text: dict[str, str]) -> None:
-        if self.base is not None and self.mode != "overwrite":
+        if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
@@ -281,16 +306,11 @@ class _Run:
         incremental = self.plan.job.incremental
         if incremental is None or incremental.cursor_field is None or not self._filters(read):
             return None
-        name = incremental.cursor_field
-        if name not in output.names:
-            raise ValidationError(
-                f"cursor_field {name!r} is not a column of the data", hint=f"columns are: {', '.join(output.names)}"
-            )
         base = None if self.settings.full_refresh else self.base
         asks_table = getattr(self.writer, "extension", None) == "parquet"
-        table: Snapshot | None = self.writer.snapshot() if base is not None and asks_table else None
+        files_back_to = self.writer.files_back_to if asks_table else None
         merges = self.plan.job.target.mode == "merge"
-        return CursorFilter(incremental, base, table, output.field(name), asks_table=asks_table, merges=merges)
+        return CursorFilter(incremental, base, files_back_to, cursor_column(incremental, output), merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""
@@ -317,19 +337,13 @@ class _Run:
     def _commit(self, read: ReadPlan, workers: list[Worker]) -> Commit:
         self._tell("commit")
         result, job = self.result, self.plan.job
-        committables: list[Committable] = [item for worker in workers for item in worker.committables]
-        result.rows_read = sum(worker.rows_read for worker in workers)
-        result.rows_written = sum(item.rows for item in committables if item.kind == "data")
-        result.rows_rejected = sum(item.rows for item in committables if item.kind == "quarantine")
-        result.rows_skipped = 0 if self.cursor is None else self.cursor.skipped
-        arrow_bytes = sum(worker.stages["read"].bytes for worker in workers)
-        split_bytes = sum(split.bytes or 0 for split in read.splits)
-        result.bytes_read = split_bytes or arrow_bytes
-        result.bytes_written = sum(item.bytes for item in committables if item.kind == "data")
+        committables = [item for worker in workers for item in worker.committables]
+        tell_counts(result, workers, committables, read.splits, 0 if self.cursor is None else self.cursor.skipped)
         incremental = job.incremental
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
+            self.notes.extend(self.cursor.notes)
         record = new_record(
             self.base,
             job=job.name,
@@ -343,73 +357,46 @@ class _Run:
             rows_rejected=result.rows_rejected,
             bytes_written=result.bytes_written,
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
-            details=self._details(),
+            details=details_of(self.plan, result),
         )
         stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()
         try:
             with timed(stage), self._calling_writer("commit"):
                 return commit_once(self.writer, committables, record)
-        except BaseException:
-            self.writer.abort()
+        except BaseException as error:
+            if is_retryable_error(error):  # a request may be under way, and what it refers to has to stay
+                if self.resume is not None:
+                    for worker in workers:
+                        self.resume.note(worker)
+                    self.writer.suspend()
+            else:
+                self.writer.abort()
             raise
-
-    def _details(self) -> dict[str, Any]:
-        details: dict[str, Any] = {}
-        if self.plan.contract is not None:
-            details["contract"] = f"{self.plan.contract.name} {self.plan.contract.version}"
-        if self.result.schema_changes:
-            details["schema_changes"] = list(self.result.schema_changes)
-        return details
 
     # -- report ----------------------------------------------------------------------------------------------------
 
     def _report(self, commit: Commit) -> None:
-        result = self.result
-        result.status = "succeeded"
-        result.commit = commit
-        result.notes = tuple(self.notes)
-        result.rows_read, result.rows_written = commit.rows_read, commit.rows_written
-        result.rows_rejected, result.bytes_written = commit.rows_rejected, commit.bytes_written or result.bytes_written
-        result.schema_text = commit.schema_text
+        self.result.status = "succeeded"
+        self.result.notes = tuple(self.notes)
+        tell_commit(self.result, commit)
         self._checks()
         self._table()
 
     def _table(self) -> None:
-        with self._calling_writer("report"):
-            table = self.writer.snapshot()
-        commit = self.result.commit
-        if table is None or commit is None:
+        if self.result.commit is None:
             return
-        self.result.table_rows, self.result.table_bytes = table.rows, table.bytes
-        self.result.schema_text = self.result.schema_text or dict(table.schema_text)
-        if self.result.status == "succeeded":
-            self.result.files = tuple(name for name in table.files if name.endswith(commit.files))
+        with self._calling_writer("report"):
+            table = self.writer.summary(self.result.commit)
+        tell_table(self.result, table)
 
     def _checks(self) -> None:
         if self.checker is not None:
             self.result.checks = tuple(CheckOutcome.of(result) for result in self.checker.results())
 
-    def _stages(self, workers: list[Worker]) -> None:
-        reader, writer = self.plan.reader.load().name, self.plan.writer.load().name
-        names = {"read": reader, "write": writer, "contract": ""}
-        for name, plugin in names.items():
-            total = StageMetrics(plugin)
-            for worker in workers:
-                total.add(worker.stages[name])
-            if name != "contract" or self.plan.contract is not None:
-                self.result.stages[name] = total
-
     def _calling_writer(self, stage: str) -> AbstractContextManager[None]:
         return self.attendant.calling(stage, self.plan.writer.reference)
 
     def _tell(self, stage: str) -> None:
-        if self.settings.on_progress is not None:
-            self.settings.on_progress(Progress(self.plan.job.name, stage))
-
-
-def _schema_of(text: dict[str, str]) -> Any:
-    import pyarrow as pa
-    from dativo_plugin_sdk.arrow import parse_type
-
-    return pa.schema([(name, parse_type(type_text)) for name, type_text in text.items()])
+        if (tell := self.settings.on_progress) is not None:
+            tell(Progress(self.plan.job.name, stage))

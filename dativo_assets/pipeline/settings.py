@@ -65,12 +65,16 @@ def _cpus() -> int:
 @dataclass(frozen=True)
 class RunSettings:
     """workers: threads. memory_bytes: budget for batches in flight and buffers of writers. full_refresh: forget the
-    cursor and replace the table. environment: what `${NAME}` resolves from. retries: False for one attempt alone."""
+    cursor and replace the table. environment: what `${NAME}` resolves from. retries: False for one attempt alone.
+    checkpoint_s: how often a worker closes its files on the way, so that a run that follows a crash need not read them again;
+    None for never.
+    """
 
     workers: int = field(default_factory=_cpus)
     memory_bytes: int = 128 << 20
     full_refresh: bool = False
     retries: bool = True
+    checkpoint_s: float | None = 10.0
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     cancel: CancelToken = field(default_factory=CancelToken)
     on_progress: Callable[[Progress], None] | None = None

@@ -1,11 +1,19 @@
 """Exactly one commit a run, whatever happens to the answer.
 
-The rules, in the order the code has them:
+A target keeps commits in a sequence and takes one more by a compare-and-swap: `commit` lands n+1, data and record
+together, where n is the newest, and raises CommitConflictError where it isn't. That is all that is asked of it. The rules:
+
 1. rows_read = rows_written + rows_rejected, or nothing is committed.
-2. A target whose newest commit has our run_id is already committed: the answer is that record.
-3. The target compares and swaps n -> n+1. Losing the race is final.
-4. When the outcome is unknown (the call died), read the newest commit: our run_id at n+1 means success, n means the
-   swap did not happen and is tried again, anything else means that another run won.
+2. A run looks for the newest commit before it looks for its own: what it did not find then can't come to lie below
+   the one it follows.
+3. Whatever a commit raises, the target says what happened, and it is asked in the same order. The run's own record is
+   there: it is committed, by this call, by an earlier one whose answer was lost, or by another attempt of the run.
+   Else another run's record has the sequence: the run has lost, and nothing of it will ever be visible.
+   Else a request may still be under way: it is sent again, and the sequence lets one of the two in.
+4. Who does not learn the outcome does not guess: the error is retryable, and the next attempt begins with rule 2.
+   What was staged stays, for a request that is under way refers to it, until the target has a newer commit.
+
+tests/faults/test_protocol.py checks these rules in every order of events.
 """
 
 from __future__ import annotations
@@ -15,7 +23,15 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 
-from dativo_plugin_sdk import BaseWriter, Commit, CommitConflictError, Committable, DativoError, is_retryable_error
+from dativo_plugin_sdk import (
+    BaseWriter,
+    Commit,
+    CommitConflictError,
+    Committable,
+    DativoError,
+    TransientError,
+    is_retryable_error,
+)
 
 _ATTEMPTS = 3
 
@@ -23,6 +39,12 @@ _ATTEMPTS = 3
 def schema_hash(schema_text: Mapping[str, str]) -> str:
     """16 hexadecimal digits that change with any name, type or order of the columns."""
     return hashlib.sha256(json.dumps(list(schema_text.items())).encode()).hexdigest()[:16]
+
+
+def look(writer: BaseWriter, run_id: str) -> tuple[Commit | None, Commit | None]:
+    """The newest commit, and the one of this run, be it older (rule 2)."""
+    newest = writer.last_commit()
+    return newest, writer.commit_of(run_id)
 
 
 def new_record(base: Commit | None, **fields: object) -> Commit:
@@ -36,7 +58,8 @@ def commit_once(writer: BaseWriter, committables: Sequence[Committable], record:
     """Commit `record` with the data, once.
 
     Returns: the record as the target holds it.
-    Raises: CommitConflictError: another run committed first. DativoError: the target refused, or rule 1 is broken.
+    Raises: CommitConflictError: another run committed first. DativoError: the target refused, or rule 1 is broken; where
+    it is retryable the outcome may not be known.
     """
     if record.rows_read != record.rows_written + record.rows_rejected:
         raise DativoError(
@@ -47,19 +70,32 @@ def commit_once(writer: BaseWriter, committables: Sequence[Committable], record:
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return writer.commit(committables, record)
-        except CommitConflictError:
-            raise
         except Exception as error:
-            last = writer.last_commit()
-            if last is not None and last.run_id == record.run_id:
-                return last
-            if (0 if last is None else last.seq) >= record.seq:
-                assert last is not None
+            newest, own = _look_after(error, writer, record)
+            if own is not None:
+                return own
+            if isinstance(error, CommitConflictError):
+                raise
+            if newest is not None and newest.seq >= record.seq:
                 raise CommitConflictError(
-                    f"run {last.run_id} committed sequence {last.seq} first",
-                    details={"winner": last.run_id, "seq": last.seq},
+                    f"{newest.author} committed sequence {newest.seq} first",
+                    details={"winner": newest.run_id, "seq": newest.seq},
                     hint="nothing of this run is visible; run the job again",
                 ) from error
             if attempt == _ATTEMPTS or not is_retryable_error(error):
                 raise
     raise AssertionError("unreachable")
+
+
+def _look_after(error: Exception, writer: BaseWriter, record: Commit) -> tuple[Commit | None, Commit | None]:
+    try:
+        return look(writer, record.run_id)
+    except Exception as unanswered:
+        if not is_retryable_error(unanswered):
+            raise
+        raise TransientError(
+            f"whether sequence {record.seq} of {record.job} was committed is not known: {error}; asked again: {unanswered}",
+            "COMMIT_UNKNOWN",
+            {"seq": record.seq, "run_id": record.run_id},
+            hint="run the job again once the target answers: it goes on from what the target holds",
+        ) from error

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dativo_plugin_sdk import DirectoryOptions, DirectoryWriter, FileSink, ValidationError
+from dativo_plugin_sdk import FileSink, ParquetDirectoryOptions, ParquetDirectoryWriter, ValidationError
 from dativo_plugin_sdk.arrow import as_schema
 from pydantic import Field
 
 
-class ParquetOptions(DirectoryOptions):
+class ParquetOptions(ParquetDirectoryOptions):
     """How Parquet files are written."""
 
     compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = Field("zstd", description="codec of the pages")
@@ -26,10 +26,9 @@ class ParquetOptions(DirectoryOptions):
     page_index: bool = Field(True, description="the same of each page, for readers that skip pages")
 
 
-class ParquetWriter(DirectoryWriter):
+class ParquetWriter(ParquetDirectoryWriter):
     """Writes Parquet, one file a worker (or a worker and partition)."""
 
-    extension = "parquet"
     Options = ParquetOptions
 
     def open_file(self, path: str, schema: Any) -> FileSink:

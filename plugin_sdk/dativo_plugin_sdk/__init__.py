@@ -23,14 +23,18 @@ from .errors import (
     is_retryable_error,
     wrap_exception,
 )
-from .files import FileReader, InputFile, open_input
+from .file_news import InputFile
+from .files import FileReader, open_input
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
     DiscoveryResult,
     Incremental,
+    MaintainReport,
+    MaintainRequest,
     Options,
     ReadPlan,
     ReadRequest,
@@ -43,7 +47,9 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions, DirectoryOptions
+from .options import CsvOptions, DirectoryOptions, MergeOptions, ParquetDirectoryOptions
+from .parquet_writer import ParquetDirectoryWriter
+from .partitions import Partition, parse_partitions
 from .reader import BaseReader
 from .rows import to_batches
 from .version import API_VERSION, check_api_version
@@ -58,6 +64,7 @@ __all__ = [
     "BaseReader",
     "BaseWriter",
     "CancelledError",
+    "Checkpoint",
     "Commit",
     "CommitConflictError",
     "Committable",
@@ -74,11 +81,17 @@ __all__ = [
     "FileSink",
     "Incremental",
     "InputFile",
+    "MaintainReport",
+    "MaintainRequest",
+    "MergeOptions",
     "NativeFileReader",
     "NativeReader",
     "NativeSink",
     "NativeWriter",
     "Options",
+    "ParquetDirectoryOptions",
+    "ParquetDirectoryWriter",
+    "Partition",
     "PluginError",
     "PluginVersionError",
     "RateLimitError",
@@ -102,6 +115,7 @@ __all__ = [
     "lift_reader",
     "lift_writer",
     "open_input",
+    "parse_partitions",
     "to_batches",
     "wrap_exception",
 ]

@@ -39,7 +39,7 @@ def lift_writer(plugin: Any, name: str) -> Callable[[AssetDefinition, TargetConf
     if isinstance(plugin, type) and issubclass(plugin, BaseWriter):
         check_api_version(name, plugin.api_version)
         if plugin.open is not BaseWriter.open:
-            return plugin
+            return plugin.at
         return lambda asset, target: StagedWriter(asset, target, plugin)
     if is_native(plugin, "file_format"):
         return lambda asset, target: NativeWriter(asset, target, plugin)
@@ -67,6 +67,7 @@ class StagedWriter(DirectoryWriter):
         self.extension = ""  # type: ignore[misc]
         self.quarantines = False  # type: ignore[misc]
         self.writes_empty = False  # type: ignore[misc]
+        self.resumes = False  # type: ignore[misc]
 
     def check_connection(self) -> Any:
         return self._plugin_class(self.asset_definition, self.target_config, "").check_connection()
@@ -86,7 +87,8 @@ class StagedWriter(DirectoryWriter):
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         assert self._plugin is not None, "open() comes first"
         told = [dict(item.payload) for item in committables if item.kind == "data"]
-        self._plugin.commit_files(told)
+        if "state" not in commit.details:  # a cursor that a person sets is none of the plugin's business
+            self._plugin.commit_files(told)
         staging = self.table.staging
         files = sorted(
             str(Path(folder, name).relative_to(staging)) for folder, _, names in os.walk(staging) for name in names

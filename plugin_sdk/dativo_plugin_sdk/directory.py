@@ -1,13 +1,15 @@
 """A table as a local directory, committed by one rename.
 
     <root>/<seq>/            one commit: data files and `_commit.json`; the rename to this name is the compare-and-swap
+    <root>/_dativo/          records of older commits, 100 a file
     .<name>.staging/<attempt>/   what one attempt of a run has written so far; a sibling of the root: same filesystem
     .<name>.versions/<v>/    after an overwrite the root is a symlink to one of these; older ones serve readers in flight
     <name>.quarantine/<seq>-<attempt>/   rejected rows, referenced by the commit
 
 An overwrite at sequence n first moves its data, unpublished, to a version folder; then the swap renames a folder that
 holds nothing but `_commit.json` (naming that version) to `<newest>/<n>`, the same name an append would take; then the
-symlink is pointed at the version. A crash before the last step is rolled forward by whoever looks next.
+symlink is pointed at the version. A crash before the last step is rolled forward by whoever looks next. A commit that
+replaces some files is the same: the others get a second name in the new version.
 
 What makes this hold for a process that was stopped anywhere and wakes up much later:
 
@@ -22,21 +24,24 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+from .commit_log import CHUNK, RECORD, CommitLog
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
-from .posix import entries, exchange, fsync, locked, settle, take
-from .records import conflict, parse_record
+from .posix import entries, exchange, fsync, link, locked, settle, take
+from .records import conflict
 from .staging import Staging
 
-RECORD = "_commit.json"
+_CARRIED = re.compile(r"\d+-")
+"""A file that was given a second name before: it begins with the commit that wrote it."""
 _KEPT_VERSIONS = 2
-_RETRIED_COMMITS = 1000
 _T = TypeVar("_T")
 
 
@@ -50,27 +55,9 @@ class DirectoryTable:
         parent, name = self.root.parent, self.root.name
         self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
-        self._staging = Staging(parent / f".{name}.staging")
+        self.run = Staging(parent / f".{name}.staging", self._forget)
 
     # -- reading ---------------------------------------------------------------------------------------------------
-
-    def _sequences(self, folder: Path) -> list[int]:
-        try:
-            return sorted(int(entry.name) for entry in os.scandir(folder) if entry.name.isdigit())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-
-    def _record(self, folder: Path) -> Commit:
-        path = folder / RECORD
-        details = {"file": str(path)}
-        try:
-            return parse_record(path.read_bytes(), f"commit record {path}", details)
-        except (OSError, ValueError) as error:
-            raise ValidationError(
-                f"commit record {path} is missing or can't be read: {error}",
-                details=details,
-                hint=f"restore {path}, or move {folder} away to continue from the commit before it",
-            ) from error
 
     def _steady(self, read: Callable[[Path], _T]) -> _T:
         """What `read` makes of the root's folder, read again when the root moved meanwhile."""
@@ -86,20 +73,22 @@ class DirectoryTable:
                 return found
 
     def _newest(self, folder: Path) -> tuple[Path, Commit | None]:
-        sequences = self._sequences(folder)
-        if not sequences:
+        log = CommitLog(folder)
+        newest = log.newest()
+        if not newest:
             if self.root.is_symlink():
                 raise self._lost(folder)
             return folder, None
         while True:
-            record = self._record(folder / str(sequences[-1]))
+            record = log.record(newest)
             version = record.details.get("version")
             successor = folder if version is None else (self.versions / str(version)).resolve()
             if successor == folder:
                 return folder, record
             folder = successor
-            sequences = self._sequences(folder)
-            if not sequences:
+            log = CommitLog(folder)
+            newest = log.newest()
+            if not newest:
                 raise self._lost(folder)
 
     def _lost(self, folder: Path) -> ValidationError:
@@ -111,7 +100,7 @@ class DirectoryTable:
 
     def _visible(self, root: Path) -> tuple[Path, list[Commit]]:
         folder, _ = self._newest(root)
-        return folder, [self._record(folder / str(seq)) for seq in self._sequences(folder)]
+        return folder, CommitLog(folder).visible()
 
     def current(self) -> tuple[Path, Commit | None]:
         """The folder that holds the newest version, and its newest commit; follows overwrites not yet published."""
@@ -123,8 +112,13 @@ class DirectoryTable:
 
     def contents(self) -> tuple[list[Commit], tuple[str, ...]]:
         """Every commit whose data is visible, oldest first, and the absolute paths of their data files."""
+        return self.version()[1:]
+
+    def version(self) -> tuple[Path, list[Commit], tuple[str, ...]]:
+        """As `contents`, and before it the folder that all of it is in."""
         folder, commits = self._steady(self._visible)
-        return commits, tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
+        files = tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
+        return folder, commits, files
 
     def commits(self) -> list[Commit]:
         """Every commit whose data is visible, oldest first."""
@@ -134,25 +128,53 @@ class DirectoryTable:
         """Absolute paths of all committed data files."""
         return self.contents()[1]
 
-    def commit_of(self, run_id: str) -> Commit | None:
-        """What a run committed, among the newest commits whose data is visible."""
-        return self._steady(lambda root: self._committed_by(root, run_id))
+    def history(self) -> list[Commit]:
+        """Every commit that is known, also of data that was replaced, oldest first."""
+        return self._steady(lambda root: CommitLog(self._newest(root)[0]).history())
 
-    def _committed_by(self, root: Path, run_id: str) -> Commit | None:
-        folder, _ = self._newest(root)
-        for seq in reversed(self._sequences(folder)[-_RETRIED_COMMITS:]):
-            with suppress(FileNotFoundError):
-                if run_id.encode() not in (folder / str(seq) / RECORD).read_bytes():
-                    continue
-            record = self._record(folder / str(seq))
-            if record.run_id == run_id:
-                return record
-        return None
+    def commit_of(self, run_id: str) -> Commit | None:
+        """What a run committed, among the newest commits; who asks may tell of it, so it is published if it is not yet."""
+        done = self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        if done is not None:
+            with suppress(OSError):
+                self._roll_forward()
+        return done
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        """Absolute paths of the data files of the newest commits, back to the first one that `ends` says yes to; its files
+        are not among them.
+        """
+
+        def read(root: Path) -> tuple[str, ...]:
+            folder, _ = self._newest(root)
+            found: list[str] = []
+            for record in CommitLog(folder).newest_first():
+                if ends(record):
+                    break
+                found += (str(folder / str(record.seq) / name) for name in record.files)
+            return tuple(found)
+
+        return self._steady(read)
+
+    def commit_of_file(self, path: str) -> Commit | None:
+        """What wrote a file of the table, be it of a version that is replaced, or of its rejected rows."""
+        file = Path(os.path.realpath(path))
+        for folder in file.parents:
+            if folder.name.isdigit() and (folder / RECORD).is_file():
+                log = CommitLog(folder.parent)
+                record = log.record(int(folder.name))
+                carried = _CARRIED.match(file.name)
+                if str(file.relative_to(folder)) not in record.files:
+                    return None
+                return record if carried is None else log.get(int(carried[0][:-1]))
+        return next(
+            (record for record in self.history() if str(file) in map(os.path.realpath, record.quarantine)), None
+        )
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
-    def open(self, run_id: str) -> Path:
-        """Make this run's staging folder and remove what dead runs left. Returns it."""
+    def open(self, run_id: str, resume_key: str | None = None) -> Path:
+        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it."""
         Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +182,7 @@ class DirectoryTable:
             raise ConfigurationError(
                 f"target {self.root} can't be made: {error.filename} is a file", hint="set target.path to a directory"
             ) from error
-        self._recover()
+        self._recover(resume_key)
         folder, last = self.current()
         if last is None and folder.exists():
             if not folder.is_dir():
@@ -172,62 +194,139 @@ class DirectoryTable:
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        run = self._staging.open(run_id)
-        (run / "commit").mkdir()
+        run = self.run.open(run_id, resume_key)
+        (run / "commit").mkdir(exist_ok=True)
         return run
+
+    @property
+    def attempt(self) -> str:
+        """This run's attempt: no other has its name."""
+        return self.run.attempt
 
     @property
     def staging(self) -> Path:
         """Where this run's data files go."""
-        return self._staging.folder / "commit"
+        return self.run.folder / "commit"
+
+    @property
+    def incoming(self) -> Path:
+        """Where this run's rows wait that are no data files yet."""
+        path = self.run.folder / "incoming"
+        path.mkdir(exist_ok=True)
+        return path
+
+    def keep(self, folder: Path, files: Iterable[str]) -> tuple[str, ...]:
+        """Give committed files of a version a second name in this run's staging folder, so that the version it makes has
+        them. Returns the names.
+        """
+        names = []
+        for path in map(Path, files):
+            seq, *inside = path.relative_to(folder).parts
+            name = path.name if _CARRIED.match(path.name) else f"{seq}-{path.name}"
+            target = self.staging.joinpath(*inside[:-1], name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(path, target)
+            names.append(str(target.relative_to(self.staging)))
+        return tuple(names)
 
     @property
     def quarantine_staging(self) -> Path:
         """Where this run's rejected rows go."""
-        path = self._staging.folder / "quarantine"
+        path = self.run.folder / "quarantine"
         path.mkdir(exist_ok=True)
         return path
 
-    def commit(self, record: Commit) -> Commit:
-        """Publish the staging folder as `record.seq`.
+    def due(self, record: Commit) -> tuple[Commit, bool]:
+        """The record with the sequence that is its turn, for compactions since its base change no row; and whether this run
+        has committed already, and as what.
 
-        Raises: CommitConflictError: when that sequence is taken; the target is as the winner left it.
+        Raises: CommitConflictError: where another run did.
         """
         folder, last = self.current()
         if last is not None and last.run_id == record.run_id:
-            return last
-        if (0 if last is None else last.seq) != record.seq - 1:
-            return self._earlier(record)
+            return last, True
+        newest = 0 if last is None else last.seq
+        if newest == record.seq - 1:
+            return record, False
+        if record.seq <= newest < record.seq + CHUNK:
+            since = (CommitLog(folder).get(seq) for seq in range(record.seq, newest + 1))
+            if all(other is not None and other.mode == "compact" for other in since):
+                return record.model_copy(update={"seq": newest + 1}), False
+        return self._earlier(record), True
+
+    def commit(
+        self, record: Commit, *, replaces: bool | None = None, table: tuple[int | None, int] | None = None
+    ) -> Commit:
+        """Publish the staging folder as `record.seq`, or after compactions that took it.
+
+        replaces: whether it is all of the table from now on; default: where its mode is overwrite. table: rows and bytes of
+        the table then, where they aren't this commit's own or added to what was there.
+
+        Raises: CommitConflictError: when that sequence is taken; the target is as the winner left it.
+        """
+        replaces = record.mode == "overwrite" if replaces is None else replaces
+        while True:
+            record, done = self.due(record)
+            if done:
+                return record
+            try:
+                return self._commit(record, replaces, table)
+            except CommitConflictError:
+                if not self.staging.exists() or self.due(record)[0].seq == record.seq:
+                    raise
+
+    def _commit(self, record: Commit, replaces: bool, table: tuple[int | None, int] | None) -> Commit:
+        folder, last = self.current()
         quarantine = self._publish_quarantine(record)
-        overwrite = record.mode == "overwrite"
-        version = f"{record.seq}-{self._staging.attempt}" if overwrite else None
-        details = {**record.details, **({"version": version} if version else {})}
+        version = f"{record.seq}-{self.run.attempt}" if replaces else None
+        rows, size = table or self._totals(record, None if replaces else last)
+        details = {
+            **record.details,
+            "table": {"rows": rows, "bytes": size},
+            **({"version": version} if version else {}),
+        }
         record = record.model_copy(update={"quarantine": quarantine, "details": details})
         try:
-            home = self._append(folder, record) if version is None else self._overwrite(folder, record, version)
+            home = self._append(folder, record) if version is None else self._replace(folder, record, version)
         except OSError as error:
             done = self.commit_of(record.run_id)
             if done is None or done.quarantine != quarantine:
-                self._drop_quarantine(quarantine)
+                self._withdraw_quarantine(record)
             if done is not None:
                 return done
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
-                raise self._conflict(record) from error
+                raise self.conflict(record) from error
             raise
         if self.current()[0] != home:
-            self._drop_quarantine(quarantine)
-            return self._earlier(record)
-        if version is not None:
-            with suppress(OSError):  # it is committed; whoever looks next rolls it forward
+            try:
+                return self._earlier(record)
+            except CommitConflictError:
+                self._withdraw_quarantine(record)
+                raise
+        with suppress(OSError):  # it is committed; whoever looks next rolls it forward
+            if version is not None:
                 self._publish()
+            elif record.seq % CHUNK == 0:
+                CommitLog(folder).write_chunk(record.seq, record.seq)
         self.close()
         return record
+
+    def _totals(self, record: Commit, before: Commit | None) -> tuple[int | None, int]:
+        if before is None:
+            return record.rows_written, record.bytes_written
+        rows, size = totals(before) or self.summed()
+        return None if rows is None else rows + record.rows_written, size + record.bytes_written
+
+    def summed(self) -> tuple[int, int]:
+        """Rows and bytes of all visible commits, one by one."""
+        commits = self.commits()
+        return sum(commit.rows_written for commit in commits), sum(commit.bytes_written for commit in commits)
 
     def _append(self, folder: Path, record: Commit) -> Path:
         """Returns the folder that is the newest version if nobody was faster."""
         self._seal(self.staging, record)
         if record.seq == 1 and not folder.exists():
-            first = self._staging.folder / "first"
+            first = self.run.folder / "first"
             first.mkdir()
             os.rename(self.staging, first / "1")
             fsync(first)
@@ -237,25 +336,28 @@ class DirectoryTable:
             settle(take(self.staging, folder, record.seq))
         return folder
 
-    def _overwrite(self, folder: Path, record: Commit, version: str) -> Path:
+    def _replace(self, folder: Path, record: Commit, version: str) -> Path:
         """Returns the folder that is the newest version if nobody was faster."""
         home, claimed = self.versions / version, None
         try:
             home.mkdir(parents=True)
             self._seal(self.staging, record)
             os.rename(self.staging, home / str(record.seq))
-            fsync(home)
-            fsync(self.versions)
+            CommitLog(folder).carry(home)
+            for folder_of_name in (home, self.versions, self.versions.parent):  # all before a claim leads there
+                fsync(folder_of_name)
             if record.seq == 1:
                 with suppress(FileNotFoundError):
                     os.rmdir(self.root)
                 os.symlink(os.path.relpath(home, self.root.parent), self.root)
             else:
-                claim = self._staging.folder / "claim"
-                claim.mkdir()
+                claim = self.run.folder / "claim"
+                claim.mkdir(exist_ok=True)
                 self._seal(claim, record)
                 claimed = take(claim, folder, record.seq)
         except OSError:
+            with suppress(OSError):
+                os.rename(home / str(record.seq), self.staging)
             shutil.rmtree(home, ignore_errors=True)
             raise
         if claimed is not None:
@@ -268,9 +370,8 @@ class DirectoryTable:
 
         Left to whoever comes next where another process does it and doesn't end: it may be stopped.
         """
-        handle = os.open(self.versions, os.O_RDONLY)
-        try:
-            if not locked(handle):
+        with self._only_one() as alone:
+            if not alone:
                 return
             link = self.versions / ".link"
             if link.is_symlink():
@@ -284,7 +385,15 @@ class DirectoryTable:
                     exchange(link, self.root)
                     os.rename(link, self.versions / f"0-{os.urandom(4).hex()}")
                 fsync(self.root.parent)
-            self._prune(folder)
+            for version in self._replaced(folder)[:-_KEPT_VERSIONS]:
+                shutil.rmtree(version, ignore_errors=True)
+
+    @contextmanager
+    def _only_one(self) -> Iterator[bool]:
+        """Whether this process is the one that may move the root and remove versions."""
+        handle = os.open(self.versions, os.O_RDONLY)
+        try:
+            yield locked(handle)
         finally:
             os.close(handle)
 
@@ -296,60 +405,120 @@ class DirectoryTable:
             fsync(Path(parent))
 
     def _publish_quarantine(self, record: Commit) -> tuple[str, ...]:
-        staged = self._staging.folder / "quarantine"
+        staged = self.run.folder / "quarantine"
         if not staged.exists() or not any(staged.iterdir()):
             return ()
-        target = self.quarantine_root / f"{record.seq}-{self._staging.attempt}"
+        target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
+        for parent, _, _ in os.walk(staged, topdown=False):
+            fsync(Path(parent))
         os.rename(staged, target)
         fsync(self.quarantine_root)
+        fsync(self.quarantine_root.parent)
         return tuple(str(path) for path in sorted(target.iterdir()))
 
-    def _drop_quarantine(self, files: tuple[str, ...]) -> None:
-        for folder in {Path(name).parent for name in files}:
-            shutil.rmtree(folder, ignore_errors=True)
+    def _withdraw_quarantine(self, record: Commit) -> None:
+        with suppress(OSError):
+            os.rename(self.quarantine_root / f"{record.seq}-{self.run.attempt}", self.run.folder / "quarantine")
 
     def _earlier(self, record: Commit) -> Commit:
         """What another attempt of this run committed. Raises: CommitConflictError: where none did."""
         done = self.commit_of(record.run_id)
         if done is None:
-            raise self._conflict(record)
+            raise self.conflict(record)
         return done
 
-    def _conflict(self, record: Commit) -> CommitConflictError:
+    def conflict(self, record: Commit) -> CommitConflictError:
+        """The error of a run whose sequence another one has."""
         return conflict(record, self.current()[1], "the table is gone")
 
     def close(self) -> None:
         """Remove this run's staging, whatever its state."""
-        self._staging.close()
+        self.run.close()
 
     # -- what dead runs left ---------------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        # What is there is listed before who is alive, and that before what is committed: whoever makes a folder in
-        # between is seen alive, and whoever ends in between is seen committed.
-        left = [entry for folder in (self.quarantine_root, self.versions) for entry in entries(folder)]
-        live = self._staging.sweep()
+    def _recover(self, resume_key: str | None) -> None:
+        self.run.sweep(resume_key)
+        self._roll_forward()
+
+    def _roll_forward(self) -> None:
         folder, last = self.current()
-        if last is None:
-            referred, newest = set(), 0
-        else:
-            referred, newest = {last.details.get("version"), *(Path(q).parent.name for q in last.quarantine)}, last.seq
-        for entry in left:
-            seq, _, attempt = entry.name.partition("-")
-            if seq.isdigit() and int(seq) >= newest and attempt not in live and entry.name not in referred:
-                shutil.rmtree(entry, ignore_errors=True)
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):
             self._publish()
 
-    def _prune(self, published: Path) -> None:
-        """Remove versions older than the published one; the last few stay, for readers in flight."""
+    def _forget(self, attempt: str) -> None:
+        """Remove what a dead attempt moved out of its staging folder and did not commit."""
+        for entry in (entry for folder in (self.quarantine_root, self.versions) for entry in entries(folder)):
+            seq, _, owner = entry.name.partition("-")
+            if owner == attempt and seq.isdigit() and not self._referred(int(seq), entry.name):
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def _referred(self, seq: int, name: str) -> bool:
+        """Whether the commit of that sequence names a version or a quarantine folder; yes where it is not known."""
+        folder, last = self.current()
+        if last is None or seq > last.seq:
+            return False
+        record = CommitLog(folder).get(seq)
+        return record is None or name in {
+            record.details.get("version"),
+            *(Path(q).parent.name for q in record.quarantine),
+        }
+
+    def _replaced(self, published: Path) -> list[Path]:
+        """Versions older than the published one, oldest first."""
         number = {
             entry: int(seq) for entry in entries(self.versions) if (seq := entry.name.partition("-")[0]).isdigit()
         }
         newest = number.get(self.versions / published.name, 0)
-        old = sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
-        for entry in old[:-_KEPT_VERSIONS]:
-            shutil.rmtree(entry, ignore_errors=True)
+        return sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
+
+    def clean(self, keep_s: float, *, dry_run: bool) -> tuple[int, int]:
+        """Remove versions that were replaced more than `keep_s` ago, and what dead runs left.
+
+        Returns: how many versions and leftovers there were.
+        """
+        dead = self.run.dead()
+        orphans = [entry for entry in entries(self.quarantine_root) if self._is_orphan(entry)]
+        if not dry_run:
+            self._recover(None)
+            for entry in orphans:
+                shutil.rmtree(entry, ignore_errors=True)
+        versions: list[Path] = []
+        if self.versions.is_dir():
+            with self._only_one() as alone:
+                if alone:
+                    folder, _ = self.current()
+                    replaced = self._replaced(folder)
+                    until = time.time() - keep_s
+                    followed = zip(replaced, [*replaced[1:], folder], strict=False)
+                    versions = [version for version, next_one in followed if _made_at(next_one) <= until]
+                for version in () if dry_run else versions:
+                    shutil.rmtree(version, ignore_errors=True)
+        return len(versions), len(orphans) + len(dead)
+
+    def _is_orphan(self, entry: Path) -> bool:
+        """Whether rejected rows belong to no commit, and to no run that is alive."""
+        seq, _, attempt = entry.name.partition("-")
+        if not seq.isdigit() or (self.run.root / attempt).exists():
+            return False
+        return not self._referred(int(seq), entry.name)
+
+
+def _made_at(version: Path) -> float:
+    """When a version was made, in seconds of the system's clock; now where it can't be told."""
+    first = min(CommitLog(version).sequences(), default=0)
+    try:
+        return os.stat(version / str(first) / RECORD).st_mtime
+    except OSError:
+        return time.time()
+
+
+def totals(commit: Commit) -> tuple[int | None, int] | None:
+    """Rows and bytes of the table as of a commit, rows None where its format can't tell; None where a version made it that
+    did not note them.
+    """
+    noted = commit.details.get("table")
+    return (noted["rows"], int(noted["bytes"])) if isinstance(noted, dict) else None

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Container, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
-from urllib.parse import quote
+from urllib.parse import unquote
 
-from .arrow import as_schema, pyarrow
-from .directory import DirectoryTable
-from .errors import ConfigurationError, PluginError, ValidationError
+from .arrow import pyarrow
+from .directory import DirectoryTable, totals
+from .errors import CommitConflictError, ConfigurationError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Snapshot,
     TargetConfig,
     WriteRequest,
     WriteTask,
 )
+from .partitions import Partition, parse_partitions, partition_folders
 from .posix import fsync
 from .writer import BaseWriter, SplitWriter
 
@@ -47,6 +52,7 @@ class DirectoryWriter(BaseWriter):
     quarantines: ClassVar[bool] = True
     needs_path: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -58,6 +64,7 @@ class DirectoryWriter(BaseWriter):
                 hint="use a local path",
             )
         self.table = DirectoryTable(Path(target_config.root) / target_config.path.removeprefix("file://"))
+        self._partitions = parse_partitions(target_config.partition_by)
         self._request: WriteRequest | None = None
 
     def open_file(self, path: str, schema: Any) -> FileSink:
@@ -84,69 +91,181 @@ class DirectoryWriter(BaseWriter):
         return self.table.last_commit()
 
     def history(self) -> Sequence[Commit]:
-        return tuple(self.table.commits())
+        return tuple(self.table.history())
 
     def commit_of(self, run_id: str) -> Commit | None:
         return self.table.commit_of(run_id)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        return self.table.commit_of_file(path)
+
     def open(self, request: WriteRequest) -> None:
         self._request = request
-        self.table.open(request.run_id)
+        self._partitions = parse_partitions(request.partition_by)
+        if self._overwrites_partitions and request.mode == "overwrite":
+            self._check_partitions(request)
+        self.table.open(request.run_id, request.resume_key)
+
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        found = self.table.run.finished(splits, self._staged)
+        self.table.staging.mkdir(exist_ok=True)
+        return found
+
+    def _staged(self, item: Committable) -> Path:
+        """Where a committable's file is until the commit."""
+        folder = self.table.staging if item.kind == "data" else self.table.quarantine_staging
+        return folder / str(item.payload["file"])
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self.table.run.checkpoint(checkpoint)
+
+    def suspend(self) -> None:
+        self.table.run.leave()
+
+    def _check_partitions(self, request: WriteRequest) -> None:
+        if not self._partitions:
+            raise ConfigurationError("overwrite: partitions needs target.partition_by", hint="name its columns")
+        if request.cursor_field is not None:
+            raise ConfigurationError(
+                "overwrite: partitions replaces whole partitions, and a run that reads past a cursor has a part of them",
+                hint="remove incremental.cursor_field, or use target.mode: merge with keys",
+            )
 
     def writer(self, task: WriteTask) -> SplitWriter:
         assert self._request is not None, "open() comes first"
-        partition_by = self._request.partition_by if task.kind == "data" else ()
+        partition_by = self._partitions if task.kind == "data" else ()
         folder = self.table.staging if task.kind == "data" else self.table.quarantine_staging
-        return _DirectorySplitWriter(self, folder, task, partition_by)
+        return DirectorySplitWriter(self, folder, task, partition_by)
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         files = tuple(str(item.payload["file"]) for item in committables if item.kind == "data")
+        if commit.mode == "overwrite" and self._overwrites_partitions:
+            commit, done = self.table.due(commit)
+            return commit if done else self._overwrite_partitions(files, commit)
         return self.table.commit(commit.model_copy(update={"files": files}))
+
+    @property
+    def _overwrites_partitions(self) -> bool:
+        assert self._request is not None, "open() comes first"
+        return getattr(self.options, "overwrite", "table") == "partitions" and not self._request.full_refresh
+
+    def _overwrite_partitions(self, files: tuple[str, ...], commit: Commit) -> Commit:
+        folder, _, present = self.table.version()
+        touched = {str(Path(name).parent) for name in files}
+        removed = set()
+        for path in present:
+            partition = Path(*Path(path).relative_to(folder).parts[1:]).parent
+            names = tuple(unquote(part.partition("=")[0]) for part in partition.parts)
+            if names != tuple(item.name for item in self._partitions):
+                raise ValidationError(
+                    f"{path} is not divided by {', '.join(item.name for item in self._partitions)}",
+                    details={"file": path},
+                    hint="partition_by was changed: load the table anew, dativo run --full-refresh",
+                )
+            if str(partition) in touched:
+                removed.add(path)
+        return self.exchange(commit, files, removed)
+
+    def exchange(
+        self, commit: Commit, files: Sequence[str], removed: Collection[str], rows: int | None = None
+    ) -> Commit:
+        """Commit staged files in place of some of the table's. files: names in the staging folder. removed: absolute paths.
+        rows: of the table then, where more is known than the commit says.
+        """
+        folder, commits, present = self.table.version()
+        if (commits[-1].seq if commits else 0) != commit.seq - 1:
+            raise self.table.conflict(commit)
+        before, size = (totals(commits[-1]) or self.table.summed()) if commits else (0, 0)
+        try:
+            if rows is None and before is not None:
+                gone = [self.count_rows(path) for path in removed]
+                rows = None if None in gone else before + commit.rows_written - sum(map(int, filter(None, gone)))
+            size += commit.bytes_written - sum(os.stat(path).st_size for path in removed)
+            kept = self.table.keep(folder, (p for p in present if p not in removed)) if removed else ()
+        except FileNotFoundError as error:
+            raise self.table.conflict(commit) from error
+        record = commit.model_copy(update={"files": (*kept, *files)})
+        return self.table.commit(record, replaces=bool(removed), table=(rows, size))
+
+    def count_rows(self, path: str) -> int | None:
+        """Rows of a data file, None where the format can't tell without reading it."""
+        return None
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        try:
+            found = self.compact(request)
+        except CommitConflictError as error:
+            found = MaintainReport(
+                notes=(f"files stay as they are: {error.details.get('winner')} committed meanwhile",)
+            )
+        finally:
+            self.table.close()
+        versions, orphans = self.table.clean(request.keep_s, dry_run=request.dry_run)
+        return replace(found, versions=versions, orphans=orphans)
+
+    def compact(self, request: MaintainRequest) -> MaintainReport:
+        """Join small files by a commit of its own."""
+        return MaintainReport(notes=(f"files stay as they are: {self.extension} files are not joined",))
 
     def abort(self) -> None:
         self.table.close()
 
     def close(self) -> None:
-        self.table.close()
+        self.table.run.end()
 
     def snapshot(self) -> Snapshot | None:
         commits, files = self.table.contents()
         if not commits:
             return None
-        last = commits[-1]
+        rows, size = totals(commits[-1]) or self.table.summed()
+        return self._snapshot(commits[-1], files, rows, size)
+
+    def summary(self, commit: Commit) -> Snapshot | None:
+        known = totals(commit)
+        if known is None:
+            return super().summary(commit)
+        folder = self.table.current()[0] / str(commit.seq)
+        return self._snapshot(commit, tuple(str(folder / name) for name in commit.files), *known)
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        return self.table.files_back_to(ends)
+
+    def _snapshot(self, commit: Commit, files: tuple[str, ...], rows: int | None, size: int) -> Snapshot:
         return Snapshot(
-            seq=last.seq,
+            seq=commit.seq,
             uri=self.table.root.as_uri(),
             format=self.extension,
             files=files,
-            rows=sum(commit.rows_written for commit in commits),
-            bytes=sum(commit.bytes_written for commit in commits),
-            schema_text=last.schema_text,
+            rows=rows,
+            bytes=size,
+            schema_text=commit.schema_text,
         )
 
 
-class _DirectorySplitWriter(SplitWriter):
+class DirectorySplitWriter(SplitWriter):
     """Files `part-<worker>-<n>.<extension>`, one a partition value where the target is partitioned."""
 
-    def __init__(self, owner: DirectoryWriter, folder: Path, task: WriteTask, partition_by: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        owner: DirectoryWriter,
+        folder: Path,
+        task: WriteTask,
+        partition_by: tuple[Partition, ...],
+        file_bytes: int | None = None,
+    ) -> None:
         self._owner = owner
         self._folder = folder
         self._task = task
         self._partition_by = partition_by
-        self._file_bytes: int | None = getattr(owner.options, "target_file_bytes", None)
+        self._file_bytes: int | None = getattr(owner.options, "target_file_bytes", None) or file_bytes
         self._open: dict[str, tuple[Path, FileSink]] = {}
         self._done: list[Committable] = []
         self._count = 0
-        if partition_by:
-            missing = [name for name in partition_by if name not in as_schema(task.schema).names]
-            if missing:
-                raise ValidationError(
-                    f"partition_by names {missing[0]!r}, which is not a column of the data",
-                    hint=f"columns are: {', '.join(as_schema(task.schema).names)}",
-                )
 
     def write(self, batch: Any) -> None:
-        parts = _partitions(batch, self._partition_by) if self._partition_by else [("", batch)]
+        parts = [("", batch)]
+        if self._partition_by:
+            parts = partition_folders(self._partition_by, pyarrow().record_batch(batch))
         for folder, part in parts:
             self._sink(folder).write(part)
             if self._file_bytes is not None and self._written(folder) >= self._file_bytes:
@@ -198,24 +317,3 @@ class _DirectorySplitWriter(SplitWriter):
             cancel = getattr(sink, "cancel", None)
             if cancel is not None:
                 cancel()
-
-
-def _partitions(batch: Any, names: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """(folder, rows) for each combination of partition values in the batch; the columns stay in the files."""
-    pa = pyarrow()
-    batch = pa.record_batch(batch)
-    table = pa.table({name: batch.column(name).cast(pa.string()) for name in names})
-    table = table.append_column("_row", pa.array(range(batch.num_rows), type=pa.int64()))
-    groups = table.group_by(list(names)).aggregate([("_row", "list")]).to_pylist()
-    out = []
-    for group in groups:
-        parts = [f"{quote(name, safe='')}={_segment(group[name])}" for name in names]
-        out.append(("/".join(parts), batch.take(pa.array(group["_row_list"], type=pa.int64()))))
-    return out
-
-
-def _segment(value: str | None) -> str:
-    if value is None:
-        return "__HIVE_DEFAULT_PARTITION__"
-    text = quote(value, safe=" :+")
-    return text.replace(".", "%2E") if set(text) <= {"."} else text

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import bz2
 import glob
-import gzip
 import io
-import lzma
 import os
-import shutil
 import stat
 import sys
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, cast
 
 from .errors import ConfigurationError, PluginError, ValidationError
-from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest
+from .file_news import FileNews, InputFile, content_digest
+from .models import ConnectionTestResult, DiscoveryResult, Incremental, ReadPlan, ReadRequest
 from .reader import BaseReader
 from .remote import RangeReader, RemoteFile, RemoteFiles, is_remote, shown
 
@@ -38,20 +33,6 @@ _GLOB = frozenset("*?[")
 
 STDIN = "-"
 """How a job names what is piped into its run."""
-
-
-@dataclass(frozen=True)
-class InputFile:
-    """One input file as it was when the run was planned. path: absolute. key: its name in the cursor."""
-
-    path: str
-    key: str
-    size_bytes: int
-    modified_ns: int
-
-    @property
-    def fingerprint(self) -> list[int]:
-        return [self.modified_ns, self.size_bytes]
 
 
 def compression_of(path: str, compression: Compression = "auto") -> Compression:
@@ -74,11 +55,17 @@ def open_input(path: str, compression: Compression = "auto", raw: IO[bytes] | No
     """
     kind = compression_of(path, compression)
     file = path if raw is None else raw
-    if kind == "gzip":
+    if kind == "gzip":  # each module when its kind is met: a run over plain files begins without them
+        import gzip
+
         return cast(IO[bytes], gzip.open(file, "rb"))
     if kind == "bz2":
+        import bz2
+
         return bz2.open(file, "rb")
     if kind == "xz":
+        import lzma
+
         return lzma.open(file, "rb")
     if kind == "zstd":
         try:
@@ -93,6 +80,8 @@ def open_input(path: str, compression: Compression = "auto", raw: IO[bytes] | No
 
 
 def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
+    import zipfile
+
     try:
         archive = zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
@@ -113,6 +102,9 @@ def _open_zip(path: str, file: str | IO[bytes]) -> IO[bytes]:
 @cache
 def _standard_input() -> IO[bytes]:
     """All that is piped in, as a file without a name that goes with the process: a read is planned before it begins."""
+    import shutil
+    import tempfile
+
     file = cast(IO[bytes], tempfile.TemporaryFile())  # noqa: SIM115
     shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
     file.flush()
@@ -123,8 +115,9 @@ class FileReader(BaseReader):
     """Level 3 over files, on this machine or, where `remote` is set, by URI. A subclass gives `suffixes` and `plan_files`,
     and `read`.
 
-    Incremental strategies `file` and `file_modified_time` read files that are new or changed since the cursor; `append`
-    by a cursor field skips files unchanged since the last commit and leaves the field to the pipeline.
+    Incremental strategies `file` and `file_modified_time` read files that are new since the cursor, and those that changed as
+    the job's `changed` says; `append` by a cursor field skips files unchanged since the last commit and leaves the field to
+    the pipeline.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = ()
@@ -198,7 +191,7 @@ class FileReader(BaseReader):
         found = self._elsewhere.find(pattern)
         named = len(found) == 1 and not _GLOB & set(shown(pattern))
         return [
-            InputFile(shown(file.uri), shown(file.uri), file.size_bytes, file.modified_ns)
+            InputFile(shown(file.uri), shown(file.uri), file.size_bytes, file.modified_ns, file.e_tag)
             for file in found
             if named or self._wanted(shown(file.uri))
         ]
@@ -272,16 +265,26 @@ class FileReader(BaseReader):
                 hint="use file_modified_time, or append with cursor_field",
             )
         known: Mapping[str, Any] = (request.cursor or {}).get("files", {})
-        fresh = tuple(file for file in files if list(known.get(file.key, ())) != file.fingerprint)
+        news = FileNews.of(files, known, self._content if incremental.compare == "content" else None)
+        fresh = news.to_read(incremental)
         if not fresh:
-            return ReadPlan(splits=(), unchanged=True)
-        seen = {**known, **{file.key: file.fingerprint for file in fresh}}
+            return ReadPlan(splits=(), unchanged=True, notes=news.notes(incremental))
         plan = self.plan_files(fresh, request)
-        return replace(plan, cursor={"strategy": incremental.strategy, "files": seen})
+        cursor = {"strategy": incremental.strategy, "files": news.cursor(fresh)}
+        return replace(plan, cursor=cursor, notes=(*plan.notes, *news.notes(incremental)))
+
+    def _content(self, file: InputFile) -> str:
+        """What changes with a file's content: its store's word for it, or a digest."""
+        if file.e_tag is not None:
+            return file.e_tag
+        with self.open_file(file.path, "none") as source:
+            return content_digest(source)
 
     def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
         known: Mapping[str, Any] = (cursor or {}).get("files", {})
-        fresh = [file for file in self.list_files() if list(known.get(file.key, ())) != file.fingerprint]
+        incremental = self.source_config.incremental or Incremental()
+        news = FileNews.of(self.list_files(), known, self._content if incremental.compare == "content" else None)
+        fresh = [file for file in news.fresh if incremental.changed != "ignore" or file.key not in news.changed]
         if not fresh:
             return None
         newest = max(fresh, key=lambda file: file.modified_ns)

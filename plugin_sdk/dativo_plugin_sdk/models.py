@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,12 +27,15 @@ class Incremental(Model):
     """How a run finds what is new.
 
     cursor_field: the column that only grows. lookback_s: seconds (or units of a number) to read again before the cursor.
+    changed: what becomes of a file that changed since it was read. compare: what tells that it did.
     """
 
     strategy: Strategy = "full_refresh"
     cursor_field: str | None = None
     lookback_s: float = 0
     null_cursor: Literal["fail", "include", "quarantine"] = "fail"
+    changed: Literal["reread", "fail", "ignore"] = "reread"
+    compare: Literal["modified", "content"] = "modified"
 
 
 class Upstream(Model):
@@ -156,7 +159,9 @@ class ReadPlan:
 class WriteRequest:
     """One run's write. base_seq: the sequence the run started from (0: no commit yet). schema: Arrow schema of the rows.
 
-    cursor_field: the column that tells which of two rows of one key is newer, where the job has one.
+    cursor_field: the column that tells which of two rows of one key is newer, where the job has one. full_refresh: whether
+    the table is loaded anew, so that all of it is replaced whatever the target's mode. resume_key: what a dead run must have
+    in common with this one for its checkpoints to be taken over; None where none can be.
     """
 
     job: str
@@ -170,6 +175,8 @@ class WriteRequest:
     parallelism: int = 1
     memory_bytes: int = 64 << 20
     cursor_field: str | None = None
+    full_refresh: bool = False
+    resume_key: str | None = None
 
 
 @dataclass(frozen=True)
@@ -191,15 +198,39 @@ class Committable:
     payload: Json = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Splits that a run has moved to their end, and the data that came of them. details: what the pipeline has to know of
+    them, JSON.
+    """
+
+    splits: tuple[str, ...]
+    committables: tuple[Committable, ...] = ()
+    details: Json = field(default_factory=dict)
+
+    def to_dict(self) -> Json:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> Checkpoint:
+        return cls(
+            tuple(value["splits"]), tuple(Committable(**item) for item in value["committables"]), value["details"]
+        )
+
+
 class Commit(Model):
-    """The record that lands in one step with the data. It is the only state there is."""
+    """The record that lands in one step with the data. It is the only state there is.
+
+    schema_text: {column: type name} of the table, in order; {} while it has none. details["state"]: what a person did, for a
+    commit that only sets the cursor: {action, by, ...}.
+    """
 
     format_version: int = 1
     job: str
     stream: str = "default"
     seq: int
     run_id: str
-    mode: Mode = "append"
+    mode: Mode | Literal["compact"] = "append"
     cursor: dict[str, Any] | None = None
     schema_hash: str = ""
     schema_text: dict[str, str] = Field(default_factory=dict)
@@ -212,6 +243,40 @@ class Commit(Model):
     committed_at: str = ""
     plugins: dict[str, str] = Field(default_factory=dict)
     details: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def author(self) -> str:
+        """Who made it, for a person: a run, or somebody with `dativo state`."""
+        state = self.details.get("state")
+        return f"run {self.run_id}" if state is None else f"`dativo state {state['action']}` by {state.get('by')}"
+
+
+@dataclass(frozen=True)
+class MaintainRequest:
+    """What `maintain` may do. keep_s: what was replaced within that time stays, for readers in flight. target_file_bytes: how
+    large files become; None: as the target's options say. dry_run: only tell.
+    """
+
+    job: str
+    run_id: str
+    keep_s: float = 3600
+    target_file_bytes: int | None = None
+    dry_run: bool = False
+    memory_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class MaintainReport:
+    """What `maintain` did. files_compacted became files_written, by `commit`, which changes no row. versions, orphans: how many
+    replaced versions and leftovers of dead runs were removed. notes: what it left, and why.
+    """
+
+    files_compacted: int = 0
+    files_written: int = 0
+    versions: int = 0
+    orphans: int = 0
+    commit: Commit | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

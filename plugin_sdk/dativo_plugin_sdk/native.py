@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 
 from .directory_writer import DirectoryWriter, FileSink
 from .errors import DativoError, PluginError, to_text, wrap_exception
-from .files import FileReader, InputFile
+from .file_news import InputFile
+from .files import FileReader
 from .models import (
     AssetDefinition,
     ConnectionTestResult,

@@ -17,6 +17,25 @@ class DirectoryOptions(Options):
     target_file_bytes: int | None = Field(
         None, ge=1, description="a file ends once it is about this large; default: one file a worker and partition"
     )
+    overwrite: Literal["table", "partitions"] = Field(
+        "table", description="overwrite: the whole table, or only those partitions that new rows are in"
+    )
+
+
+class MergeOptions(Options):
+    """What every target takes that merges by key."""
+
+    delete_column: str | None = Field(
+        None, description="merge: a boolean column; a row where it is true removes the row of its key"
+    )
+    duplicate_keys: Literal["last", "error"] = Field(
+        "last",
+        description="merge: of rows of one run that share a key the newest counts (and the rest are counted), or none",
+    )
+
+
+class ParquetDirectoryOptions(DirectoryOptions, MergeOptions):
+    """What every writer of Parquet takes, however it makes its files."""
 
 
 class CsvOptions(Options):

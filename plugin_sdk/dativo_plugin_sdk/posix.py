@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import fcntl
 import os
 import shutil
-import socket
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +26,8 @@ def fsync(path: Path) -> None:
 
 def exchange(left: Path, right: Path) -> None:
     """Swap two names in one step where the kernel can, else in two."""
+    import ctypes  # a first overwrite needs it, and most runs are none
+
     libc = ctypes.CDLL(None, use_errno=True)
     rename = getattr(libc, "renameat2", None)
     if rename is not None and rename(-100, os.fsencode(left), -100, os.fsencode(right), _EXCHANGE) == 0:
@@ -35,6 +36,17 @@ def exchange(left: Path, right: Path) -> None:
     os.rename(right, aside)
     os.rename(left, right)
     os.rename(aside, left)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the filesystem has no such thing."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        shutil.copy2(source, target)
+        fsync(target)
 
 
 def entries(folder: Path) -> list[Path]:
@@ -78,20 +90,29 @@ def locked(handle: int) -> bool:
 
 def is_alive(run: Path) -> bool:
     """Whether the process that owns a staging folder still runs; one of another host is taken to be alive."""
+    if not (run / "lock").exists():
+        return False
+    lock = lock_of_dead(run)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
+
+
+def lock_of_dead(run: Path) -> int | None:
+    """The lock of a staging folder whose process is dead, now held by this one; None where it may be alive, or is gone."""
     try:
         descriptor = os.open(run / "lock", os.O_RDWR)
     except OSError:
-        return False
+        return None
     try:
         host = os.read(descriptor, 256).decode(errors="replace")
-        if host and host != socket.gethostname():
-            return True
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not host or host == os.uname().nodename:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
     except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+        pass
+    os.close(descriptor)
+    return None
 
 
 def bury(run: Path) -> None:

@@ -1,9 +1,9 @@
-"""Commit records as targets keep them, and what a run is told whose sequence another one has."""
+"""Commit records as targets keep them, and what a run is told whose rows or sequence a target can't take."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .errors import CommitConflictError, ValidationError
@@ -32,9 +32,26 @@ def parse_record(text: str | bytes, where: str, details: Mapping[str, Any] | Non
 
 def conflict(commit: Commit, winner: Commit | None, gone: str) -> CommitConflictError:
     """The error of a run that lost its sequence. gone: what is said where there is no winner."""
-    who = f"run {winner.run_id} committed sequence {winner.seq}" if winner else gone
+    who = f"{winner.author} committed sequence {winner.seq}" if winner else gone
     return CommitConflictError(
         f"sequence {commit.seq} of {commit.job} was not committed: {who}",
         details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},
         hint="nothing of this run is visible; run the job again to continue from the newer commit",
+    )
+
+
+def null_keys(rows: int, keys: Sequence[str]) -> ValidationError:
+    """The error of a merge with rows that have no key."""
+    return ValidationError(
+        f"{rows} rows have no value in a key column ({', '.join(keys)})",
+        hint="declare the keys as required, with on_violation: quarantine to set such rows aside",
+    )
+
+
+def duplicates(rows: int, keys: Sequence[str]) -> ValidationError:
+    """The error of a merge whose rows share keys where they may not."""
+    return ValidationError(
+        f"{rows} rows have the key ({', '.join(keys)}) of another row of this run",
+        details={"duplicates": rows},
+        hint="mend the source, or let the newest of them count: target.options.duplicate_keys: last",
     )

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,37 @@ class RemoteFiles:
         with self._errors(uri):
             options = {"range": (start, end), **({"if_match": e_tag} if e_tag else {})}
             return bytes(self._obstore.get(store, path, options=options).bytes())
+
+    def exists(self, uri: str) -> RemoteFile | None:
+        """The file, None where there is none."""
+        store, path = self._at(uri)
+        with self._errors(uri):
+            try:
+                return _file(uri, self._obstore.head(store, path))
+            except FileNotFoundError:
+                return None
+
+    def put(self, uri: str, data: bytes, *, instead_of: RemoteFile | None = None) -> bool:
+        """Write a file in one request where there is none, or in place of that very version of it.
+
+        Returns: whether it was written; no where another is there. Raises: TransientError: where that isn't known.
+        """
+        store, path = self._at(uri)
+        known = self._obstore.exceptions
+        mode: Any = "create" if instead_of is None else {"e_tag": instead_of.e_tag}
+        with self._errors(uri):
+            try:
+                self._obstore.put(store, path, data, mode=mode, use_multipart=False)
+            except (known.AlreadyExistsError, known.PreconditionError):
+                return False
+        return True
+
+    def delete(self, uris: Sequence[str]) -> None:
+        """Remove files; those that are gone are."""
+        for uri in uris:
+            store, path = self._at(uri)
+            with self._errors(uri), suppress(FileNotFoundError):
+                self._obstore.delete(store, path)
 
     def open(self, file: RemoteFile) -> io.BufferedReader:
         """The file's bytes, by range requests with one block read ahead; it can seek.

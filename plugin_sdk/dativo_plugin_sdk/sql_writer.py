@@ -14,17 +14,16 @@ transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
-
-from pydantic import Field
 
 from .arrow import pyarrow, type_name
 from .errors import ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -34,7 +33,8 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
-from .records import conflict, parse_record
+from .options import MergeOptions
+from .records import conflict, duplicates, null_keys, parse_record
 from .staged_rows import StagedRows, staged_batches, staged_schema
 from .staging import Staging
 from .writer import BaseWriter, SplitWriter
@@ -46,12 +46,8 @@ _NEW = "_dativo_new"
 _OF_RUN = "AND run_id = ?"
 
 
-class SqlOptions(Options):
+class SqlOptions(MergeOptions):
     """What every database takes."""
-
-    delete_column: str | None = Field(
-        None, description="merge: a boolean column; a row where it is true removes the row of its key"
-    )
 
 
 class SqlWriter(BaseWriter):
@@ -61,6 +57,7 @@ class SqlWriter(BaseWriter):
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
     quarantines: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
     format: ClassVar[str] = ""
     """The database's name in a snapshot."""
     begin: ClassVar[str] = "BEGIN"
@@ -246,8 +243,17 @@ class SqlWriter(BaseWriter):
     def open(self, request: WriteRequest) -> None:
         self._request = request
         self._staging.close()
-        self._staging.sweep()
-        self._staging.open(request.run_id)
+        self._staging.sweep(request.resume_key)
+        self._staging.open(request.run_id, request.resume_key)
+
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        return self._staging.finished(splits, lambda item: self._staging.folder / str(item.payload["file"]))
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._staging.checkpoint(checkpoint)
+
+    def suspend(self) -> None:
+        self._staging.leave()
 
     def writer(self, task: WriteTask) -> SplitWriter:
         return StagedRows(self._staging.folder, task)
@@ -341,7 +347,7 @@ class SqlWriter(BaseWriter):
         if found and commit.mode == "overwrite" and found != wanted:
             self.run(connection, f"DROP TABLE {self.qualified(self.name)}")
             found = {}
-        if not found and last is not None and commit.mode != "overwrite":
+        if not found and last is not None and last.schema_text and commit.mode != "overwrite":
             raise ValidationError(
                 f"table {self.name} of {self.place()} is gone, though it holds commit {last.seq}",
                 hint="restore it, or load it anew: dativo run --full-refresh",
@@ -397,10 +403,7 @@ class SqlWriter(BaseWriter):
         self.load(connection, _NEW, self._batches(staged, schema, number=_ORDER), temporary=True)
         nulls = " OR ".join(f"{self.quote(key)} IS NULL" for key in keys)
         if found := self.run(connection, f"SELECT count(*) FROM {new} WHERE {nulls}")[0][0]:
-            raise ValidationError(
-                f"{found} rows have no value in a key column ({', '.join(keys)})",
-                hint="declare the keys as required, with on_violation: quarantine to set such rows aside",
-            )
+            raise null_keys(found, keys)
         cursor = self._request.cursor_field if self._request is not None else None
         cursor = cursor if cursor in landing.names else None
         newest = (f"{self.quote(cursor)} IS NULL, {self.quote(cursor)} DESC, " if cursor else "") + f"{_ORDER} DESC"
@@ -411,6 +414,8 @@ class SqlWriter(BaseWriter):
             f" OVER (PARTITION BY {by} ORDER BY {newest}) AS place FROM {new}) AS ranked WHERE place > 1",
         )
         superseded = int(self.run(connection, "SELECT count(*) FROM _dativo_old")[0][0])
+        if superseded and getattr(self.options, "duplicate_keys", "last") == "error":
+            raise duplicates(superseded, keys)
         if superseded:
             self.run(connection, f"DELETE FROM {new} WHERE {_ORDER} IN (SELECT old FROM _dativo_old)")
         same = " AND ".join(f"n.{self.quote(key)} = t.{self.quote(key)}" for key in keys)
@@ -472,4 +477,4 @@ class SqlWriter(BaseWriter):
         self._staging.close()
 
     def close(self) -> None:
-        self._staging.close()
+        self._staging.end()

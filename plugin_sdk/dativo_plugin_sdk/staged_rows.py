@@ -15,15 +15,15 @@ from .writer import SplitWriter
 
 
 class StagedRows(SplitWriter):
-    """One worker's rows in one file of a folder."""
+    """One worker's rows in one file of a folder. compression: None for rows that are to be mapped into memory."""
 
-    def __init__(self, folder: Path, task: WriteTask) -> None:
+    def __init__(self, folder: Path, task: WriteTask, compression: str | None = "lz4") -> None:
         pa = pyarrow()
         self._path = folder / f"{task.kind}-{task.index:04d}.arrow"
         self._kind = task.kind
         self._rows = 0
         self._file = pa.OSFile(str(self._path), "wb")
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        options = pa.ipc.IpcWriteOptions(compression=compression)
         self._writer = pa.ipc.new_stream(self._file, as_schema(task.schema), options=options)
 
     def write(self, batch: Any) -> None:

@@ -7,15 +7,19 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from .errors import PluginError
 from .models import (
     AssetDefinition,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Options,
     Snapshot,
     TargetConfig,
@@ -59,6 +63,8 @@ class BaseWriter:
     """Whether it takes WriteTask(kind="quarantine")."""
     writes_empty: ClassVar[bool] = False
     """Whether an empty batch leaves an empty file, so that a table without rows has its columns."""
+    resumes: ClassVar[bool] = False
+    """Whether it keeps what `checkpoint` notes for the run that follows a crash, and gives a new SplitWriter after each."""
     needs_path: ClassVar[bool] = False
     """Whether `target.path` is required."""
 
@@ -68,6 +74,11 @@ class BaseWriter:
         self.output_base = output_base
         options = getattr(target_config, "options", None)
         self.options: Any = self.Options.model_validate(options or {})
+
+    @classmethod
+    def at(cls, asset_definition: AssetDefinition, target_config: TargetConfig) -> BaseWriter:
+        """The writer of a target, where one class does not do for all of them."""
+        return cls(asset_definition, target_config)
 
     def check_connection(self) -> ConnectionTestResult:
         """Whether the target answers and can be written."""
@@ -104,30 +115,77 @@ class BaseWriter:
         """Level 3: what a run committed, be it before others did, so that a retry of it doesn't commit again."""
         return next((commit for commit in reversed(self.history()) if commit.run_id == run_id), None)
 
+    def commit_of_file(self, path: str) -> Commit | None:
+        """What wrote a file of the table, by its path or URI; None where no commit in sight did."""
+        found = [c for c in self.history() if any(_ends(path, name) for name in (*c.files, *c.quarantine))]
+        return found[0] if len(found) == 1 else None
+
     def open(self, request: WriteRequest) -> None:
-        """Level 3: prepare staging for one run; remove what dead runs left."""
+        """Level 3: prepare staging for one run; remove what dead runs left.
+
+        Where a commit is a request to a server, a dead run's may still arrive: what it refers to is left alone until the
+        target has a commit newer than the one that run began with.
+        """
         raise PluginError(f"writer {type(self).__name__} has no open()")
 
     def writer(self, task: WriteTask) -> SplitWriter:
         """Level 3: a SplitWriter for one worker."""
         raise PluginError(f"writer {type(self).__name__} has no writer()")
 
-    def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
-        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together.
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        """Level 3, where it resumes: what `open` took over from a dead run with the same `resume_key`, of these splits alone;
+        the rest is removed. Called once, before `writer`.
+        """
+        return ()
 
-        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence.
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Level 3, where it resumes: note what SplitWriters have finished, until this run commits, aborts or dies."""
+
+    def suspend(self) -> None:
+        """Level 3, where it resumes: in place of `abort`, leave this run's checkpoints to its next attempt."""
+        self.abort()
+
+    def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        """Level 3: one compare-and-swap from `commit.seq - 1` to `commit.seq`: data and record together. Without committables
+        the record alone: it sets the cursor and leaves the table as it is.
+
+        Returns: the record as stored. Raises: CommitConflictError: when another run has that sequence. A retryable
+        error: when it may or may not have happened, or may happen yet; the caller looks, and calls again.
         """
         raise PluginError(f"writer {type(self).__name__} has no commit()")
 
     def abort(self) -> None:
-        """Level 3: remove this run's staging. Called after any failure; must not raise for what is already gone."""
+        """Level 3: remove this run's staging. Called after any failure but a commit's whose outcome isn't known; must not
+        raise for what is already gone."""
 
     def snapshot(self) -> Snapshot | None:
         """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
         return None
+
+    def summary(self, commit: Commit) -> Snapshot | None:
+        """The table as of its newest commit, without looking at all of it where that can be had: of the files those alone
+        that the commit wrote.
+        """
+        table = self.snapshot()
+        return table and replace(table, files=tuple(name for name in table.files if name.endswith(commit.files)))
+
+    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
+        """The data files of the newest commits, back to the first that `ends` says yes to; or all there are."""
+        table = self.snapshot()
+        return () if table is None else table.files
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        """Level 3: join small files, and remove what nobody reads any more. It must harm no reader and no run: what changes
+        the table is a commit of mode "compact" with the cursor before it, and a run that began before it still commits.
+        """
+        return MaintainReport(notes=("nothing to do: this target keeps itself",))
 
     def cancel(self) -> None:
         """Called from another thread when the run stops."""
 
     def close(self) -> None:
         """Called once at the end of the run, whatever its outcome."""
+
+
+def _ends(path: str, name: str) -> bool:
+    return path == name or path.endswith(f"/{name}")

@@ -42,6 +42,7 @@ def visible(folder: Folder, writer: str = "parquet") -> list[int]:
     ("writer", "mode"),
     [
         *[(writer, mode) for writer in ("parquet", "duckdb", "sqlite") for mode in ("append", "overwrite")],
+        ("parquet", "merge"),
         ("duckdb", "merge"),
         ("sqlite", "merge"),
     ],

@@ -131,6 +131,8 @@ def test_a_batch_whose_strings_are_no_text_is_refused(tmp_path: Path) -> None:
     sink = Sink(str(tmp_path / "a.parquet"), pa.schema([("a", pa.string())]), "{}")
     with pytest.raises(RuntimeError, match="UTF"):
         sink.write(pa.record_batch({"a": lie}))
+    with pytest.raises(RuntimeError, match="UTF"):
+        sink.write_stream(pa.table({"a": lie}))
     sink.abort()
 
 

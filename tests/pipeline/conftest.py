@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.dataset as ds
@@ -13,6 +13,9 @@ from dativo_assets.config import load_project
 from dativo_assets.errors import ConfigurationError
 from dativo_assets.pipeline import RunResult, RunSettings, run
 from dativo_assets.plan import bind
+
+from ..writers.postgres import Server  # noqa: TID252 - the tests are no package that could be named
+from .targets import KINDS, Target
 
 
 class Workbench:
@@ -70,3 +73,17 @@ def plugin(bench: Workbench) -> Callable[[str], None]:
         bench.write("plugin.py", head + textwrap.dedent(text))
 
     return write
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("postgres")) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def target(request: pytest.FixtureRequest, bench: Workbench) -> Target:
+    """A table of each kind in the bench's project."""
+    if request.param != "postgres":
+        return Target(request.param, bench.root, {})
+    return Target(request.param, bench.root, request.getfixturevalue("server").database())

@@ -24,6 +24,7 @@ from dativo_plugin_sdk import (
     ConfigurationError,
     DirectoryTable,
     ValidationError,
+    commit_log,
     directory,
     posix,
     staging,
@@ -266,17 +267,17 @@ def test_what_is_read_while_versions_go_is_one_version(tmp_path: Path, monkeypat
     root = tmp_path / "t"
     deliver(root, "r1", "append", 1)
     deliver(root, "r2", "append", 2)
-    sequences = DirectoryTable._sequences
+    sequences = commit_log.CommitLog.sequences
 
-    def late(table: DirectoryTable, folder: Path) -> list[int]:
-        found = sequences(table, folder)
-        if found and folder == root:
-            monkeypatch.setattr(DirectoryTable, "_sequences", sequences)
+    def late(log: commit_log.CommitLog) -> list[int]:
+        found = sequences(log)
+        if found and log.folder == root:
+            monkeypatch.setattr(commit_log.CommitLog, "sequences", sequences)
             for number in range(5):
                 deliver(root, f"other{number}", "overwrite", number)
         return found
 
-    monkeypatch.setattr(DirectoryTable, "_sequences", late)
+    monkeypatch.setattr(commit_log.CommitLog, "sequences", late)
     assert [Path(file).parent.name for file in DirectoryTable(root).files()] == ["7"]
 
 
@@ -416,17 +417,26 @@ def deadly(function, calls, at):
         return function(*arguments, **keywords)
     return call
 
+def replace_all_but_the_last(table, seq):
+    folder, commits, files = table.version()
+    names = table.keep(folder, files[-1:])
+    commit = record(seq, "victim", "merge").model_copy(update={"files": (*names, "part.parquet")})
+    table.commit(commit, replaces=True, table=(2, 2))
+
 def victim(root, at):
     table = DirectoryTable(root)
     calls = itertools.count(1)
-    for name in ("rename", "replace", "symlink", "rmdir", "mkdir", "open", "write"):
+    for name in ("rename", "replace", "symlink", "rmdir", "mkdir", "open", "write", "link"):
         setattr(os, name, deadly(getattr(os, name), calls, at))
     for name in ("fsync", "exchange", "take", "settle"):
         setattr(directory, name, deadly(getattr(directory, name), calls, at))
     table.open("victim")
     shutil.copy(sys.argv[4], table.staging / "part.parquet")
     (table.quarantine_staging / "q.parquet").write_bytes(b"q")
-    table.commit(record(seq, "victim", mode))
+    if mode == "replace":
+        replace_all_but_the_last(table, seq)
+    else:
+        table.commit(record(seq, "victim", mode))
 
 for at in itertools.count(1):
     copy = before.parent / str(at)
@@ -441,7 +451,7 @@ for at in itertools.count(1):
 
 
 @pytest.mark.parametrize("before", [[], ["append"], ["overwrite"], ["append", "overwrite"]])
-@pytest.mark.parametrize("mode", ["append", "overwrite"])
+@pytest.mark.parametrize("mode", ["append", "overwrite", "replace"])
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, before: list[str], mode: str) -> None:
     template = tmp_path / "before"
     template.mkdir()
@@ -451,7 +461,7 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, be
     for seq, earlier in enumerate(before, 1):
         deliver(template / "t", f"r{seq}", earlier, seq)
         old = [seq] if earlier == "overwrite" else [*old, seq]
-    new = [7] if mode == "overwrite" else [*old, 7]
+    new = {"append": [*old, 7], "overwrite": [7], "replace": [*old[-1:], 7]}[mode]
 
     child = run_child(KILLED, template, len(before) + 1, mode, part)
     child.communicate()
@@ -469,6 +479,80 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, be
         assert not (folder / ".t.staging").exists()
         assert landed or not list((folder / "t.quarantine").glob("*-victim*"))
     assert outcomes == {False, True}
+
+
+@pytest.fixture
+def short_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (commit_log, directory):
+        monkeypatch.setattr(module, "CHUNK", 4)
+
+
+@pytest.mark.usefixtures("short_chunks")
+def test_the_log_knows_every_commit_whatever_became_of_its_data(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    modes = ["append"] * 9 + ["overwrite"] + ["append"] * 4 + ["overwrite"] * 3 + ["append"] * 6
+    shown: list[int] = []
+    for seq, mode in enumerate(modes, 1):
+        deliver(root, f"r{seq}", mode, seq)
+        shown = [seq] if mode == "overwrite" else [*shown, seq]
+        table = DirectoryTable(root)
+        assert [commit.seq for commit in table.history()] == list(range(1, seq + 1))
+        assert [commit.seq for commit in table.commits()] == shown
+        for run in range(1, seq + 1):
+            found = table.commit_of(f"r{run}")
+            assert found is not None and found.seq == run
+        assert table.commit_of("r") is None
+
+
+@pytest.mark.usefixtures("short_chunks")
+@pytest.mark.parametrize("broken", ["no chunk", "half a chunk", "a commit moved away"])
+def test_a_log_that_was_not_written_is_done_without(tmp_path: Path, broken: str) -> None:
+    root = tmp_path / "t"
+    for seq in range(1, 10):
+        deliver(root, f"r{seq}", "append", seq)
+    chunk = root / "_dativo" / "8.jsonl"
+    last = 9
+    if broken == "no chunk":
+        chunk.unlink()
+    elif broken == "half a chunk":
+        chunk.write_bytes(chunk.read_bytes()[:-300])
+    else:
+        shutil.move(root / "9", tmp_path / "9")
+        shutil.move(root / "8", tmp_path / "8")
+        last = 7
+    table = DirectoryTable(root)
+    assert [commit.seq for commit in table.history()] == list(range(1, last + 1))
+    assert [commit.seq for commit in table.commits()] == list(range(1, last + 1))
+    found = table.commit_of("r7")
+    assert found is not None and found.seq == 7
+    assert deliver(root, "next", "append", 0).seq == last + 1
+
+
+@pytest.mark.usefixtures("short_chunks")
+def test_a_gap_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    for seq in range(1, 11):
+        deliver(root, f"r{seq}", "append", seq)
+    shutil.move(root / "9", tmp_path / "9")
+    last = DirectoryTable(root).last_commit()
+    assert last is not None and last.seq == 10
+
+
+def test_a_file_with_a_second_name_is_still_the_one_of_its_run(tmp_path: Path) -> None:
+    root = tmp_path / "t"
+    for seq in (1, 2, 3):
+        deliver(root, f"r{seq}", "append", seq)
+    for seq in (4, 5):
+        table = DirectoryTable(root)
+        stage(table, f"r{seq}", seq)
+        folder, _, files = table.version()
+        names = table.keep(folder, files[1:])
+        commit = record(seq, f"r{seq}", "merge").model_copy(update={"files": (*names, "part.parquet")})
+        table.commit(commit, replaces=True, table=(len(names) + 1, 1))
+    table = DirectoryTable(root)
+    assert visible(root) == [3, 4, 5]
+    found = [table.commit_of_file(file) for file in table.files()]
+    assert sorted(commit.seq for commit in found if commit) == [3, 4, 5]
 
 
 def test_a_corrupt_or_newer_record_is_a_typed_error(tmp_path: Path) -> None:
@@ -558,3 +642,17 @@ def test_a_read_only_disk_is_no_surprise(small_disk: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         DirectoryTable(root).open("r2")
     assert visible(root) == [1]
+
+
+def test_a_retry_that_finds_its_commit_makes_sure_that_strangers_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was killed, or the disk full, between its claim of the sequence and the swap of the symlink."""
+    root = tmp_path / "t"
+    deliver(root, "r1", "overwrite", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryTable, "_publish", lambda table: None)
+        deliver(root, "r2", "overwrite", 2)
+    done = DirectoryTable(root).commit_of("r2")
+    assert done is not None
+    assert visible(root) == [2]

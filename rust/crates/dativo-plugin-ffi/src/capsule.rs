@@ -61,10 +61,7 @@ impl ImportedBatch {
     /// Takes the batch of an object with `__arrow_c_array__`. One whose attribute `validated` is true was made by code
     /// that vouches for its offsets and texts, as [`crate::NativeBatch`] does: it is not looked at a second time.
     pub fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
-        let validated = match object.getattr_opt(intern!(object.py(), "validated"))? {
-            Some(value) => value.is_truthy()?,
-            None => false,
-        };
+        let validated = is_validated(object)?;
         let pair = object.call_method0(intern!(object.py(), "__arrow_c_array__"))?;
         let pair = pair.cast::<PyTuple>()?;
         let (schema, array) = (pair.get_item(0)?, pair.get_item(1)?);
@@ -100,8 +97,11 @@ impl ImportedBatch {
     }
 }
 
-/// A stream on its way in.
-pub(crate) struct ImportedStream(RecordBatchStreamReader);
+/// A stream on its way in, its batches looked at as those of [`ImportedBatch`] are.
+pub(crate) struct ImportedStream {
+    batches: RecordBatchStreamReader,
+    validated: bool,
+}
 
 // SAFETY: the C stream interface allows its callbacks from any thread as long as the calls do not overlap; the reader
 // is owned, so they cannot.
@@ -110,12 +110,13 @@ unsafe impl Send for ImportedStream {}
 impl ImportedStream {
     /// Takes the stream of an object with `__arrow_c_stream__`.
     pub(crate) fn take(object: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let validated = is_validated(object)?;
         let capsule = object.call_method0("__arrow_c_stream__")?;
         let pointer = pointer::<FFI_ArrowArrayStream>(&capsule, STREAM)?;
         // SAFETY: the capsule has the name that the protocol reserves for an ArrowArrayStream and is alive; from_raw
         // moves the content out and marks what stays behind as released.
-        let reader = unsafe { RecordBatchStreamReader::from_raw(pointer.as_ptr()) };
-        reader.map(Self).map_err(|error| crate::control::raise(error.into()))
+        let batches = unsafe { RecordBatchStreamReader::from_raw(pointer.as_ptr()) };
+        batches.map(|batches| Self { batches, validated }).map_err(|error| crate::control::raise(error.into()))
     }
 }
 
@@ -123,7 +124,21 @@ impl Iterator for ImportedStream {
     type Item = std::result::Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        let batch = self.batches.next()?;
+        Some(batch.and_then(|batch| {
+            if !self.validated {
+                batch.columns().iter().try_for_each(|column| column.to_data().validate_full())?;
+            }
+            Ok(batch)
+        }))
+    }
+}
+
+/// Whether the code that made an object vouches for its offsets and texts.
+fn is_validated(object: &Bound<'_, PyAny>) -> PyResult<bool> {
+    match object.getattr_opt(intern!(object.py(), "validated"))? {
+        Some(value) => value.is_truthy(),
+        None => Ok(false),
     }
 }
 

@@ -65,9 +65,7 @@ impl Grammar for Single {
 
     #[inline(always)]
     fn parse(&self, text: Span) -> Option<f32> {
-        let wide = values::float(text, values::SINGLE_DIGITS)?;
-        let narrow = wide as f32;
-        (narrow.is_finite() || !wide.is_finite()).then_some(narrow)
+        values::single(text)
     }
 }
 

@@ -56,7 +56,7 @@ const EXACT_MANTISSA: u64 = 1 << 53;
 /// Significant digits that a float64 keeps apart.
 pub const DOUBLE_DIGITS: usize = 17;
 /// Significant digits that a float32 keeps apart.
-pub const SINGLE_DIGITS: usize = 9;
+const SINGLE_DIGITS: usize = 9;
 
 /// A float: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?` with at most `max_digits` significant digits and a
 /// magnitude that float64 has, or `nan`, `inf`, `infinity` in any case.
@@ -117,6 +117,16 @@ fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Opt
     let value: f64 = fast_float2::parse(text).ok()?;
     let lost = value.is_infinite() || (value == 0.0 && significant > 0);
     (!lost).then_some(value)
+}
+
+/// A float32, by the same grammar: at most nine significant digits and a magnitude that float32 has.
+pub fn single<'a>(text: impl Into<Span<'a>>) -> Option<f32> {
+    let text = text.into();
+    let wide = float(text, SINGLE_DIGITS)?;
+    // Not by way of the float64, which would round twice: "437236101e-43".
+    let narrow: f32 = fast_float2::parse(text.text()).ok()?;
+    let lost = (narrow.is_infinite() && wide.is_finite()) || (narrow == 0.0 && wide != 0.0);
+    (!lost).then_some(narrow)
 }
 
 /// A float of at most sixteen characters that has its dot, if any, among the last eight; `None` leaves the rest of the
@@ -246,6 +256,18 @@ mod tests {
         for text in ["1.005", "1000", "", "-", "1.", ".5", "00.5", "1e2"] {
             assert_eq!(decimal(text.as_bytes(), 5, 2), None, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_float32_is_rounded_once_and_lost_in_no_silence() {
+        for text in ["437236101e-43", "874472202e-43", "0.1", "-16777217", "3.40282347e38", "1e-45", "-0.0", "inf"] {
+            let wanted: f32 = text.parse().expect("a float");
+            assert_eq!(single(text.as_bytes()).map(f32::to_bits), Some(wanted.to_bits()), "{text}");
+        }
+        for text in ["1e39", "-3.5e38", "1e-60", "1.23456789012"] {
+            assert_eq!(single(text.as_bytes()), None, "{text}");
+        }
+        assert!(single(b"NaN").is_some_and(f32::is_nan));
     }
 
     proptest! {

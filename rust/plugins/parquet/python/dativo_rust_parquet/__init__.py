@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from dativo_plugin_sdk import DirectoryOptions, DirectoryWriter, Options
+from dativo_plugin_sdk import Options, ParquetDirectoryOptions, ParquetDirectoryWriter
 from dativo_plugin_sdk.native import NativeSink, write_context
 from pydantic import Field
 
@@ -21,7 +21,7 @@ class SortKey(Options):
     nulls_first: bool = Field(False, description="nulls before all values")
 
 
-class RustParquetOptions(DirectoryOptions):
+class RustParquetOptions(ParquetDirectoryOptions):
     """How the Parquet files are made."""
 
     compression: Literal["zstd", "snappy", "lz4_raw", "gzip", "none"] = Field("zstd", description="codec of the pages")
@@ -40,13 +40,12 @@ class RustParquetOptions(DirectoryOptions):
     )
 
 
-class RustParquetWriter(DirectoryWriter):
+class RustParquetWriter(ParquetDirectoryWriter):
     """Parquet files in a local directory, committed by one rename."""
 
     Options = RustParquetOptions
-    extension: ClassVar[str] = "parquet"
 
     def open_file(self, path: str, schema: Any) -> NativeSink:
-        options = self.options.model_dump_json(exclude={"target_file_bytes"})
+        options = self.options.model_dump_json(exclude=set(ParquetDirectoryOptions.model_fields))
         context = write_context(self)
         return NativeSink(self.target_config.writer, lambda: Sink(path, schema, options, context))

@@ -1,0 +1,166 @@
+"""A Delta table at one version of its log."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from operator import gt, lt
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from dativo_plugin_sdk import Commit, ValidationError
+from dativo_plugin_sdk.records import parse_record
+from deltalake import DeltaTable
+from deltalake.transaction import RemoveAction
+
+from ._lake_table import LakeFile, LakeTable, Range
+
+KEY = "dativo"
+_IN_VIEW = 20
+
+
+class DeltaLakeTable(LakeTable):
+    """A Delta table at one version of its log."""
+
+    def __init__(self, name: str, delta: DeltaTable, stored: Callable[[pa.DataType], pa.DataType | None]) -> None:
+        self._name, self.delta = name, delta
+        self.version = f"{delta.metadata().id} {delta.version()}"
+        plain = pa.schema(delta.schema().to_arrow())
+        self.columns = pa.schema([(field.name, stored(field.type) or field.type) for field in plain])
+
+    def _log(self) -> Iterator[dict[str, Any]]:
+        """Entries of the log, the newest first: a few, and all of them if they are asked for."""
+        few = self.delta.history(_IN_VIEW)
+        yield from few
+        if len(few) == _IN_VIEW:
+            yield from self.delta.history()[_IN_VIEW:]
+
+    def records(self, job: str) -> Iterator[Commit]:
+        seq = self.delta.transaction_version(app_id(job))
+        if seq is None:
+            return
+        carried, told = None, False
+        for entry in self._log():
+            self.restored = self.restored or (not told and entry.get("operation") == "RESTORE")
+            value = entry.get(KEY)
+            own = isinstance(value, dict) and value.get("job") == job
+            if not isinstance(value, dict) or not (own or carried is None):
+                continue
+            found = self._record(value, job, entry)
+            if found is not None and own:
+                if not told and carried is not None and found.seq < carried.seq:
+                    yield carried
+                told = True
+                yield found
+            elif found is not None and not told:
+                carried = found
+        if not told and carried is not None:
+            yield carried
+        elif not told:
+            raise ValidationError(
+                f"{self._name} is at commit {seq} of {job}, but its log does not hold the record any more",
+                hint="restore the log's older entries, or load it anew: dativo run --full-refresh",
+            )
+
+    def _record(self, value: dict[str, Any], job: str, entry: dict[str, Any]) -> Commit | None:
+        where = f"commit record of {job} in version {entry.get('version')} of {self._name}"
+        records = value.get("records")
+        if isinstance(records, dict) and job not in records:
+            return None
+        try:
+            return parse_record(json.dumps(records[job] if isinstance(records, dict) else records), where)
+        except ValueError as error:
+            raise ValidationError(
+                f"{where} can't be read: {str(error).splitlines()[0]}",
+                hint="restore that entry of _delta_log, or load the table anew: dativo run --full-refresh",
+            ) from error
+
+    def newest_records(self) -> dict[str, Any]:
+        """{job: record} as the newest entry of a job has it."""
+        for entry in self._log():
+            if isinstance(entry.get(KEY), dict):
+                return dict(entry[KEY].get("records") or {})
+        return {}
+
+    def files(self, ranges: Mapping[str, Range] | None = None) -> list[LakeFile]:
+        actions = pa.table(self.delta.get_add_actions())
+        divided = self.delta.metadata().partition_columns
+        keep = _may_match(actions, ranges or {}, divided)
+        values = {name: pc.struct_field(actions.column("partition"), name) for name in divided}
+        texts = {name: partition_texts(array.combine_chunks()) for name, array in values.items()}
+        found = []
+        for at, action in enumerate(actions.select(["path", "size_bytes", "num_records"]).to_pylist()):
+            if not keep[at]:
+                continue
+            partition = {name: texts[name][at].as_py() for name in divided}
+            path, size = action["path"], action["size_bytes"]
+            handle = {
+                "remove": lambda now, path=path, size=size, partition=partition: RemoveAction(
+                    path, True, now, size, partition
+                ),
+                "constants": {name: values[name][at] for name in divided},
+            }
+            whole = f"{self._name}/{path}" if "://" not in path and not path.startswith("/") else path
+            found.append(LakeFile(whole, tuple(partition.values()), action["num_records"] or 0, size, handle))
+        return found
+
+    def constants(self, file: LakeFile) -> Mapping[str, Any]:
+        return dict(file.handle["constants"])
+
+    def check_writable(self) -> None:
+        """Raises: ValidationError: for a table whose files aren't read by the names of its columns."""
+        mode = self.delta.metadata().configuration.get("delta.columnMapping.mode", "none")
+        if mode != "none":
+            raise ValidationError(
+                f"{self._name} maps its columns by {mode}, which this writer can't", hint="write another table"
+            )
+
+    def check_rewritable(self) -> None:
+        features = self.delta.protocol().reader_features or ()
+        if "deletionVectors" in features and pa.table(self.delta.deletion_vectors()).num_rows:
+            raise ValidationError(
+                f"{self._name} has rows that are deleted by deletion vectors",
+                hint="purge them first (REORG TABLE ... APPLY (PURGE)), then run again",
+            )
+
+
+def app_id(job: str) -> str:
+    """A job's name among the application transactions of a table."""
+    return f"dativo:{job}"
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def partition_texts(values: pa.Array) -> pa.Array:
+    """Partition values as the Delta protocol spells them."""
+    if pa.types.is_string(values.type):
+        if pc.any(pc.equal(values, "")).as_py():
+            raise ValidationError(
+                "a partition column holds an empty text, which Delta can't tell from no value",
+                hint="replace it, or partition by another column",
+            )
+        return values
+    if pa.types.is_timestamp(values.type):
+        zone = "Z" if values.type.tz else ""
+        return pc.strftime(values, f"%Y-%m-%dT%H:%M:%S{zone}" if zone else "%Y-%m-%d %H:%M:%S")
+    return values.cast(pa.string())
+
+
+def _may_match(actions: pa.Table, ranges: Mapping[str, Range], divided: Sequence[str]) -> list[bool]:
+    """Which files may hold a row within the ranges, as their statistics tell."""
+    keep = [True] * actions.num_rows
+    for name, (low, high) in ranges.items():
+        ends: tuple[tuple[str, Any, Callable[[Any, Any], bool]], ...] = (("min", high, gt), ("max", low, lt))
+        for side, other, excludes in ends:
+            column = "partition" if name in divided else side
+            if column not in actions.column_names or name not in [f.name for f in actions.schema.field(column).type]:
+                continue
+            for at, value in enumerate(pc.struct_field(actions.column(column), name).to_pylist()):
+                with suppress(TypeError):
+                    keep[at] = keep[at] and not (value is not None and other is not None and excludes(value, other))
+    return keep

@@ -1,0 +1,397 @@
+"""Rows merged by key into Parquet files, copy on write: a file is rewritten where it holds a row that goes, and no other.
+
+Rows come in slices that fit into memory. For each, the files' key columns are looked through, as far as their statistics
+say that a key may be there; then the files with rows to remove are written anew, with the newer rows of those keys at
+their end; rows of new keys go to new files. A later slice finds what an earlier one wrote as it finds the table's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import count, takewhile
+from pathlib import Path
+from typing import Any, Protocol
+
+from .arrow import pyarrow
+from .errors import ValidationError
+from .key_set import KeySet
+from .posix import fsync
+from .records import duplicates, null_keys
+
+_PROBED_ROWS = 1 << 20
+_ROW_BYTES = 96
+"""What a slice's row costs beside its key: numbers of keys, their order and the tables that find them."""
+
+
+class Sink(Protocol):
+    def write(self, batch: Any) -> None: ...
+    def finish(self) -> dict[str, Any]: ...
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class MergeRule:
+    """Which row of a key counts. cursor: the column that tells the newer of two; without one the last is. deletes: the
+    column that says that the key's row goes. in_place: whether a newer row may stay in the file of the older one.
+    """
+
+    keys: tuple[str, ...]
+    cursor: str | None = None
+    deletes: str | None = None
+    unique: bool = False
+    in_place: bool = True
+
+
+@dataclass
+class Merged:
+    """What became of it. files: the table's after it, absolute. removed: those of it before that are not in it any more."""
+
+    files: list[str]
+    new: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)
+    rows_added: int = 0
+    rows_removed: int = 0
+    superseded: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Rows of a file whose keys a slice has. rows: their places in the file. codes: of the keys. fresh: whether the slice's
+    row is as new.
+    """
+
+    rows: Any
+    codes: Any
+    fresh: Any
+
+
+class ParquetMerge:
+    """One commit's merge. folder: where new files go. open_file: as FileSink's maker. insert: writes rows of new keys to
+    files of the folder and returns their paths.
+    """
+
+    def __init__(
+        self,
+        rule: MergeRule,
+        files: Sequence[str],
+        folder: Path,
+        open_file: Callable[[str, Any], Sink],
+        insert: Callable[[Any], list[str]],
+        *,
+        threads: int,
+        check: Callable[[], None],
+    ) -> None:
+        self._rule = rule
+        self._folder = folder
+        self._open_file = open_file
+        self._insert = insert
+        self._threads = max(1, threads)
+        self._check = check
+        self._numbers = count()
+        self._deleted: Any = None
+        """Rows of earlier slices that say that their keys go: an older row of such a key may still come."""
+        self.merged = Merged(list(files))
+
+    def add(self, rows: Any) -> None:
+        """Merge one slice, a table of rows in the order that they came."""
+        import pyarrow.compute as pc
+
+        rule, merged = self._rule, self.merged
+        for name, where in [(key, "target.keys") for key in rule.keys] + [(rule.deletes, "options.delete_column")]:
+            if name is not None and name not in rows.schema.names:
+                raise ValidationError(
+                    f"{where} names {name!r}, which is not a column of the data",
+                    hint=f"columns are: {', '.join(rows.schema.names)}",
+                )
+        if rows.num_rows == 0:
+            return
+        if self._deleted is not None:
+            rows = pyarrow().concat_tables([self._deleted, rows])
+        columns = [_whole(rows.column(key)) for key in rule.keys]
+        if any(column.null_count for column in columns):
+            nulls = pc.is_null(columns[0])
+            for column in columns[1:]:
+                nulls = pc.or_(nulls, pc.is_null(column))
+            raise null_keys(pc.sum(nulls).as_py(), rule.keys)
+        keys = KeySet(columns)
+        self._supersede(rows.num_rows - keys.size)
+        newest = self._newest(rows, keys)
+        cursors = None if rule.cursor is None else _whole(rows.column(rule.cursor)).take(newest)
+        with ThreadPoolExecutor(self._threads) as pool:
+            found = dict(
+                zip(merged.files, pool.map(lambda path: self._probe(path, keys, cursors), merged.files), strict=True)
+            )
+            self._supersede(sum(len(item.rows) for path, item in found.items() if path in merged.new))
+            numbers = _range(keys.size).cast(_code_type())
+            stale = _concat([item.codes.filter(pc.invert(item.fresh)) for item in found.values()], _code_type())
+            lands = pc.invert(pc.is_in(numbers, value_set=stale))
+            if rule.deletes is not None:
+                gone = pc.fill_null(_whole(rows.column(rule.deletes)).take(newest), False)
+                self._deleted = rows.take(newest.filter(gone))
+                merged.deleted = self._deleted.num_rows
+                lands = pc.and_(lands, pc.invert(gone))
+                rows = rows.drop_columns([rule.deletes])
+            work: list[tuple[str, Any, Any, Any]] = []
+            placed = _concat([], _code_type())
+            for path, item in found.items():
+                gone_rows = item.rows.filter(item.fresh)
+                if not len(gone_rows):
+                    continue
+                codes = pc.unique(item.codes.filter(item.fresh)) if rule.in_place else _concat([], _code_type())
+                codes = codes.filter(pc.and_(lands.take(codes), pc.invert(pc.is_in(codes, value_set=placed))))
+                placed = pyarrow().concat_arrays([placed, codes])
+                work.append((path, gone_rows, rows, newest.take(codes)))
+            lands = pc.and_(lands, pc.invert(pc.is_in(numbers, value_set=placed)))
+            for result in pool.map(lambda one: self._rewrite(*one), work):
+                self._settle(*result)
+        inserted = rows.take(newest.filter(lands))
+        if inserted.num_rows:
+            paths = self._insert(inserted)
+            merged.files += paths
+            merged.new.update(paths)
+            merged.rows_added += inserted.num_rows
+
+    def _supersede(self, rows: int) -> None:
+        self.merged.superseded += rows
+        if rows and self._rule.unique:
+            raise duplicates(rows, self._rule.keys)
+
+    def _newest(self, rows: Any, keys: KeySet) -> Any:
+        """The row of each key that counts: the one with the highest cursor, then the last."""
+        import pyarrow.compute as pc
+
+        pa = pyarrow()
+        place = _range(rows.num_rows)
+        cursor = self._rule.cursor
+        if keys.size < rows.num_rows and cursor is not None:
+            at = _whole(rows.column(cursor))
+            by = pa.table({"known": at.is_valid().cast(pa.int8()), "at": at, "place": place})
+            order = pc.sort_indices(by, [(name, "ascending") for name in by.schema.names]).cast(pa.int64())
+            codes = keys.codes.take(order)
+        else:
+            order, codes = place, keys.codes
+        last = pa.table({"code": codes, "place": place}).group_by("code").aggregate([("place", "max")]).sort_by("code")
+        return order.take(_whole(last.column("place_max")))
+
+    def _probe(self, path: str, keys: KeySet, cursors: Any) -> _Found:
+        """Where a file has rows of these keys. cursors: of the slice's row of each key."""
+        import pyarrow.compute as pc
+        import pyarrow.parquet as pq
+
+        pa = pyarrow()
+        rule = self._rule
+        places, codes, fresh = [], [], []
+        with pq.ParquetFile(path, memory_map=True) as file:
+            names = file.schema_arrow.names
+            missing = [key for key in rule.keys if key not in names]
+            if missing:
+                raise ValidationError(
+                    f"column {missing[0]!r} is a key, and {path} has no such column",
+                    details={"file": path, "column": missing[0]},
+                    hint="load the table anew: dativo run --full-refresh",
+                )
+            cursor = rule.cursor if cursors is not None and rule.cursor in names else None
+            wanted = [*rule.keys, *([cursor] if cursor and cursor not in rule.keys else [])]
+            for first, groups in _runs(file.metadata, [names.index(key) for key in rule.keys], keys):
+                self._check()
+                part = file.read_row_groups(groups, columns=wanted, use_threads=False)
+                found = keys.find([_decoded(_whole(part.column(key))) for key in rule.keys])
+                at = pc.indices_nonzero(pc.is_valid(found)).cast(pa.int64())
+                if not len(at):
+                    continue
+                code = found.take(at)
+                is_fresh = pa.repeat(True, len(at))
+                if cursor is not None:
+                    before = _whole(part.column(cursor)).take(at)
+                    after = cursors.take(code)
+                    newer = pc.fill_null(pc.greater_equal(after, before.cast(after.type)), False)
+                    is_fresh = pc.or_(pc.is_null(before), newer)
+                places.append(pc.add(at, first))
+                codes.append(code)
+                fresh.append(is_fresh)
+        return _Found(_concat(places, pa.int64()), _concat(codes, _code_type()), _concat(fresh, pa.bool_()))
+
+    def _rewrite(self, path: str, gone: Any, rows: Any, placed: Any) -> tuple[str, str | None, int, int]:
+        """A file without its rows at `gone` and with the slice's rows `placed`. Returns: it, the new one, None where
+        nothing is left, rows removed, rows added.
+        """
+        import pyarrow.parquet as pq
+
+        pa = pyarrow()
+        with pq.ParquetFile(path, memory_map=True) as file:
+            total = file.metadata.num_rows
+            if len(gone) == total and not len(placed):
+                return path, None, total, 0
+            old = file.schema_arrow
+            landing = rows.schema.names
+            schema = pa.schema([*rows.schema, *(item for item in old if item.name not in landing)])
+            new = self._named(path)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            sink = self._open_file(str(new), schema)
+            try:
+                left = iter(gone.to_pylist())
+                next_gone, first = next(left, total), 0
+                for group in range(file.num_row_groups):
+                    self._check()
+                    part = file.read_row_group(group, use_threads=False)
+                    end = first + part.num_rows
+                    mask = None
+                    if next_gone < end:
+                        mask = bytearray(b"\xff" * ((part.num_rows + 7) // 8))
+                        while next_gone < end:
+                            mask[(next_gone - first) >> 3] &= ~(1 << ((next_gone - first) & 7))
+                            next_gone = next(left, total)
+                    if mask is not None:
+                        keep = pa.Array.from_buffers(pa.bool_(), part.num_rows, [None, pa.py_buffer(mask)])
+                        part = part.filter(keep)
+                    write_table(sink, conformed(part, schema, path))
+                    first = end
+                if len(placed):
+                    write_table(sink, conformed(rows.take(placed), schema, path))
+                sink.finish()
+            except BaseException:
+                sink.abort()
+                raise
+        fsync(new)
+        return path, str(new), len(gone), len(placed)
+
+    def _named(self, path: str) -> Path:
+        """A new name for a file, in the same partition."""
+        folders = list(takewhile(lambda part: "=" in part, reversed(Path(path).parent.parts)))
+        return self._folder.joinpath(*reversed(folders), f"part-merged-{next(self._numbers):04d}{Path(path).suffix}")
+
+    def _settle(self, path: str, new: str | None, removed: int, added: int) -> None:
+        merged = self.merged
+        at = merged.files.index(path)
+        merged.files[at : at + 1] = [] if new is None else [new]
+        if path in merged.new:
+            merged.new.remove(path)
+            os.unlink(path)
+        else:
+            merged.removed.add(path)
+        if new is not None:
+            merged.new.add(new)
+        merged.rows_removed += removed
+        merged.rows_added += added
+
+
+def slices(paths: Sequence[Path], keys: Sequence[str], memory_bytes: int) -> Iterator[Any]:
+    """Staged rows as tables whose keys take about a quarter of a memory budget."""
+    pa = pyarrow()
+    held: list[Any] = []
+    held_bytes = 0
+    for path in paths:
+        with pa.memory_map(str(path)) as file:
+            for batch in pa.ipc.open_stream(file):
+                size = sum(batch.column(key).nbytes for key in keys if key in batch.schema.names)
+                size += batch.num_rows * _ROW_BYTES
+                if held and held_bytes + size > memory_bytes // 4:
+                    yield pa.Table.from_batches(held)
+                    held, held_bytes = [], 0
+                held.append(batch)
+                held_bytes += size
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def merged_schema(path: Path, deletes: str | None) -> Any:
+    """The schema that staged rows land in."""
+    pa = pyarrow()
+    with pa.memory_map(str(path)) as file:
+        fields = [item for item in pa.ipc.open_stream(file).schema if item.name != deletes]
+    return pa.schema(fields)
+
+
+def _runs(metadata: Any, columns: Sequence[int], keys: KeySet) -> Iterator[tuple[int, list[int]]]:
+    """(first row, row groups) of neighbours that may hold one of the keys, not too many at once."""
+    run: list[int] = []
+    first = start = rows = 0
+    leaves = _leaves(metadata, columns)
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if _may_hold(group, leaves, keys):
+            if not run:
+                start = first
+            run.append(number)
+            rows += group.num_rows
+        if run and (run[-1] != number or rows >= _PROBED_ROWS):
+            yield start, run
+            run, rows = [], 0
+        first += group.num_rows
+    if run:
+        yield start, run
+
+
+def _leaves(metadata: Any, columns: Sequence[int]) -> list[int | None]:
+    """The Parquet columns of top-level ones, which nested ones before them move."""
+    names = metadata.schema.to_arrow_schema().names
+    paths = {metadata.schema.column(at).path: at for at in range(metadata.num_columns)}
+    return [paths.get(names[column]) for column in columns]
+
+
+def _may_hold(group: Any, leaves: Sequence[int | None], keys: KeySet) -> bool:
+    for at, leaf in enumerate(leaves):
+        found = None if leaf is None else group.column(leaf).statistics
+        if found is not None and found.has_min_max and not keys.may_be_within(at, found.min, found.max):
+            return False
+    return True
+
+
+def conformed(rows: Any, schema: Any, path: str) -> Any:
+    """Rows in another schema: columns that they lack are null."""
+    pa = pyarrow()
+    if rows.schema.equals(schema):
+        return rows
+    columns = []
+    for item in schema:
+        if item.name not in rows.schema.names:
+            columns.append(pa.nulls(rows.num_rows, item.type))
+            continue
+        column = rows.column(item.name)
+        try:
+            columns.append(column if column.type.equals(item.type) else column.cast(item.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise ValidationError(
+                f"column {item.name} of {path} is {column.type} and does not fit {item.type}: {error}",
+                details={"file": path, "column": item.name},
+                hint="load the table anew: dativo run --full-refresh",
+            ) from error
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def write_table(sink: Sink, table: Any) -> None:
+    for batch in table.to_batches():
+        if batch.num_rows:
+            sink.write(batch)
+
+
+def _whole(column: Any) -> Any:
+    found = column.combine_chunks()
+    pa = pyarrow()
+    if isinstance(found, pa.ChunkedArray):
+        found = found.chunk(0) if found.num_chunks == 1 else pa.concat_arrays(found.chunks)
+    return _decoded(found)
+
+
+def _decoded(column: Any) -> Any:
+    return column.dictionary_decode() if pyarrow().types.is_dictionary(column.type) else column
+
+
+def _concat(arrays: Sequence[Any], kind: Any) -> Any:
+    pa = pyarrow()
+    return pa.concat_arrays(arrays) if arrays else pa.array([], kind)
+
+
+def _code_type() -> Any:
+    return pyarrow().int32()
+
+
+def _range(size: int) -> Any:
+    import pyarrow.compute as pc
+
+    pa = pyarrow()
+    return pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), size), start=-1)

@@ -1,0 +1,184 @@
+"""Writers of Parquet files: what needs rows to be read again is here, a subclass only writes a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .directory import totals
+from .directory_writer import DirectorySplitWriter, DirectoryWriter
+from .errors import CancelledError, ConfigurationError
+from .models import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    MaintainReport,
+    MaintainRequest,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
+)
+from .parquet_compact import join_files, small_files
+from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
+from .remote import is_remote
+from .staged_rows import StagedRows
+from .writer import BaseWriter, SplitWriter
+
+COMPACTED_FILE_BYTES = 128 << 20
+"""How large files become that are joined."""
+
+MERGED_FILE_BYTES = 32 << 20
+"""Where a merge may rewrite any file, files end at this size by themselves."""
+
+
+class ParquetDirectoryWriter(DirectoryWriter):
+    """Level 3 over a local directory of Parquet files. A subclass gives `open_file`, and options that are MergeOptions."""
+
+    extension: ClassVar[str] = "parquet"
+    modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        super().__init__(asset_definition, target_config, output_base)
+        self._merges = target_config.mode == "merge"
+        self._stop = threading.Event()
+        if self._merges and not target_config.keys:
+            raise ConfigurationError("mode merge needs target.keys", hint="name the columns that tell rows apart")
+
+    @classmethod
+    def at(cls, asset_definition: AssetDefinition, target_config: TargetConfig) -> BaseWriter:
+        if target_config.path and is_remote(target_config.path):
+            from .object_writer import ObjectWriter  # what few need
+
+            return ObjectWriter(asset_definition, target_config, cls)
+        return cls(asset_definition, target_config)
+
+    def writer(self, task: WriteTask) -> SplitWriter:
+        if self._merges and task.kind == "data":
+            return StagedRows(self.table.incoming, task, compression=None)
+        return super().writer(task)
+
+    def _staged(self, item: Committable) -> Path:
+        if self._merges and item.kind == "data":
+            return self.table.incoming / str(item.payload["file"])
+        return super()._staged(item)
+
+    def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        if not self._merges:
+            return super().commit(committables, commit)
+        commit, done = self.table.due(commit)
+        if done:
+            return commit
+        staged = [self._staged(item) for item in committables if item.kind == "data"]
+        return self._merge(staged, commit)
+
+    def _merge(self, staged: Sequence[Path], commit: Commit) -> Commit:
+        request = self._request
+        assert request is not None, "open() comes first"
+        folder = self.table.staging
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        _, commits, present = self.table.version()
+        replaces = commit.mode == "overwrite"
+        keys = self.target_config.keys
+        rule = MergeRule(
+            keys,
+            cursor=request.cursor_field,
+            deletes=self.options.delete_column,
+            unique=self.options.duplicate_keys == "error",
+            in_place=not self._partitions,
+        )
+        counter = iter(range(1 << 30))
+
+        def insert(rows: Any) -> list[str]:
+            task = WriteTask(next(counter), schema=rows.schema)
+            split = DirectorySplitWriter(self, folder, task, self._partitions, MERGED_FILE_BYTES)
+            try:
+                for batch in rows.to_batches():
+                    split.write(batch)
+                return [str(folder / item.payload["file"]) for item in split.finish()]
+            except BaseException:
+                split.abort()
+                raise
+
+        merge = ParquetMerge(
+            rule,
+            () if replaces else present,
+            folder,
+            self.open_file,
+            insert,
+            threads=request.parallelism,
+            check=self._check_cancelled,
+        )
+        for rows in slices(staged, keys, request.memory_bytes):
+            merge.add(rows)
+        merged = merge.merged
+        if not merged.files and staged:
+            path = str(folder / f"part-0000-0000.{self.extension}")
+            self.open_file(path, merged_schema(staged[0], self.options.delete_column)).finish()
+            merged.new.add(path)
+        names = [os.path.relpath(path, folder) for path in sorted(merged.new)]
+        details = {"superseded": merged.superseded}
+        if rule.deletes is not None:
+            details["deleted"] = merged.deleted
+        commit = commit.model_copy(
+            update={
+                "bytes_written": sum(os.stat(path).st_size for path in merged.new),
+                "details": {**commit.details, "merge": details},
+            }
+        )
+        if replaces:
+            record = commit.model_copy(update={"files": tuple(names)})
+            return self.table.commit(record, table=(merged.rows_added - merged.rows_removed, commit.bytes_written))
+        before = (totals(commits[-1]) or self.table.summed())[0] if commits else 0
+        rows = None if before is None else before + merged.rows_added - merged.rows_removed
+        return self.exchange(commit, names, merged.removed, rows)
+
+    def compact(self, request: MaintainRequest) -> MaintainReport:
+        last = self.last_commit()
+        if last is None:
+            return MaintainReport(notes=("nothing is committed yet",))
+        size = request.target_file_bytes or self.options.target_file_bytes or COMPACTED_FILE_BYTES
+        folder, _, files = self.table.version()
+        groups = small_files(folder, files, size)
+        count = sum(map(len, groups.values()))
+        if request.dry_run or not groups:
+            return MaintainReport(files_compacted=count)
+        self.open(WriteRequest(request.job, request.run_id, last.seq, memory_bytes=request.memory_bytes))
+        names: list[str] = []
+        for partition, paths in groups.items():
+            names += join_files(paths, self.table.staging, partition, self.open_file, size, self._check_cancelled)
+        record = last.model_copy(
+            update={
+                "seq": last.seq + 1,
+                "run_id": request.run_id,
+                "mode": "compact",
+                "rows_read": 0,
+                "rows_written": 0,
+                "rows_rejected": 0,
+                "bytes_written": sum(os.stat(self.table.staging / name).st_size for name in names),
+                "quarantine": (),
+                "committed_at": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+                "details": {"compacted": {"files": count, "into": len(names)}},
+            }
+        )
+        removed = {path for paths in groups.values() for path in paths}
+        commit = self.exchange(record, names, removed, (totals(last) or self.table.summed())[0])
+        return MaintainReport(count, len(names), commit=commit)
+
+    def count_rows(self, path: str) -> int | None:
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(path).num_rows)
+
+    def cancel(self) -> None:
+        super().cancel()
+        self._stop.set()
+
+    def _check_cancelled(self) -> None:
+        if self._stop.is_set():
+            raise CancelledError("the merge was cancelled")

@@ -1,0 +1,238 @@
+"""The lakes of the tests: Iceberg in the project's own catalog and in a REST one, Delta in a folder and in a bucket."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import obstore
+import pyarrow as pa
+from dativo_plugin_sdk import AssetDefinition, Commit, TargetConfig, WriteRequest, WriteTask
+from obstore.store import S3Store
+from pyiceberg.catalog import Catalog, load_catalog
+from typing_extensions import Self
+
+from dativo_assets.writers._lake import LakeWriter
+from dativo_assets.writers.delta import DeltaWriter
+from dativo_assets.writers.iceberg import IcebergWriter
+
+SECRET = "hush-hush"
+KINDS = ("iceberg", "iceberg_rest", "delta", "delta_s3")
+
+
+class Target:
+    """One table; `deliver` is a whole run of it, `rows` is what a reader that knows no Dativo sees."""
+
+    def __init__(self, kind: str, root: Path, connection: dict[str, Any]) -> None:
+        self.kind, self.root, self.connection = kind, root, connection
+
+    @property
+    def is_delta(self) -> bool:
+        return self.kind.startswith("delta")
+
+    def place(self, table: str = "t") -> dict[str, Any]:
+        if self.kind == "delta":
+            return {"path": table}
+        if self.kind == "delta_s3":
+            return {"path": f"s3://lake/{self.root.name}/{table}", "connection": self.connection}
+        named = {"table": f"{_namespace(self.root)}.{table}"}
+        return named if self.kind == "iceberg" else {**named, "catalog": "lake", "connection": self.connection}
+
+    def writer(self, table: str = "t", **more: Any) -> LakeWriter:
+        config: dict[str, Any] = {"job": "j", **self.place(table), **more}
+        made = DeltaWriter if self.is_delta else IcebergWriter
+        return made(AssetDefinition(name="j"), TargetConfig(writer=self.kind, root=str(self.root), **config))
+
+    def stage(
+        self,
+        writer: LakeWriter,
+        run: str,
+        *tables: pa.Table,
+        rejected: pa.Table | None = None,
+        cursor: str | None = None,
+        base: int = 0,
+    ) -> list[Any]:
+        mode, keys = writer.target_config.mode, writer.target_config.keys
+        job = writer.target_config.job
+        writer.open(WriteRequest(job, run, base, mode=mode, keys=keys, cursor_field=cursor, parallelism=2))
+        done = []
+        tasks = [WriteTask(index, "data", table.schema) for index, table in enumerate(tables)]
+        if rejected is not None:
+            tasks.append(WriteTask(0, "quarantine", rejected.schema))
+            tables = (*tables, rejected)
+        for task, table in zip(tasks, tables, strict=True):
+            split = writer.writer(task)
+            for batch in table.to_batches():
+                split.write(batch)
+            done.extend(split.finish())
+        return done
+
+    def record(self, writer: LakeWriter, run: str, seq: int, *tables: pa.Table) -> Commit:
+        text = {field.name: str(field.type) for table in tables[:1] for field in table.schema}
+        return Commit(
+            job=writer.target_config.job, seq=seq, run_id=run, mode=writer.target_config.mode, schema_text=text
+        )
+
+    def deliver(self, run: str, *tables: pa.Table, table: str = "t", **more: Any) -> Commit:
+        staging = {name: more.pop(name) for name in ("rejected", "cursor") if name in more}
+        writer = self.writer(table, **more)
+        last = writer.last_commit()
+        base = 0 if last is None else last.seq
+        staged = self.stage(writer, run, *tables, base=base, **staging)
+        done = writer.commit(staged, self.record(writer, run, base + 1, *tables))
+        writer.close()
+        return done
+
+    @contextmanager
+    def catalog(self) -> Iterator[Catalog]:
+        folder = self.root / "warehouse" / "iceberg"
+        own = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}"}
+        catalog = load_catalog("dativo", **(own if self.kind == "iceberg" else self.connection))
+        yield catalog
+        catalog.close()
+
+    def delta(self, table: str = "t") -> deltalake.DeltaTable:
+        path = str(self.root / table) if self.kind == "delta" else self.place(table)["path"]
+        options = {**self.connection, "allow_http": "true"} if self.kind == "delta_s3" else None
+        return deltalake.DeltaTable(path, storage_options=options)
+
+    def arrow(self, table: str = "t") -> pa.Table:
+        if self.is_delta:
+            return pa.table(self.delta(table).to_pyarrow_table())
+        with self.catalog() as catalog:
+            return catalog.load_table(f"{_namespace(self.root)}.{table}").scan().to_arrow()
+
+    def rows(self, table: str = "t") -> list[tuple[Any, ...]]:
+        found = [tuple(row.values()) for row in self.arrow(table).to_pylist()]
+        return sorted(found, key=lambda row: [(value is not None, value) for value in row])
+
+    def data_files(self, table: str = "t") -> set[str]:
+        """Names of all Parquet files in the table's folder, committed or not."""
+        if self.kind == "delta_s3":
+            return {path.rpartition("/")[2] for path in self._objects(table) if "/_delta_log/" not in path}
+        if self.kind == "delta":
+            return {path.name for path in (self.root / table).glob("*.parquet")}
+        with self.catalog() as catalog:
+            try:
+                where = catalog.load_table(f"{_namespace(self.root)}.{table}").location()
+            except Exception:
+                return set()
+        return {path.name for path in Path(where.removeprefix("file://")).glob("data/*.parquet")}
+
+    def _objects(self, table: str) -> list[str]:
+        listed = obstore.list(self._bucket, f"{self.root.name}/{table}/")
+        return [item["path"] for page in listed for item in page]
+
+    @property
+    def _bucket(self) -> S3Store:
+        return S3Store("lake", **self.connection, client_options={"allow_http": True})
+
+    def drop(self) -> None:
+        """What somebody does who drops the table."""
+        if self.kind == "delta_s3":
+            obstore.delete(self._bucket, [path for path in self._objects("t") if "/_delta_log/" in path])
+        elif self.is_delta:
+            shutil.rmtree(self.root / "t" / "_delta_log")
+        else:
+            with self.catalog() as catalog:
+                catalog.drop_table(self.place()["table"])
+
+    def named_files(self, table: str = "t") -> set[str]:
+        """Names of the files that the table has now."""
+        found = self.writer(table).snapshot()
+        return set() if found is None else {path.rpartition("/")[2] for path in found.files}
+
+
+def _namespace(root: Path) -> str:
+    return "n_" + "".join(character if character.isalnum() else "_" for character in root.name)
+
+
+@contextmanager
+def s3_server() -> Iterator[dict[str, str]]:
+    """A bucket `lake`. Yields: how to reach it."""
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
+        assert line, "the server ended"
+        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
+        rest.start()
+        endpoint = line.rpartition("Running on ")[2].strip()
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT")).close()
+        yield {
+            "endpoint": endpoint,
+            "region": "us-east-1",
+            "access_key_id": "test",
+            "secret_access_key": SECRET,
+        }
+        server.terminate()
+        rest.join()
+
+
+def rest_libraries() -> Path:
+    """The jars of Iceberg's own REST catalog, fetched once."""
+    here = Path(__file__).parent
+    folder = here.parents[1] / ".cache" / "iceberg-rest"
+    if not (folder / "done").exists():
+        command = ["mvn", "-q", "-B", "-f", str(here / "iceberg_rest" / "pom.xml"), "dependency:copy-dependencies"]
+        subprocess.run([*command, f"-DoutputDirectory={folder}"], check=True, timeout=110)
+        (folder / "done").touch()
+    return folder
+
+
+@contextmanager
+def rest_server(folder: Path) -> Iterator[dict[str, str]]:
+    """Iceberg's own REST catalog with a warehouse of files. Yields: the properties of its connection."""
+    source = Path(__file__).parent / "iceberg_rest" / "Serve.java"
+    command = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-cp", f"{rest_libraries()}/*", str(source)]
+    with (folder / "rest.log").open("wb") as log:
+        server = subprocess.Popen(
+            [*command, str(folder / "rest.db"), f"file://{folder}/rest"], stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert line.startswith("port "), (folder / "rest.log").read_text()
+        yield {"type": "rest", "uri": f"http://127.0.0.1:{line.split()[1]}", "token": SECRET}
+        server.kill()
+        server.communicate()
+
+
+class Cutter:
+    """Between a client and a web server: once armed, the next request that has `mark` in it is delivered or not, and its
+    answer never is. A process of its own, for deltalake keeps this one's threads waiting while it waits.
+    """
+
+    def __init__(self, url: str, mark: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        command = [sys.executable, str(Path(__file__).with_name("cutter.py")), host, port, mark]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{self._line()}"
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def arm(self, how: str) -> None:
+        """how: before or after the request is delivered."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{how}\n")
+        self._process.stdin.flush()
+        assert self._line() == "armed"
+
+    def has_cut(self) -> bool:
+        """Whether the request came for which it was armed."""
+        return self._line() == "cut"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()

@@ -1,0 +1,329 @@
+"""Parquet tables in an object store: each commit is the put of one object, on a real S3 server of this machine."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    BaseWriter,
+    Commit,
+    CommitConflictError,
+    ConfigurationError,
+    MaintainRequest,
+    TargetConfig,
+    TransientError,
+    ValidationError,
+    WriteRequest,
+    WriteTask,
+    remote,
+)
+from dativo_plugin_sdk.object_writer import ObjectWriter
+from dativo_plugin_sdk.parquet_footer import with_metadata
+from obstore.store import S3Store
+
+from dativo_assets.state import commit_once
+from dativo_assets.writers.parquet import ParquetWriter
+
+KEYS = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "hush-hush"}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
+        assert server.stdout is not None
+        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
+        assert line, "the server ended"
+        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
+        rest.start()
+        found = line.rpartition("Running on ")[2].strip()
+        urllib.request.urlopen(urllib.request.Request(f"{found}/lake", method="PUT")).close()
+        yield found
+        server.terminate()
+        rest.join()
+
+
+class Target:
+    """One table in a bucket; `deliver` is a whole run of it."""
+
+    def __init__(self, endpoint: str, root: Path) -> None:
+        self.connection = {"endpoint": endpoint, **KEYS}
+        self.prefix = uuid.uuid4().hex
+        self.root = root
+        self.store = S3Store("lake", endpoint=endpoint, **KEYS, client_options={"allow_http": True})  # type: ignore[arg-type]
+
+    def writer(self, **more: Any) -> BaseWriter:
+        config = {"writer": "parquet", "job": "j", "root": str(self.root), "path": f"s3://lake/{self.prefix}/t", **more}
+        return ParquetWriter.at(AssetDefinition(name="j"), TargetConfig(connection=self.connection, **config))
+
+    def stage(self, writer: BaseWriter, run: str, *tables: pa.Table, kind: str = "data") -> Any:
+        mode = writer.target_config.mode
+        if kind == "data":
+            writer.open(WriteRequest("j", run, 0, mode=mode, parallelism=2))
+        done: list[Any] = []
+        for index, rows in enumerate(tables):
+            split = writer.writer(WriteTask(index, kind, rows.schema))  # type: ignore[arg-type]
+            for batch in rows.to_batches(max_chunksize=1000):
+                split.write(batch)
+            done.extend(split.finish())
+        return done
+
+    def record(self, writer: BaseWriter, run: str, staged: Any, **more: Any) -> Commit:
+        last = writer.last_commit()
+        rows = sum(item.rows for item in staged if item.kind == "data")
+        fields = {"mode": writer.target_config.mode, "rows_read": rows, "rows_written": rows, **more}
+        return Commit(job="j", seq=1 if last is None else last.seq + 1, run_id=run, **fields)
+
+    def deliver(self, run: str, *tables: pa.Table, **more: Any) -> Commit:
+        writer = self.writer(**more)
+        staged = self.stage(writer, run, *tables)
+        commit = writer.commit(staged, self.record(writer, run, staged))
+        writer.close()
+        return commit
+
+    def names(self, folder: str = "t") -> list[str]:
+        prefix = f"{self.prefix}/{folder}/"
+        found = [meta["path"] for batch in obstore.list(self.store, prefix=prefix) for meta in batch]
+        return sorted(name.removeprefix(prefix) for name in found)
+
+    def glob(self) -> list[Any]:
+        """What a plain reader of all objects sees."""
+        found = []
+        for name in self.names():
+            data = bytes(obstore.get(self.store, f"{self.prefix}/t/{name}").bytes())
+            found += pq.read_table(pa.BufferReader(data))["v"].to_pylist()
+        return sorted(found)
+
+    def own(self) -> list[Any]:
+        """What the records say."""
+        table = self.writer().snapshot()
+        assert table is not None
+        found = []
+        for uri in table.files:
+            data = bytes(obstore.get(self.store, uri.removeprefix("s3://lake/")).bytes())
+            found += pq.read_table(pa.BufferReader(data))["v"].to_pylist()
+        assert table.rows == len(found)
+        return sorted(found)
+
+
+@pytest.fixture
+def target(endpoint: str, tmp_path: Path) -> Target:
+    return Target(endpoint, tmp_path)
+
+
+def rows(*values: int) -> pa.Table:
+    return pa.table({"v": pa.array(values, pa.int64())})
+
+
+def test_a_commit_is_one_object_and_the_record_is_in_its_footer(target: Target) -> None:
+    assert isinstance(target.writer(), ObjectWriter)
+    assert target.writer().last_commit() is None
+    for seq in range(1, 8):
+        assert target.deliver(f"r{seq}", rows(seq), rows(-seq)).seq == seq
+    assert target.names() == [f"{seq:020d}.parquet" for seq in range(1, 8)]
+    assert target.glob() == target.own() == sorted([*range(-7, 0), *range(1, 8)])
+    writer = target.writer()
+    last = writer.last_commit()
+    assert last is not None
+    assert (last.seq, last.run_id, last.rows_written) == (7, "r7", 2)
+    assert [commit.seq for commit in writer.history()] == list(range(1, 8))
+    found = writer.commit_of("r3")
+    assert found is not None and found.seq == 3
+    assert not list(target.root.rglob("*.parquet"))
+
+
+def test_one_run_id_writes_once(target: Target) -> None:
+    target.deliver("r1", rows(1))
+    target.deliver("r2", rows(2))
+    writer = target.writer()
+    staged = target.stage(writer, "r1", rows(1))
+    late = target.record(writer, "r1", staged).model_copy(update={"seq": 2})
+    assert writer.commit(staged, late).seq == 1
+    assert target.glob() == [1, 2]
+
+
+def test_of_many_runs_that_race_one_wins_and_the_others_leave_nothing(target: Target) -> None:
+    target.deliver("r0", rows(0))
+    small: dict[str, Any] = {"options": {"target_file_bytes": 500}}
+    ready = []
+    for run in range(6):
+        writer = target.writer(**small)
+        staged = target.stage(writer, f"r{run + 1}", rows(*range(run * 1000, run * 1000 + 1000)), rows(-1))
+        ready.append((writer, staged, target.record(writer, f"r{run + 1}", staged)))
+
+    def commit(one: Any) -> str:
+        writer, staged, record = one
+        try:
+            return str(writer.commit(staged, record).run_id)
+        except CommitConflictError as error:
+            return f"lost to {error.details['winner']}"
+        finally:
+            writer.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        said = sorted(pool.map(commit, ready))
+    winner = next(word for word in said if word.startswith("r"))
+    assert said == [f"lost to {winner}"] * 5 + [winner]
+    assert target.glob() == target.own()
+    assert len(target.glob()) == 1002
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+def test_a_put_without_an_answer_is_looked_for(target: Target, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
+    target.deliver("r1", rows(1))
+    writer = target.writer()
+    staged = target.stage(writer, "r2", rows(2))
+    record = target.record(writer, "r2", staged)
+    put = remote.RemoteFiles.put
+
+    def late(files: Any, uri: str, data: bytes, **more: Any) -> bool:
+        monkeypatch.setattr(remote.RemoteFiles, "put", put)
+        if lost == "answer":
+            put(files, uri, data, **more)
+        raise TransientError("the connection broke")
+
+    monkeypatch.setattr(remote.RemoteFiles, "put", late)
+    assert commit_once(writer, staged, record).seq == 2
+    writer.close()
+    assert target.glob() == target.own() == [1, 2]
+
+
+def test_many_objects_are_seen_whole_by_their_record_and_leftovers_are_removed(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small: dict[str, Any] = {"options": {"target_file_bytes": 2000}}
+    many = [rows(*range(at, at + 2000)) for at in (0, 2000)]
+    commit = target.deliver("r1", *many, **small)
+    assert len(commit.files) > 1
+    assert target.glob() == target.own() == list(range(4000))
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    writer = target.writer(**small)
+    staged = target.stage(writer, "r2", *many)
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectWriter, "_swap", dies)
+        patch.setattr(remote.RemoteFiles, "delete", dies)  # as one that is killed
+        with pytest.raises(KeyboardInterrupt):
+            writer.commit(staged, target.record(writer, "r2", staged))
+    assert target.own() == list(range(4000))
+    assert len(target.glob()) > 4000
+
+    def maintain(**more: Any) -> int:
+        return target.writer().maintain(MaintainRequest("j", "m", **more)).orphans
+
+    assert maintain() == 0, "a run of that sequence may still commit"
+    target.deliver("r3", rows(-1))
+    before = maintain(dry_run=True)
+    assert before == maintain() > 0
+    assert target.glob() == target.own() == [-1, *range(4000)]
+
+
+def test_an_overwritten_table_is_one_object_replaced_in_place(target: Target) -> None:
+    for run in (1, 2, 3):
+        commit = target.deliver(f"r{run}", rows(run, run * 10), mode="overwrite")
+        assert commit.seq == run
+        assert target.names() == [f"{1:020d}.parquet"]
+        assert target.glob() == target.own() == [run, run * 10]
+    one, two = target.writer(mode="overwrite"), target.writer(mode="overwrite")
+    first, second = target.stage(one, "one", rows(1)), target.stage(two, "two", rows(2))
+    late = target.record(two, "two", second)
+    one.commit(first, target.record(one, "one", first))
+    with pytest.raises(CommitConflictError, match="run one committed sequence 4"):
+        two.commit(second, late)
+    assert target.glob() == [1]
+
+
+def test_what_can_not_be_exact_is_refused_with_the_way_out(target: Target) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        target.writer(partition_by=("v",))
+    assert "iceberg" in (caught.value.hint or "")
+    target.deliver("r1", rows(1))
+    with pytest.raises(ConfigurationError, match="made by appending"):
+        target.deliver("r2", rows(2), mode="overwrite")
+    other = Target(target.connection["endpoint"], target.root)
+    other.deliver("r1", rows(1), mode="overwrite")
+    with pytest.raises(ConfigurationError, match="can't be appended to"):
+        other.deliver("r2", rows(2))
+    small = {"target_file_bytes": 2000}
+    with pytest.raises(ConfigurationError, match=r"an overwrite of .* is one object"):
+        other.deliver("r3", *[rows(*range(4000))] * 2, mode="overwrite", options=small)
+    assert "merge" not in target.writer().modes
+    assert target.glob() == other.glob() == [1]
+
+
+def test_an_object_of_somebody_else_is_a_typed_error(target: Target) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows(1), sink)
+    for data in (sink.getvalue().to_pybytes(), b"no parquet at all"):
+        obstore.put(target.store, f"{target.prefix}/t/{1:020d}.parquet", data)
+        with pytest.raises(ValidationError, match="no commit record") as caught:
+            target.writer().last_commit()
+        assert "hush-hush" not in str(caught.value)
+
+
+def test_rejected_rows_are_beside_the_table_and_go_with_a_lost_race(target: Target) -> None:
+    writers = [target.writer(), target.writer()]
+    ready = []
+    for number, writer in enumerate(writers):
+        staged = target.stage(writer, f"r{number}", rows(number))
+        staged += target.stage(writer, f"r{number}", rows(9), kind="quarantine")
+        ready.append((staged, target.record(writer, f"r{number}", staged, rows_read=2, rows_rejected=1)))
+    commit = writers[0].commit(*ready[0])
+    with pytest.raises(CommitConflictError):
+        writers[1].commit(*ready[1])
+    assert [uri.partition("t.quarantine/")[2] for uri in commit.quarantine] == target.names("t.quarantine")
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 13, 14, 15, 40])
+@pytest.mark.parametrize("columns", [1, 40])
+def test_a_footer_takes_a_pair_and_keeps_the_rest(pairs: int, columns: int) -> None:
+    known = {f"k{at}": "v" * at for at in range(pairs)}
+    table = pa.table({f"c{at}": [at, None] for at in range(columns)}).replace_schema_metadata(known)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, store_schema=pairs != 0, row_group_size=1)
+    value = "ü" * 5000
+    found = pq.ParquetFile(pa.BufferReader(with_metadata(sink.getvalue().to_pybytes(), "dativo", value)))
+    metadata = dict(found.metadata.metadata)
+    assert metadata.pop(b"dativo").decode() == value
+    metadata.pop(b"ARROW:schema", None)
+    assert metadata == {key.encode(): text.encode() for key, text in known.items()}
+    assert found.read().equals(table)
+    assert found.metadata.created_by.startswith("parquet-cpp")
+
+
+@pytest.mark.parametrize("plugin", ["parquet", "rust_parquet"])
+def test_a_job_writes_appends_and_keeps_its_cursor(target: Target, plugin: str) -> None:
+    root = target.root / "project"
+    (root / "jobs").mkdir(parents=True)
+    (root / "dativo.yaml").write_text(f"connections:\n  lake: {json.dumps(target.connection)}\n")
+    path = f"s3://lake/{target.prefix}/t"
+    (root / "jobs" / "j.yaml").write_text(
+        "source: {reader: csv, files: [a.csv], incremental: {strategy: append, cursor_field: v}}\n"
+        f"target: {{writer: {plugin}, path: '{path}', connection: lake, mode: append}}\n"
+        "schema: [{name: v, type: int64, max: 50}]\non_violation: quarantine\n"
+    )
+    command = [str(Path(sys.executable).with_name("dativo")), "run", "j", "--json"]
+    for rows_now, written, rejected in (("1\n2\n99\n", 2, 1), ("1\n2\n99\n99\n3\n100\n", 1, 2)):
+        (root / "a.csv").write_text("v\n" + rows_now)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (result,) = json.loads(done.stdout)
+        assert (result["rows_written"], result["rows_rejected"]) == (written, rejected)
+        assert len(result["files"]) == 1
+    assert target.glob() == target.own() == [1, 2, 3]
