@@ -110,13 +110,16 @@ def _run(plan: JobPlan, run_id: str, context: dg.OpExecutionContext) -> RunResul
             outcome.append(run(plan, settings, run_id))
         except BaseException as error:
             outcome.append(error)
+        finally:
+            ended.set()
 
+    # Not `Thread.join`: one that an exception interrupts takes the thread for ended (python/cpython#90882).
+    ended = threading.Event()
     thread = threading.Thread(target=work, name=f"dativo-run-{plan.job.name}", daemon=True)
     thread.start()
     next_log, step = time.monotonic() + _FIRST_PROGRESS_S, _FIRST_PROGRESS_S
     try:
-        while thread.is_alive():
-            thread.join(_POLL_S)
+        while not ended.wait(_POLL_S):
             if latest and time.monotonic() >= next_log:
                 context.log.info(_said(latest[-1]))
                 latest[:] = latest[-1:]
@@ -124,7 +127,7 @@ def _run(plan: JobPlan, run_id: str, context: dg.OpExecutionContext) -> RunResul
                 next_log = time.monotonic() + step
     except BaseException:
         cancel.cancel()
-        thread.join(_STOP_S)
+        ended.wait(_STOP_S)
         raise
     found = outcome[0]
     if isinstance(found, BaseException):

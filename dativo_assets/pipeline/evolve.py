@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from dativo_plugin_sdk import ValidationError
 from dativo_plugin_sdk.arrow import parse_type, unify
@@ -35,3 +36,10 @@ def schema_changes(old: Mapping[str, str], new: Mapping[str, str], evolve: str) 
                 "anew with --full-refresh",
             )
     return tuple(text for text, _, _ in changes)
+
+
+def schema_of(text: Mapping[str, str]) -> Any:
+    """{column: type name} as a pyarrow schema."""
+    import pyarrow as pa
+
+    return pa.schema([(name, parse_type(type_text)) for name, type_text in text.items()])

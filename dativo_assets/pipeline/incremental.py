@@ -278,3 +278,13 @@ class CursorFilter:
         found = {"rows": rows, "nulls": self._null_rows | self._digests("nulls")}
         told = {kind: {digest.hex(): n for digest, n in sorted(digests.items())} for kind, digests in found.items()}
         return {"columns": columns, **told}
+
+
+def cursor_column(incremental: Incremental, schema: pa.Schema) -> pa.Field:
+    """The cursor's field. Raises: ValidationError: where the data has none of that name."""
+    name = incremental.cursor_field
+    if name not in schema.names:
+        raise ValidationError(
+            f"cursor_field {name!r} is not a column of the data", hint=f"columns are: {', '.join(schema.names)}"
+        )
+    return schema.field(name)

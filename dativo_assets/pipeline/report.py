@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dativo_plugin_sdk import Commit, Committable, Snapshot, Split
 
@@ -13,9 +14,14 @@ from .result import RunResult, StageMetrics
 
 
 def tell_counts(
-    result: RunResult, workers: Sequence[Worker], committables: Sequence[Committable], splits: Sequence[Split]
+    result: RunResult,
+    workers: Sequence[Worker],
+    committables: Sequence[Committable],
+    splits: Sequence[Split],
+    skipped: int,
 ) -> None:
     """Rows and bytes, before the commit. bytes_read: as the plan has it, else in Arrow memory."""
+    result.rows_skipped = skipped
     result.rows_read = sum(worker.rows_read for worker in workers)
     result.rows_written = sum(item.rows for item in committables if item.kind == "data")
     result.rows_rejected = sum(item.rows for item in committables if item.kind == "quarantine")
@@ -52,3 +58,20 @@ def tell_stages(result: RunResult, plan: JobPlan, workers: Sequence[Worker]) -> 
             total.add(worker.stages[name])
         if name != "contract" or plan.contract is not None:
             result.stages[name] = total
+
+
+def details_of(plan: JobPlan, result: RunResult) -> dict[str, Any]:
+    """What else the commit's record says."""
+    details: dict[str, Any] = {}
+    if plan.contract is not None:
+        details["contract"] = f"{plan.contract.name} {plan.contract.version}"
+    if result.schema_changes:
+        details["schema_changes"] = list(result.schema_changes)
+    return details
+
+
+def summary(result: RunResult) -> dict[str, Any]:
+    """A line of the log."""
+    keys = ("job", "run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
+    out = {key: getattr(result, key) for key in keys}
+    return {**out, "error": str(result.error)} if result.error else out

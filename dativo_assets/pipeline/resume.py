@@ -20,6 +20,7 @@ from dativo_plugin_sdk.arrow import schema_text
 
 from dativo_assets.plan import JobPlan
 
+from .evolve import schema_of
 from .settings import RunSettings
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Resume:
         self._digests = _Digests(splits)
         self.taken = tuple(writer.finished(self._digests))
         done = {digest for checkpoint in self.taken for digest in checkpoint.splits}
-        self.splits = [split for split in splits if not done or self._digests.of(split) not in done]
+        self.splits = tuple(split for split in splits if not done or self._digests.of(split) not in done)
         self.total = len(splits)
         self.first_task = 1 + max((checkpoint.details["task"] for checkpoint in self.taken), default=-1)
         self._tasks = itertools.count(self.first_task + settings.workers)
@@ -66,11 +67,8 @@ class Resume:
         """Of the splits taken over; None where there are none."""
         if not self.taken:
             return None
-        import pyarrow as pa
-        from dativo_plugin_sdk.arrow import parse_type
-
         text = self.taken[0].details["input"]
-        return None if text is None else pa.schema([(name, parse_type(kind)) for name, kind in text.items()])
+        return None if text is None else schema_of(text)
 
     @property
     def notes(self) -> tuple[str, ...]:

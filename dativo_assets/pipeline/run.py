@@ -14,6 +14,7 @@ from dativo_plugin_sdk import (
     BaseWriter,
     CancelledError,
     Commit,
+    DativoError,
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
@@ -29,13 +30,13 @@ from dativo_assets.plan import JobPlan
 from dativo_assets.state import commit_once, look, new_record, schema_hash
 
 from .attend import Attendant, read_plan
-from .evolve import schema_changes
+from .evolve import schema_changes, schema_of
 from .executor import ThreadExecutor
-from .incremental import CursorFilter
+from .incremental import CursorFilter, cursor_column
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
-from .report import tell_commit, tell_counts, tell_stages, tell_table
+from .report import details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
 from .resume import Resume, can_resume, resume_key
 from .retry import delay_s
@@ -78,14 +79,8 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     result.notes = (*map(str, result.failed_attempts), *result.notes)
     result.seconds = time.perf_counter() - start
     result.peak_rss_bytes = peak_rss_bytes()
-    logger.info("run ended", **_summary(result))
+    logger.info("run ended", **summary(result))
     return result
-
-
-def _summary(result: RunResult) -> dict[str, Any]:
-    keys = ("job", "run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
-    out = {key: getattr(result, key) for key in keys}
-    return {**out, "error": str(result.error)} if result.error else out
 
 
 @dataclass
@@ -188,7 +183,7 @@ class _Run:
             return self.plan.contract.schema() if found is None else found
         if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             kept = {name: text for name, text in self.base.schema_text.items() if name not in self.released}
-            return _schema_of(kept)
+            return schema_of(kept)
         return None
 
     # -- move the splits -------------------------------------------------------------------------------------------
@@ -197,7 +192,7 @@ class _Run:
         job = self.plan.job
         key = None
         if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
-            key = resume_key(self.plan, self.base, self.mode, widen, read.guessed, dict(read.schema_text or {}))
+            key = resume_key(self.plan, self.base, self.mode, widen, sorted(self.released), read.schema_text)
         request = WriteRequest(
             job=job.name,
             run_id=self.result.run_id,
@@ -213,8 +208,10 @@ class _Run:
         )
         with self._calling_writer("open"):
             self.writer.open(request)
-            self.resume = Resume(self.writer, self.reader, read.splits, self.settings) if key is not None else None
-        splits = read.splits if self.resume is None else self.resume.splits
+            self.resume = Resume(self.writer, self.reader, read.splits, self.settings) if key else None
+        splits, known = read.splits, read.schema
+        if self.resume is not None:
+            splits, known = self.resume.splits, self.resume.input_schema if known is None else known
         looks = self._filters(read) or bool(job.target.partition_by)
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
@@ -234,7 +231,7 @@ class _Run:
         try:
             if passing is not None:
                 shared.settled = passing
-            elif (known := self._known_input(read)) is not None:
+            elif known is not None:
                 shared.input_schema = as_schema(known)
                 shared.settled_for(shared.input_schema)
             workers = executor.run(splits) if splits else [Worker(0, shared)]
@@ -242,7 +239,8 @@ class _Run:
                 self._restore(workers, self.resume)
             if self.checker is not None:
                 self.checker.finish()
-            if self.writer.writes_empty and self._is_first() and not any(worker.rows_written for worker in workers):
+            first = self.mode == "overwrite" or self.base is None or not self.base.schema_text
+            if self.writer.writes_empty and first and not any(worker.rows_written for worker in workers):
                 workers[0].write_empty()
                 workers[0].finish()
         except BaseException as error:
@@ -254,10 +252,6 @@ class _Run:
             self.reader.close()
             tell_stages(self.result, self.plan, executor.workers)
         return workers
-
-    def _known_input(self, read: ReadPlan) -> Any:
-        """The schema of the input, where it is known before it is read."""
-        return read.schema if read.schema is not None or self.resume is None else self.resume.input_schema
 
     def _restore(self, workers: list[Worker], resume: Resume) -> None:
         """What an attempt before has finished goes with what this one did."""
@@ -273,9 +267,6 @@ class _Run:
             self.writer.suspend()
         else:
             self.writer.abort()
-
-    def _is_first(self) -> bool:
-        return self.base is None or not self.base.schema_text or self.mode == "overwrite"
 
     def _settle(self, schema: Any, read: ReadPlan) -> Settled:
         job = self.plan.job
@@ -316,16 +307,11 @@ class _Run:
         incremental = self.plan.job.incremental
         if incremental is None or incremental.cursor_field is None or not self._filters(read):
             return None
-        name = incremental.cursor_field
-        if name not in output.names:
-            raise ValidationError(
-                f"cursor_field {name!r} is not a column of the data", hint=f"columns are: {', '.join(output.names)}"
-            )
         base = None if self.settings.full_refresh else self.base
         asks_table = getattr(self.writer, "extension", None) == "parquet"
         files_back_to = self.writer.files_back_to if asks_table else None
         merges = self.plan.job.target.mode == "merge"
-        return CursorFilter(incremental, base, files_back_to, output.field(name), merges=merges)
+        return CursorFilter(incremental, base, files_back_to, cursor_column(incremental, output), merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""
@@ -353,8 +339,7 @@ class _Run:
         self._tell("commit")
         result, job = self.result, self.plan.job
         committables = [item for worker in workers for item in worker.committables]
-        tell_counts(result, workers, committables, read.splits)
-        result.rows_skipped = 0 if self.cursor is None else self.cursor.skipped
+        tell_counts(result, workers, committables, read.splits, 0 if self.cursor is None else self.cursor.skipped)
         incremental = job.incremental
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
@@ -373,7 +358,7 @@ class _Run:
             rows_rejected=result.rows_rejected,
             bytes_written=result.bytes_written,
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
-            details=self._details(),
+            details=details_of(self.plan, result),
         )
         stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()
@@ -390,14 +375,6 @@ class _Run:
                 self.writer.abort()
             raise
 
-    def _details(self) -> dict[str, Any]:
-        details: dict[str, Any] = {}
-        if self.plan.contract is not None:
-            details["contract"] = f"{self.plan.contract.name} {self.plan.contract.version}"
-        if self.result.schema_changes:
-            details["schema_changes"] = list(self.result.schema_changes)
-        return details
-
     # -- report ----------------------------------------------------------------------------------------------------
 
     def _report(self, commit: Commit) -> None:
@@ -410,8 +387,15 @@ class _Run:
     def _table(self) -> None:
         if self.result.commit is None:
             return
-        with self._calling_writer("report"):
-            table = self.writer.summary(self.result.commit)
+        try:
+            with self._calling_writer("report"):
+                table = self.writer.summary(self.result.commit)
+        except DativoError as error:
+            if self.result.status != "succeeded":
+                raise
+            # It is committed: whoever runs a failed job again expects that nothing was.
+            self.result.notes = (*self.result.notes, f"committed, but the table can't be described: {error.message}")
+            return
         tell_table(self.result, table)
 
     def _checks(self) -> None:
@@ -422,12 +406,5 @@ class _Run:
         return self.attendant.calling(stage, self.plan.writer.reference)
 
     def _tell(self, stage: str) -> None:
-        if self.settings.on_progress is not None:
-            self.settings.on_progress(Progress(self.plan.job.name, stage))
-
-
-def _schema_of(text: dict[str, str]) -> Any:
-    import pyarrow as pa
-    from dativo_plugin_sdk.arrow import parse_type
-
-    return pa.schema([(name, parse_type(type_text)) for name, type_text in text.items()])
+        if (tell := self.settings.on_progress) is not None:
+            tell(Progress(self.plan.job.name, stage))

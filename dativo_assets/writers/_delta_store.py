@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date, datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import deltalake
+import obstore
+import obstore.store
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from dativo_plugin_sdk import AuthenticationError, Commit, ConfigurationError, DativoError, ValidationError
 from dativo_plugin_sdk.posix import fsync
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from ._delta_table import KEY, DeltaLakeTable, app_id, now_ms, partition_texts
@@ -142,8 +144,8 @@ class DeltaStore(LakeStore):
 
     def _add(self, file: LakeFile, layout: Layout) -> AddAction:
         with self.input(file.path) as stream:
-            metadata = pq.read_metadata(stream)
             size = stream.size()
+            metadata = pq.read_metadata(stream)
         names = [name for name, _ in layout.parts]
         return AddAction(
             path=file.path.rpartition("/")[2],
@@ -156,26 +158,36 @@ class DeltaStore(LakeStore):
 
     # -- files -----------------------------------------------------------------------------------------------------
 
-    def _at(self, path: str) -> tuple[pafs.FileSystem, str]:
-        if self._local:
-            return pafs.LocalFileSystem(), path
-        handler: Any = DeltaStorageHandler(self.name, self._options)
-        return pafs.PyFileSystem(handler), path.removeprefix(f"{self.name}/")
+    def _key(self, path: str) -> str:
+        return path.removeprefix(f"{self.name}/")
+
+    @cached_property
+    def _store(self) -> Any:
+        """Its files by obstore: deltalake's own file system keeps every other thread waiting."""
+        config: Any = {key: value for key, value in self._options.items() if key != "allow_http"}
+        return obstore.store.from_url(
+            self.name,
+            config=config,
+            client_options={"allow_http": self._options.get("allow_http") == "true"},
+        )
 
     def output(self, path: str) -> Any:
-        system, name = self._at(path)
-        if self._local:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return system.open_output_stream(name)
+        if not self._local:
+            return pa.PythonFile(_Upload(obstore.open_writer(self._store, self._key(path))), "w")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return pa.OSFile(path, "wb")
 
     def input(self, path: str) -> Any:
-        system, name = self._at(path)
-        return system.open_input_file(name)
+        if not self._local:
+            return pa.PythonFile(_Download(self._store, self._key(path)), "r")
+        return pa.OSFile(path, "rb")
 
     def remove(self, path: str) -> None:
-        system, name = self._at(path)
         with suppress(FileNotFoundError):
-            system.delete_file(name)
+            if self._local:
+                Path(path).unlink()
+            else:
+                obstore.delete(self._store, self._key(path))
 
     def settle(self, path: str) -> None:
         if self._local:
@@ -195,6 +207,60 @@ class DeltaStore(LakeStore):
         if self._local and ("Permission denied" in text or "No space left" in text):
             return ValidationError(text, hint="check the folder, its permissions and its free space")
         return None
+
+
+class _Download(io.RawIOBase):
+    """A file of a store, as Arrow reads one: what is asked for is what is fetched."""
+
+    def __init__(self, store: Any, key: str) -> None:
+        self._store, self._key, self._at = store, key, 0
+        self._size = int(obstore.head(store, key)["size"])
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        end = self._size if size < 0 else min(self._size, self._at + size)
+        if end <= self._at:
+            return b""
+        found = bytes(obstore.get_range(self._store, self._key, start=self._at, end=end))
+        self._at = end
+        return found
+
+
+class _Upload:
+    """A file that is uploaded, as Arrow writes one."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer, self._size = writer, 0
+
+    @property
+    def closed(self) -> bool:
+        return bool(self._writer.closed())
+
+    def write(self, data: Any) -> int:
+        self._size += len(data)
+        return int(self._writer.write(data))
+
+    def tell(self) -> int:
+        return self._size
+
+    def flush(self) -> None:
+        """Parts are sent as they are full."""
+
+    def close(self) -> None:
+        if not self.closed:
+            self._writer.close()
 
 
 def _check_partition_type(field: pa.Field) -> None:

@@ -132,8 +132,8 @@ class IcebergStore(LakeStore):
     def _data_file(self, file: LakeFile, metadata: TableMetadata) -> DataFile:
         schema, spec = metadata.schema(), metadata.spec()
         with self.input(file.path) as stream:
-            footer = pq.read_metadata(stream)
             size = stream.size()
+            footer = pq.read_metadata(stream)
         statistics = data_file_statistics_from_parquet_metadata(
             parquet_metadata=footer,
             stats_columns=compute_statistics_plan(schema, metadata.properties),

@@ -14,6 +14,7 @@ takes them in, by the same kind of swap; where a run dies before it, the next on
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 import threading
 import time
@@ -308,12 +309,21 @@ class LakeWriter(BaseWriter):
             unique=self.options.duplicate_keys == "error",
         )
         label = f"{random.randrange(1 << 32):08x}"
-        kept, fresh = self._parts("data", whole, f"kept-{label}"), self._parts("data", layout, f"new-{label}")
-        done = merge(self._main, there, new, kept=kept, landing=fresh, columns=whole.schema, everything=layout.rewrites)
+        numbers = itertools.count()
+        done = merge(
+            self._main,
+            there,
+            new,
+            kept=lambda: self._parts("data", whole, f"kept-{label}-{next(numbers)}"),
+            landing=self._parts("data", layout, f"new-{label}"),
+            columns=whole.schema,
+            everything=layout.rewrites,
+            threads=max(1, self._request.parallelism if self._request else 1),
+        )
         details = {**commit.details, "merge": {"superseded": done.superseded, "deleted": done.deleted}}
         removed = table.files() if table is not None and fit.replaces else done.removed
         record = commit.model_copy(update={"details": details})
-        return Change(layout, record, (*kept.finish(), *fresh.finish()), tuple(removed), fit.replaces)
+        return Change(layout, record, done.added, tuple(removed), fit.replaces)
 
     # -- rejected rows ---------------------------------------------------------------------------------------------
 

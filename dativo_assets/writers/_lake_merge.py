@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,11 +61,12 @@ class NewRows:
     unique: bool
 
 
-@dataclass
+@dataclass(frozen=True)
 class Merged:
     """What a merge made of a table. superseded: new rows that another new row of their key replaced."""
 
-    removed: list[LakeFile]
+    removed: tuple[LakeFile, ...]
+    added: tuple[LakeFile, ...]
     superseded: int
     deleted: int
 
@@ -74,41 +76,52 @@ def merge(
     table: LakeTable | None,
     new: NewRows,
     *,
-    kept: PartFiles,
+    kept: Callable[[], PartFiles],
     landing: PartFiles,
     columns: pa.Schema,
     everything: bool,
+    threads: int,
 ) -> Merged:
-    """Rows of the table that stay go to `kept`, new ones to `landing`; neither is finished here.
+    """Rows that stay are copied to files of `kept`, one call for each file that loses some; new ones go to `landing`.
 
     Of several rows of one key the one with the highest cursor counts, then the last; an older one than the table's stays
     out. columns: of rows that are kept. everything: whether each file has to be written anew.
     """
     rows = _Newest(new, columns)
-    removed = []
+    keys = pa.schema([columns.field(name) for name in rows.compared])
+
+    def copied(file: LakeFile) -> list[LakeFile] | None:
+        """The files that stand in for one that loses rows; None where it loses none."""
+        dropped = [rows.replaced(batch) for batch in read_file(store, there, file, keys, _KEY_ROWS)]
+        gone = np.concatenate(dropped) if dropped else np.zeros(0, bool)
+        if not (gone.any() or everything):
+            return None
+        return [] if gone.all() else _copy(store, there, file, columns, gone, kept())
+
+    removed: list[LakeFile] = []
+    added: list[LakeFile] = []
     if table is not None:
-        keys = pa.schema([columns.field(name) for name in rows.compared])
-        for file in table.files(None if everything else rows.ranges()):
-            dropped = [rows.replaced(batch) for batch in read_file(store, table, file, keys, _KEY_ROWS)]
-            gone = np.concatenate(dropped) if dropped else np.zeros(0, bool)
-            if gone.any() or everything:
-                removed.append(file)
-                _copy(store, table, file, columns, gone, kept)
+        there = table
+        files = there.files(None if everything else rows.ranges())
+        with ThreadPoolExecutor(threads) as pool:
+            for file, copies in zip(files, pool.map(copied, files), strict=True):
+                if copies is not None:
+                    removed.append(file)
+                    added += copies
     for batch in new.read():
         landing.write(batch.filter(pa.array(rows.lands(batch.column(ORDER).to_numpy()))))
-    return Merged(removed, rows.superseded, rows.deleted)
+    return Merged(tuple(removed), (*added, *landing.finish()), rows.superseded, rows.deleted)
 
 
 def _copy(
     store: LakeStore, table: LakeTable, file: LakeFile, columns: pa.Schema, gone: np.ndarray[Any, Any], kept: PartFiles
-) -> None:
-    if gone.size and gone.all():
-        return
+) -> list[LakeFile]:
     at = 0
     for batch in read_file(store, table, file, columns):
         stays = ~gone[at : at + batch.num_rows]
         at += batch.num_rows
         kept.write(batch if stays.all() else batch.filter(pa.array(stays)))
+    return kept.finish()
 
 
 class _Newest:

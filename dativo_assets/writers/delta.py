@@ -29,7 +29,9 @@ class DeltaWriter(LakeWriter):
         try:
             from ._delta_store import DeltaStore
         except ImportError as error:
-            raise PluginError("writer delta needs deltalake", hint="pip install 'dativo-assets[delta]'") from error
+            raise PluginError(
+                "writer delta needs deltalake and obstore", hint="pip install 'dativo-assets[delta]'"
+            ) from error
         config = self.target_config
         if not config.path:
             raise ConfigurationError("writer delta needs target.path", hint="path: warehouse/{name}, or s3://bucket/x")

@@ -23,6 +23,8 @@ from dativo_plugin_sdk.sql_writer import SqlWriter
 
 _MAX_NAME_BYTES = 63
 _CONNECT_S = 30
+_IDLE_S = 60
+_LOCK_S = 600.0
 _MARK = re.compile(r"""("(?:[^"]|"")*"|'(?:[^']|'')*')|\?""")
 """A parameter's mark, or a name or text in which it is an ordinary character."""
 
@@ -84,6 +86,9 @@ class PostgresWriter(SqlWriter):
 
     def lock(self, connection: Any) -> None:
         key = hashlib.sha256(f"{self.schema}.{self.name}".encode()).digest()
+        # Who was stopped in a commit, or whose host is gone, must not keep the others out for ever.
+        self.run(connection, f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_S}s'")
+        self.run(connection, f"SET LOCAL lock_timeout = {int(_LOCK_S * 1000)}")
         self.run(connection, f"SELECT pg_advisory_xact_lock({int.from_bytes(key[:8], 'big', signed=True)})")
 
     def columns(self, connection: Any, name: str) -> dict[str, str]:
@@ -146,6 +151,12 @@ class PostgresWriter(SqlWriter):
             return AuthenticationError(message, hint="check the connection's user and password")
         if state == "42501":
             return AuthenticationError(message, hint="grant the user the right to create and write the table")
+        if state == "55P03":
+            return TransientError(
+                f"{self.place()}: another run has been committing to {self.name} for {_LOCK_S:g} s",
+                "TARGET_LOCKED",
+                hint="see who holds it in pg_stat_activity",
+            )
         if state.startswith(("40", "53", "55")):
             return TransientError(message)
         if state.startswith(("22", "23", "42")):

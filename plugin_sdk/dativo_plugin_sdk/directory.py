@@ -33,7 +33,7 @@ from .commit_log import CHUNK, RECORD, CommitLog
 from .directory_view import CARRIED, CommittedDirectory, totals
 from .errors import CommitConflictError, ConfigurationError
 from .models import Commit
-from .posix import entries, exchange, fsync, link, settle, take
+from .posix import entries, exchange, fsync, link, naming, settle, take
 from .records import conflict
 from .staging import Staging
 from .versions import alone_in, expired_versions, replaced_versions
@@ -49,6 +49,14 @@ class DirectoryTable(CommittedDirectory):
         parent, name = self.root.parent, self.root.name
         self.quarantine_root = parent / f"{name}.quarantine"
         self.run = Staging(parent / f".{name}.staging", self._forget)
+
+    def commit_of(self, run_id: str) -> Commit | None:
+        """What a run committed, among the newest commits; who asks may tell of it, so it is published if it is not yet."""
+        done = super().commit_of(run_id)
+        if done is not None:
+            with suppress(OSError):
+                self._roll_forward()
+        return done
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -224,8 +232,8 @@ class DirectoryTable(CommittedDirectory):
             self._seal(self.staging, record)
             os.rename(self.staging, home / str(record.seq))
             CommitLog(folder).carry(home)
-            fsync(home)
-            fsync(self.versions)
+            for folder_of_name in (home, self.versions, self.versions.parent):  # all before a claim leads there
+                fsync(folder_of_name)
             if record.seq == 1:
                 with suppress(FileNotFoundError):
                     os.rmdir(self.root)
@@ -270,7 +278,8 @@ class DirectoryTable(CommittedDirectory):
 
     def _seal(self, folder: Path, record: Commit) -> None:
         path = folder / RECORD
-        path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        with naming(path):
+            path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         fsync(path)
         for parent, _, _ in os.walk(folder, topdown=False):
             fsync(Path(parent))
@@ -282,8 +291,11 @@ class DirectoryTable(CommittedDirectory):
         target = self.quarantine_root / f"{record.seq}-{self.run.attempt}"
         self.quarantine_root.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)
+        for parent, _, _ in os.walk(staged, topdown=False):
+            fsync(Path(parent))
         os.rename(staged, target)
         fsync(self.quarantine_root)
+        fsync(self.quarantine_root.parent)
         return tuple(str(path) for path in sorted(target.iterdir()))
 
     def _withdraw_quarantine(self, record: Commit) -> None:
@@ -309,6 +321,9 @@ class DirectoryTable(CommittedDirectory):
 
     def _recover(self, resume_key: str | None) -> None:
         self.run.sweep(resume_key)
+        self._roll_forward()
+
+    def _roll_forward(self) -> None:
         folder, last = self.current()
         unpublished = last is not None and Path(os.path.realpath(self.root)) != folder
         if unpublished or os.path.lexists(self.versions / ".link"):

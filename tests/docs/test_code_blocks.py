@@ -23,6 +23,8 @@ PAGES = (
     "docs/how-to/first-plugin-python.md",
     "docs/how-to/keep-a-parquet-table.md",
     "docs/how-to/load-a-database.md",
+    "docs/how-to/load-a-lakehouse.md",
+    "docs/how-to/load-incrementally.md",
     "docs/how-to/read-any-csv.md",
     "plugin_sdk/README.md",
 )
@@ -61,6 +63,7 @@ def test_the_blocks_of_a_page_run_in_order(page: str, tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PWD": str(tmp_path),
+        "CATALOG_TOKEN": "hush-hush",
     }
     environment.pop("DATIVO_PROJECT", None)
     environment.pop("DAGSTER_HOME", None)

@@ -10,8 +10,10 @@ from typing import Any
 
 import duckdb
 import pyarrow.dataset as ds
+from deltalake import DeltaTable
+from pyiceberg.catalog import load_catalog
 
-KINDS = ("parquet", "duckdb", "sqlite", "postgres")
+KINDS = ("parquet", "duckdb", "sqlite", "postgres", "delta", "iceberg")
 
 
 class Target:
@@ -25,6 +27,8 @@ class Target:
         place: dict[str, Any] = {"path": "out"} if self.kind == "parquet" else {"path": "x.db", "table": "out"}
         if self.kind == "postgres":
             place = {"table": "out", "connection": self._connection}
+        if self.kind in ("delta", "iceberg"):
+            place = {"path": "out"} if self.kind == "delta" else {"table": "default.out"}
         return f"target: {json.dumps({'writer': self.kind, **place, **more})}\n"
 
     def rows(self, columns: str, table: str = "out") -> list[tuple[Any, ...]]:
@@ -41,6 +45,8 @@ class Target:
         return [tuple(row.values()) for row in rows]
 
     def _query(self, columns: str, table: str) -> list[tuple[Any, ...]]:
+        if self.kind in ("delta", "iceberg"):
+            return self._lake(columns.split(", "), table)
         quoted = ", ".join(f'"{column}"' for column in columns.split(", "))
         query = f"SELECT {quoted} FROM {table}"
         if self.kind == "postgres":
@@ -60,6 +66,21 @@ class Target:
                 return list(connection.execute(query))
         with duckdb.connect(path) as connection:
             return connection.execute(query).fetchall()
+
+    def _lake(self, columns: list[str], table: str) -> list[tuple[Any, ...]]:
+        if self.kind == "delta":
+            if not (self.root / table).exists():
+                return []
+            found = DeltaTable(self.root / table).to_pyarrow_table(columns=columns)
+        else:
+            folder = self.root / "warehouse" / "iceberg"
+            if not folder.exists():
+                return []
+            with load_catalog("dativo", type="sql", uri=f"sqlite:///{folder}/catalog.db") as catalog:
+                if not catalog.table_exists(f"default.{table}"):
+                    return []
+                found = catalog.load_table(f"default.{table}").scan(selected_fields=tuple(columns)).to_arrow()
+        return [tuple(row[column] for column in columns) for row in found.to_pylist()]
 
     @property
     def uri(self) -> str:

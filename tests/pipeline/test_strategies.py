@@ -183,7 +183,7 @@ def test_rows_that_arrive_in_any_order_land_once_whatever_dies(
     lookback = lookback if target.kind == "parquet" else 0
     name = f"t{len(list(bench.root.glob('t*')))}"
     source = FIELD % ("append", f", lookback: {lookback}, null_cursor: include")
-    place = {"path" if target.kind == "parquet" else "table": f"{name}out"}
+    place = {"path" if target.kind in ("parquet", "delta") else "table": f"{name}out"}
     bench.job(source.replace("data", name) + target.yaml(**place) + SCHEMA % "", name)
     lines = ""
     steps = [*steps, ([], "")]

@@ -642,3 +642,17 @@ def test_a_read_only_disk_is_no_surprise(small_disk: Path) -> None:
     with pytest.raises(OSError, match="Read-only"):
         DirectoryTable(root).open("r2")
     assert visible(root) == [1]
+
+
+def test_a_retry_that_finds_its_commit_makes_sure_that_strangers_see_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run was killed, or the disk full, between its claim of the sequence and the swap of the symlink."""
+    root = tmp_path / "t"
+    deliver(root, "r1", "overwrite", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(DirectoryTable, "_publish", lambda table: None)
+        deliver(root, "r2", "overwrite", 2)
+    done = DirectoryTable(root).commit_of("r2")
+    assert done is not None
+    assert visible(root) == [2]

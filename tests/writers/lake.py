@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import obstore
 import pyarrow as pa
 from dativo_plugin_sdk import AssetDefinition, Commit, TargetConfig, WriteRequest, WriteTask
+from obstore.store import S3Store
 from pyiceberg.catalog import Catalog, load_catalog
+from typing_extensions import Self
 
 from dativo_assets.writers._lake import LakeWriter
 from dativo_assets.writers.delta import DeltaWriter
@@ -58,7 +62,7 @@ class Target:
     ) -> list[Any]:
         mode, keys = writer.target_config.mode, writer.target_config.keys
         job = writer.target_config.job
-        writer.open(WriteRequest(job, run, base, mode=mode, keys=keys, cursor_field=cursor))
+        writer.open(WriteRequest(job, run, base, mode=mode, keys=keys, cursor_field=cursor, parallelism=2))
         done = []
         tasks = [WriteTask(index, "data", table.schema) for index, table in enumerate(tables)]
         if rejected is not None:
@@ -113,11 +117,7 @@ class Target:
     def data_files(self, table: str = "t") -> set[str]:
         """Names of all Parquet files in the table's folder, committed or not."""
         if self.kind == "delta_s3":
-            from obstore.store import S3Store
-
-            store = S3Store("lake", **self.connection, client_options={"allow_http": True})
-            listed = [item["path"] for page in store.list(f"{self.root.name}/{table}/") for item in page]
-            return {path.rpartition("/")[2] for path in listed if "/_delta_log/" not in path}
+            return {path.rpartition("/")[2] for path in self._objects(table) if "/_delta_log/" not in path}
         if self.kind == "delta":
             return {path.name for path in (self.root / table).glob("*.parquet")}
         with self.catalog() as catalog:
@@ -126,6 +126,24 @@ class Target:
             except Exception:
                 return set()
         return {path.name for path in Path(where.removeprefix("file://")).glob("data/*.parquet")}
+
+    def _objects(self, table: str) -> list[str]:
+        listed = obstore.list(self._bucket, f"{self.root.name}/{table}/")
+        return [item["path"] for page in listed for item in page]
+
+    @property
+    def _bucket(self) -> S3Store:
+        return S3Store("lake", **self.connection, client_options={"allow_http": True})
+
+    def drop(self) -> None:
+        """What somebody does who drops the table."""
+        if self.kind == "delta_s3":
+            obstore.delete(self._bucket, [path for path in self._objects("t") if "/_delta_log/" in path])
+        elif self.is_delta:
+            shutil.rmtree(self.root / "t" / "_delta_log")
+        else:
+            with self.catalog() as catalog:
+                catalog.drop_table(self.place()["table"])
 
     def named_files(self, table: str = "t") -> set[str]:
         """Names of the files that the table has now."""
@@ -185,3 +203,36 @@ def rest_server(folder: Path) -> Iterator[dict[str, str]]:
         yield {"type": "rest", "uri": f"http://127.0.0.1:{line.split()[1]}", "token": SECRET}
         server.kill()
         server.communicate()
+
+
+class Cutter:
+    """Between a client and a web server: once armed, the next request that has `mark` in it is delivered or not, and its
+    answer never is. A process of its own, for deltalake keeps this one's threads waiting while it waits.
+    """
+
+    def __init__(self, url: str, mark: str) -> None:
+        host, _, port = url.removeprefix("http://").partition(":")
+        command = [sys.executable, str(Path(__file__).with_name("cutter.py")), host, port, mark]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.url = f"http://127.0.0.1:{self._line()}"
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+    def arm(self, how: str) -> None:
+        """how: before or after the request is delivered."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{how}\n")
+        self._process.stdin.flush()
+        assert self._line() == "armed"
+
+    def has_cut(self) -> bool:
+        """Whether the request came for which it was armed."""
+        return self._line() == "cut"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()

@@ -1,0 +1,237 @@
+"""The faults. Each takes an `Engine` and does trials until it has had enough of them."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from .bench import Bench, Tally, at
+from .targets import Target
+
+BATCHES_A_BENCH = 10
+FAIR = {"COMMIT_CONFLICT", "TARGET_LOCKED"}
+"""What a run may be told that another one was faster than."""
+
+
+@dataclass
+class Engine:
+    """Trials on one target. many: how many a fault. change: a mutant, applied in every run."""
+
+    target: Target
+    connections: dict[str, Any]
+    chance: random.Random = field(default_factory=lambda: random.Random(20130101))
+    change: Callable[[], None] | None = None
+
+    @contextmanager
+    def bench(self, mode: str, tally: Tally, first: bool) -> Iterator[Bench]:
+        bench = Bench(self.target, mode, tally, self.connections, self.change)
+        try:
+            if not first:
+                bench.arrive()
+                bench.finish(bench.new_run())
+            yield bench
+            if tally.good:
+                bench.inspect()
+        finally:
+            bench.close()
+
+    def benches(self, mode: str, tally: Tally, trials: int) -> Iterator[Bench]:
+        """One bench a trial, a fresh one now and then; every other one begins without a table."""
+        done = 0
+        while done < trials and tally.good:
+            with self.bench(mode, tally, first=done // BATCHES_A_BENCH % 2 == 0) as bench:
+                for _ in range(min(BATCHES_A_BENCH, trials - done)):
+                    bench.arrive()
+                    yield bench
+                    tally.trials += 1
+                    done += 1
+                    if not tally.good:
+                        return
+
+
+def _retry(engine: Engine, bench: Bench, run_id: str) -> None:
+    """By the same run or another one."""
+    bench.look()
+    bench.finish(run_id if engine.chance.random() < 0.5 else bench.new_run())
+
+
+def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """SIGKILL before each step of a run, on an empty target and on a table; evenly spread where there are more than trials.
+
+    A run that ends before its step was reached says how many there are.
+    """
+    for first in (False, True):
+        steps = _steps(engine, mode, tally, first)
+        share = trials // 2
+        stride = max(1.0, steps / share)
+        chosen = [1 + int(stride * n + engine.chance.uniform(0, stride - 1)) for n in range(int(steps / stride))]
+        todo = chosen * max(1, share // steps)
+        while todo and tally.good:
+            with engine.bench(mode, tally, first) as bench:
+                for step in todo[: 1 if first else BATCHES_A_BENCH]:
+                    bench.arrive()
+                    run_id = bench.new_run()
+                    bench.start(run_id, at(step, "kill")).result()
+                    _retry(engine, bench, run_id)
+                    tally.trials += 1
+            todo = todo[1 if first else BATCHES_A_BENCH :]
+
+
+def _steps(engine: Engine, mode: str, tally: Tally, first: bool) -> int:
+    with engine.bench(mode, tally, first) as bench:
+        bench.arrive()
+        return int(bench.start(bench.new_run(), at(0, "nothing")).result()["steps"])
+
+
+def kill_at_random(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """SIGKILL at any instant of a run."""
+    longest_s = 0.0
+    for bench in engine.benches(mode, tally, trials):
+        run_id = bench.new_run()
+        if not longest_s:
+            start = time.monotonic()
+            bench.finish(run_id)
+            longest_s = time.monotonic() - start
+            continue
+        child = bench.start(run_id)
+        time.sleep(engine.chance.uniform(0, longest_s))
+        os.kill(child.pid, signal.SIGKILL)
+        child.result()
+        _retry(engine, bench, run_id)
+
+
+def full_disk(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """No file grows beyond a random size, or a step is refused for want of space."""
+    for number, bench in enumerate(engine.benches(mode, tally, trials)):
+        size = engine.chance.randrange(1, 40_000)
+        step = engine.chance.randrange(1, 60)
+
+        def limit(size: int = size) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+        run_id = bench.new_run()
+        result = bench.start(run_id, limit if number % 2 else at(step, "full")).result()
+        if result is None:
+            tally.unclean.append("a full disk ended the process")
+        elif result["status"] == "succeeded" and not bench.committed(run_id):
+            tally.unclean.append(f"{run_id} said that it committed")
+        _retry(engine, bench, run_id)
+
+
+def clock_jumps(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """Each run believes in another time, up to thirty years off, and within a run it jumps."""
+    for bench in engine.benches(mode, tally, trials):
+        run_id = bench.new_run()
+        seed = engine.chance.random()
+        bench.start(run_id, lambda seed=seed: _jumping(random.Random(seed))).result()  # type: ignore[misc]
+        _retry(engine, bench, run_id)
+
+
+def _jumping(chance: random.Random) -> None:
+    from datetime import datetime, tzinfo
+
+    from dativo_assets.state import commit
+
+    real = time.time
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.fromtimestamp(time.time(), tz)
+
+    time.time = lambda: real() + chance.uniform(-1e9, 1e9)
+    commit.datetime = Jumping  # type: ignore[misc]
+
+
+def race(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """Two processes run the job at once: one commits what there is, and the other says that it lost, or found nothing."""
+    for bench in engine.benches(mode, tally, trials):
+        runs = [bench.new_run(), bench.new_run()]
+        children = [bench.start(run_id) for run_id in runs]
+        results = [child.result() for child in children]
+        _judge(bench, runs, results)
+        if not any(result and result["status"] == "succeeded" for result in results):
+            tally.unclean.append(f"nobody won: {results}")
+        bench.look(bench.batches)
+        bench.finish(bench.new_run())
+
+
+def zombie(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """SIGSTOP before a step, a newer run with newer rows, SIGCONT."""
+    step = 1
+    for bench in engine.benches(mode, tally, trials):
+        old = bench.new_run()
+        sleeper = bench.start(old, at(step, "stop"))
+        step += engine.chance.randrange(1, 4)
+        results = []
+        runs = [old]
+        if sleeper.stopped():
+            bench.arrive()
+            runs.append(bench.new_run())
+            results.append(bench.start(runs[1], _impatient).result())
+            if results[0]["status"] != "failed":  # else the stopped process holds a lock that readers respect too
+                bench.look()
+            sleeper.wake()
+        else:
+            step = 1
+        results.insert(0, sleeper.result())
+        _judge(bench, runs, results)
+        bench.look()
+        bench.start(old).result()
+        bench.finish(bench.new_run())
+
+
+def cut_line(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """The connection ends at COMMIT, before it is delivered or before its answer is, or after a random number of bytes."""
+    line = engine.target.line
+    if line is None:
+        return
+    for number, bench in enumerate(engine.benches(mode, tally, trials)):
+        way = ("before", "after", "bytes", "bytes", "slow")[number % 5]
+        line.arm(way, engine.chance.randrange(20_000))
+        run_id = bench.new_run()
+        result = bench.start(run_id).result()
+        line.arm("pass")
+        if result["status"] == "succeeded" and not bench.committed(run_id):
+            tally.unclean.append(f"{run_id} said that it committed")
+        if way in ("before", "after", "slow") and result["status"] != "succeeded":
+            tally.unclean.append(f"one cut, {way}, was too much: {result}")
+        _retry(engine, bench, run_id)
+
+
+def _impatient() -> None:
+    """Locks that a stopped process holds are not waited for long."""
+    from dativo_assets.writers import duckdb, postgres, sqlite
+
+    for module in (duckdb, sqlite):
+        module._LOCK_S = 0.2
+    postgres._LOCK_S = 0.2
+
+
+def _judge(bench: Bench, runs: list[str], results: list[Any]) -> None:
+    """Whoever was told that it won is in the target, and who was told that it lost is not."""
+    for run_id, result in zip(runs, results, strict=True):
+        if result is None:
+            bench.tally.unclean.append(f"{run_id} died")
+        elif result["status"] == "failed" and result["code"] not in FAIR:
+            bench.tally.unclean.append(f"{run_id} failed: {result}")
+        elif result["status"] != "unchanged" and bench.committed(run_id) != (result["status"] == "succeeded"):
+            bench.tally.unclean.append(f"{run_id} was told otherwise: {result}")
+
+
+FAULTS: dict[str, Callable[..., None]] = {
+    "killed at each step": kill_at_each_step,
+    "killed at any instant": kill_at_random,
+    "disk full": full_disk,
+    "clock jumps": clock_jumps,
+    "two at once": race,
+    "zombie": zombie,
+    "connection cut": cut_line,
+}

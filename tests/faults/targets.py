@@ -1,0 +1,251 @@
+"""Targets as the harness knows them: what a job's YAML says, and what a reader that knows nothing of Dativo sees.
+
+A new target is one class here and one line in TARGETS.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+from .proxy import Line
+
+Row = tuple[int, int]
+"""(id, v)."""
+
+
+class Target:
+    """One kind of table. Its methods but `yaml` run in a child, so they may start threads."""
+
+    name: ClassVar[str] = ""
+    modes: ClassVar[tuple[str, ...]] = ("append", "overwrite")
+    line: Line | None = None
+    """What runs reach it through, where that can be cut."""
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        """`target` of the job, without `mode` and `keys`."""
+        raise NotImplementedError
+
+    def rows(self, root: Path, table: str) -> list[Row]:
+        """What is visible."""
+        raise NotImplementedError
+
+    def rejected(self, root: Path, table: str) -> int:
+        """How many rejected rows are set aside."""
+        raise NotImplementedError
+
+    def leftovers(self, root: Path, table: str) -> list[str]:
+        """What dead runs left beside the table."""
+        return [str(path) for pattern in ("**/.*staging/*", ".dativo/staging/*/*") for path in root.glob(pattern)]
+
+    @contextmanager
+    def serving(self, root: Path) -> Iterator[dict[str, Any]]:
+        """The server it needs, if any. Gives the project's `connections`."""
+        yield {}
+
+
+class Directory(Target):
+    """Files in a directory, seen by a plain glob."""
+
+    extension: ClassVar[str] = "parquet"
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": self.name, "path": f"warehouse/{table}"}
+
+    def _files(self, folder: Path) -> list[Path]:
+        return [path for path in folder.resolve().glob(f"**/*.{self.extension}") if path.is_file()]
+
+    def read(self, path: Path) -> list[Row]:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path, columns=["id", "v"], use_threads=False)
+        return list(zip(table["id"].to_pylist(), table["v"].to_pylist(), strict=True))
+
+    def rows(self, root: Path, table: str) -> list[Row]:
+        return [row for path in self._files(root / "warehouse" / table) for row in self.read(path)]
+
+    def rejected(self, root: Path, table: str) -> int:
+        return sum(len(self.read(path)) for path in self._files(root / "warehouse" / f"{table}.quarantine"))
+
+
+class Parquet(Directory):
+    name = "parquet"
+
+
+class RustParquet(Directory):
+    name = "rust_parquet"
+
+
+class Csv(Directory):
+    name = extension = "csv"
+
+    def read(self, path: Path) -> list[Row]:
+        with open(path, newline="") as file:
+            return [(int(row["id"] or -1), int(row["v"])) for row in csv.DictReader(file)]
+
+
+class Jsonl(Directory):
+    name = extension = "jsonl"
+
+    def read(self, path: Path) -> list[Row]:
+        return [(row["id"], row["v"]) for row in map(json.loads, path.read_text().splitlines())]
+
+
+class Database(Target):
+    """A table that SQL is asked for."""
+
+    modes = ("append", "overwrite", "merge")
+
+    def query(self, root: Path) -> Callable[[str], list[Any]]:
+        raise NotImplementedError
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": self.name, "path": f"warehouse/{table}.db", "table": table}
+
+    def _ask(self, root: Path, table: str, sql: str) -> list[Any]:
+        try:
+            return self.query(root / "warehouse" / f"{table}.db")(sql)
+        except Exception as error:
+            if "exist" in str(error) or "no such table" in str(error) or "unable to open" in str(error):
+                return []
+            raise
+
+    def rows(self, root: Path, table: str) -> list[Row]:
+        return [(row[0], row[1]) for row in self._ask(root, table, f"SELECT id, v FROM {table}")]
+
+    def rejected(self, root: Path, table: str) -> int:
+        return len(self._ask(root, table, f"SELECT v FROM {table}_quarantine"))
+
+
+class Duckdb(Database):
+    name = "duckdb"
+
+    def query(self, path: Path) -> Callable[[str], list[Any]]:
+        import duckdb
+
+        def ask(sql: str) -> list[Any]:
+            if not path.exists():
+                return []
+            with duckdb.connect(path) as connection:
+                return connection.execute(sql).fetchall()
+
+        return ask
+
+
+class Sqlite(Database):
+    name = "sqlite"
+
+    def query(self, path: Path) -> Callable[[str], list[Any]]:
+        def ask(sql: str) -> list[Any]:
+            with closing(sqlite3.connect(path, timeout=60)) as connection:
+                return connection.execute(sql).fetchall()
+
+        return ask
+
+
+class Postgres(Database):
+    name = "postgres"
+
+    connection: dict[str, Any]
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "postgres", "connection": "pg", "table": table}
+
+    def query(self, path: Path) -> Callable[[str], list[Any]]:
+        from adbc_driver_postgresql import dbapi
+
+        def ask(sql: str) -> list[Any]:
+            uri = "postgresql://{user}:{password}@{host}:{port}/{database}".format(**self.connection)
+            with dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+                cursor.execute(sql)
+                return cursor.fetchall()
+
+        return ask
+
+    @contextmanager
+    def serving(self, root: Path) -> Iterator[dict[str, Any]]:
+        from tests.writers.postgres import Server
+
+        with Server(root) as server, Line(server.port) as self.line:
+            self.connection = server.connection("postgres")
+            yield {"pg": {**self.connection, "port": self.line.port}}
+
+
+class Lake(Target):
+    """A table whose files are known by a log or a catalog."""
+
+    modes = ("append", "overwrite", "merge")
+
+    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+        """The paths of what is visible, and the names of all that any version refers to."""
+        raise NotImplementedError
+
+    def _read(self, root: Path, table: str) -> list[Any]:
+        import pyarrow.parquet as pq
+
+        found = self.files(root, table)[0]
+        parts = [pq.read_table(path.removeprefix("file://"), columns=["id", "v"], use_threads=False) for path in found]
+        return [row for part in parts for row in zip(part["id"].to_pylist(), part["v"].to_pylist(), strict=True)]
+
+    def rows(self, root: Path, table: str) -> list[Row]:
+        return self._read(root, table)
+
+    def rejected(self, root: Path, table: str) -> int:
+        return len(self._read(root, f"{table}_quarantine"))
+
+    def leftovers(self, root: Path, table: str) -> list[str]:
+        used = self.files(root, table)[1] | self.files(root, f"{table}_quarantine")[1]
+        files = [path for path in root.glob("warehouse/**/*.parquet") if "_delta_log" not in path.parts]
+        return super().leftovers(root, table) + [str(path) for path in files if path.name not in used]
+
+
+class Delta(Lake):
+    name = "delta"
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "delta", "path": f"warehouse/{table}"}
+
+    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+        from deltalake import DeltaTable
+
+        folder = root / "warehouse" / table
+        if not DeltaTable.is_deltatable(str(folder)):
+            return [], set()
+        actions = [
+            json.loads(line) for log in folder.glob("_delta_log/*.json") for line in log.read_text().splitlines()
+        ]
+        used = {Path(action["add"]["path"]).name for action in actions if "add" in action}
+        return list(DeltaTable(str(folder)).file_uris()), used
+
+
+class Iceberg(Lake):
+    name = "iceberg"
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "iceberg", "table": f"ns.{table}"}
+
+    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+        from pyiceberg.catalog import load_catalog
+
+        folder = root / "warehouse"
+        if not list(root.glob("**/catalog.db")):
+            return [], set()
+        (file,) = root.glob("**/catalog.db")
+        with closing(load_catalog("own", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{folder}")) as catalog:
+            if not catalog.table_exists(f"ns.{table}"):
+                return [], set()
+            found = catalog.load_table(f"ns.{table}")
+            if not found.metadata.snapshots:
+                return [], set()
+            used = {Path(path).name for path in found.inspect.all_files()["file_path"].to_pylist()}
+            return [task.file.file_path for task in found.scan().plan_files()], used
+
+
+TARGETS: dict[str, type[Target]] = {
+    kind.name: kind for kind in (Parquet, RustParquet, Csv, Jsonl, Duckdb, Sqlite, Postgres, Delta, Iceberg)
+}
