@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import truediv
 from pathlib import Path
 
-from . import data, peers, plot, report
+from . import bars, data, peers, plot, report
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
@@ -28,13 +28,14 @@ _CODECS = ("snappy", "zstd")
 
 @dataclass
 class Bench:
-    """What every section needs. bars: (label, seconds, peak bytes) of the section that is drawn."""
+    """What every section needs, and what it leaves beside its tables. drawn: the tools of the plot. bars: those judged."""
 
     project: Project
     folder: Path
     rows: int
     rounds: int
-    bars: list[plot.Bar]
+    drawn: list[plot.Tool] = field(default_factory=list)
+    bars: list[bars.Bar] = field(default_factory=list)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,14 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(machine, end="\n\n", flush=True)
     parts = []
     with tempfile.TemporaryDirectory(prefix="dativo-bench-") as folder:
-        bench = Bench(Project(Path(folder) / "project"), Path(folder), rows, rounds, [])
+        bench = Bench(Project(Path(folder) / "project"), Path(folder), rows, rounds)
         for name in options.only or SECTIONS:
             for part in SECTIONS[name](bench):
                 print(part, flush=True)
                 parts.append(part)
+        if bench.bars:
+            parts.insert(0, bars.table(bench.bars))
+            print(parts[0])
         if not (options.quick or options.only):
             (DOCS / "benchmarks.md").write_text(_document(machine, rows, rounds, parts))
-            (DOCS / "images" / "benchmarks.svg").write_text(plot.draw(bench.bars))
+            (DOCS / "images" / "benchmarks.svg").write_text(plot.draw(bench.drawn))
             print("written: docs/benchmarks.md")
     return 0
 
@@ -93,17 +97,24 @@ def copy(bench: Bench) -> list[str]:
         "Whole processes, and the size of what they wrote. Python: Dativo with its `csv` and `parquet`.\n",
     ]
     seed = data.seed(bench.rows)
+    leads = []
     for source in (seed, data.lineitem(bench.rows / 10_000_000)):
         for codec in _CODECS:
             drawn = source is seed and codec == "zstd"
             runs = _copies(bench, source, codec, python=drawn)
             if drawn:
-                bench.bars = [
-                    plot.Bar(label, median(found, "wall_s"), median(found, "peak_bytes"))
+                bench.drawn = [
+                    plot.Tool(label, median(found, "wall_s"), median(found, "peak_bytes"))
                     for label, found in runs.items()
                 ]
             out.append(f"### {_title(source)}, {codec}\n")
             out.append(_against_peers(runs, size=True))
+            work = f"dativo run, {_name(source)} {codec}"
+            leads.append(_lead(runs))
+            bench.bars.append(bars.at_least(work, 2.2, leads[-1]))
+            bench.bars.append(bars.at_most(f"{work}: file against the smallest peer's", 1.0, _size_ratio(runs)))
+            bench.bars.append(bars.at_most_bytes(f"{work}: peak memory", 150e6, median(runs[DATIVO], "peak_bytes")))
+    bench.bars.append(bars.average("dativo run, the four on average", 2.5, leads))
     return out
 
 
@@ -127,6 +138,7 @@ def read(bench: Bench) -> list[str]:
         tools = {DATIVO: "dativo", **peers.FAST}
         runs = paired([peers.read(label, tool, source) for label, tool in tools.items()], bench.rounds)
         out.extend([f"### {_title(source)}\n", _against_peers(runs)])
+        bench.bars.append(bars.at_least(f"read only, {_name(source)}", 2.5, _lead(runs)))
     return out
 
 
@@ -139,7 +151,12 @@ def write(bench: Bench) -> list[str]:
         for codec in _CODECS:
             tools = {DATIVO: "dativo", **peers.FAST}
             commands = [peers.write(label, tool, arrow, bench.folder, codec) for label, tool in tools.items()]
-            out.extend([f"### {_title(source)}, {codec}\n", _against_peers(paired(commands, bench.rounds), size=True)])
+            runs = paired(commands, bench.rounds)
+            out.extend([f"### {_title(source)}, {codec}\n", _against_peers(runs, size=True)])
+            work = f"write only, {_name(source)} {codec}"
+            bench.bars.append(bars.at_least(work, 1.3 if codec == "snappy" else 2.0, _lead(runs)))
+            bench.bars.append(bars.at_least(f"{work}, against pyarrow", 3.5, ratio(runs["pyarrow"], runs[DATIVO])))
+            bench.bars.append(bars.at_most(f"{work}: file against the smallest peer's", 1.0, _size_ratio(runs)))
         arrow.unlink()
     return out
 
@@ -162,28 +179,38 @@ def shapes(bench: Bench) -> list[str]:
     """Other inputs than one large file of a few columns."""
     tenth = bench.rows // 10
     out = ["## Other shapes, zstd\n"]
+    small = data.small_files(max(100, tenth // 100), 100)
     for source in (
         data.narrow(2 * bench.rows),
         data.wide(max(1_000, bench.rows // 400)),
         data.quoted(bench.rows // 4),
         data.gzipped(bench.rows // 4),
-        data.small_files(max(100, tenth // 100), 100),
+        small,
     ):
-        out.extend([f"### {_title(source)}\n", _against_peers(_copies(bench, source, "zstd"))])
+        runs = _copies(bench, source, "zstd")
+        out.extend([f"### {_title(source)}\n", _against_peers(runs)])
+        if source is small:
+            bench.bars.append(bars.at_least(f"dativo run, {len(small.files):,} files of 100 rows", 2.0, _lead(runs)))
     return out
 
 
 def memory(bench: Bench) -> list[str]:
     """Peak memory must not grow with the input."""
     lines = []
+    peaks = []
     sizes = (bench.rows // 10, bench.rows, 5 * bench.rows)
     for rows in sizes:
         source = data.seed(rows)
         bench.project.job(f"rows_{rows}", source, native=NATIVE)
         found = paired([bench.project.run("run", f"rows_{rows}")], 1)["run"]
+        peaks.append(median(found, "peak_bytes"))
         lines.append([f"{rows:,}", report.megabytes(source.bytes), _wall(found), _peak(found)])
         if rows == sizes[-1]:
             source.remove()
+    spread = f"{sizes[-1]:,} rows"
+    bench.bars.append(bars.at_most_bytes(f"dativo run, {spread}: peak memory", 150e6, peaks[-1]))
+    growth = peaks[-1] - peaks[0]
+    bench.bars.append(bars.at_most_bytes(f"dativo run, {spread}: more memory than at {sizes[0]:,}", 20e6, growth))
     return [
         "## Memory of `dativo run`, whole process\n",
         report.table(["rows", "input", "wall", "peak memory"], lines) + "\n",
@@ -199,8 +226,10 @@ def contract(bench: Bench) -> list[str]:
         bench.project.job("without", source, native=native)
         bench.project.job("with", source, native=native, contract=True)
         runs = paired([bench.project.run("without", "without"), bench.project.run("with", "with")], bench.rounds)
-        found = report.times(ratio(runs["with"], runs["without"]))
-        lines.append([plugins, _wall(runs["without"]), _wall(runs["with"]), found, _peak(runs["with"])])
+        more = ratio(runs["with"], runs["without"])
+        if native:
+            bench.bars.append(bars.at_most("dativo run with a contract's rules, against none", 1.15, more))
+        lines.append([plugins, _wall(runs["without"]), _wall(runs["with"]), report.times(more), _peak(runs["with"])])
     head = ["plugins", "no contract", "8 types, 7 required, 5 rules", "ratio", "peak memory"]
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
@@ -263,8 +292,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
 
 def _title(source: Dataset) -> str:
     files = f", {len(source.files):,} files" if len(source.files) > 1 else ""
-    name = source.name.partition("-")[0]
-    return f"{name}: {source.rows:,} rows x {len(source.types):,} columns{files}, {report.megabytes(source.bytes)}"
+    return f"{_name(source)}: {source.rows:,} rows x {len(source.types):,} columns{files}, {report.megabytes(source.bytes)}"
 
 
 def _against_peers(runs: Mapping[str, Sequence[Measured]], *, size: bool = False) -> str:
@@ -282,14 +310,32 @@ def _against_peers(runs: Mapping[str, Sequence[Measured]], *, size: bool = False
         ]
         for label, found in runs.items()
     ]
-    others = [found for label, found in runs.items() if label not in (DATIVO, _PYTHON)]
-    fastest = statistics.median(
-        min(found[number].wall_s for found in others) / base[number].wall_s for number in range(len(base))
-    )
     head = ["tool", "wall", "of Dativo's", "CPU", "peak memory", *(["file"] if size else [])]
     return (
-        report.table(head, lines) + f"\n\nThe fastest other tool of each round took {report.times(fastest)} as long.\n"
+        report.table(head, lines)
+        + f"\n\nThe fastest other tool of each round took {report.times(_lead(runs))} as long.\n"
     )
+
+
+def _others(runs: Mapping[str, Sequence[Measured]]) -> list[Sequence[Measured]]:
+    return [found for label, found in runs.items() if label not in (DATIVO, _PYTHON)]
+
+
+def _lead(runs: Mapping[str, Sequence[Measured]]) -> float:
+    """How many times as long as Dativo the fastest other tool of each round took."""
+    base, others = runs[DATIVO], _others(runs)
+    return statistics.median(
+        min(found[number].wall_s for found in others) / base[number].wall_s for number in range(len(base))
+    )
+
+
+def _size_ratio(runs: Mapping[str, Sequence[Measured]]) -> float:
+    """Dativo's file as a multiple of the smallest other one."""
+    return median(runs[DATIVO], "size_bytes") / min(median(found, "size_bytes") for found in _others(runs))
+
+
+def _name(source: Dataset) -> str:
+    return source.name.partition("-")[0]
 
 
 def _wall(found: Sequence[Measured]) -> str:

@@ -15,6 +15,8 @@ from pathlib import Path
 RECORDED = Path(__file__).with_name("instructions.json")
 ROWS = 50_000
 TOLERANCE = 0.03
+OTHER_COMPILER = 0.15
+"""Allowed more where the counts were recorded with another compiler."""
 
 COPY = """
 import importlib.util, json, sys
@@ -40,7 +42,7 @@ sink.finish()
 
 
 def compiler() -> str:
-    """The compiler's version; counts of another one are not compared."""
+    """The compiler's version; counts of another one differ by a few percent."""
     return subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True).stdout.strip()
 
 

@@ -10,7 +10,7 @@ _ROW, _LEFT, _WIDTH, _GAP = 28, 170, 250, 90
 
 
 @dataclass(frozen=True)
-class Bar:
+class Tool:
     """One tool: wall seconds and peak resident bytes."""
 
     label: str
@@ -18,9 +18,9 @@ class Bar:
     peak_bytes: float
 
 
-def draw(bars: Sequence[Bar]) -> str:
-    """The first bar is ours, and drawn in colour."""
-    height = _ROW * len(bars) + 60
+def draw(tools: Sequence[Tool]) -> str:
+    """The first one is ours, and drawn in colour."""
+    height = _ROW * len(tools) + 60
     width = _LEFT + 2 * (_WIDTH + _GAP)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">',
@@ -28,18 +28,18 @@ def draw(bars: Sequence[Bar]) -> str:
         _text(_LEFT, 24, "seconds, whole process"),
         _text(_LEFT + _WIDTH + _GAP, 24, "peak memory, MB"),
     ]
-    slowest = max(bar.seconds for bar in bars)
-    largest = max(bar.peak_bytes for bar in bars)
-    for number, bar in enumerate(bars):
+    slowest = max(tool.seconds for tool in tools)
+    largest = max(tool.peak_bytes for tool in tools)
+    for number, tool in enumerate(tools):
         top = 40 + number * _ROW
         colour = "#3b6fd4" if number == 0 else "#b8c0cc"
         parts.append(
-            f'<text x="{_LEFT - 10}" y="{top + 15}" text-anchor="end" fill="#333333">{escape(bar.label)}</text>'
+            f'<text x="{_LEFT - 10}" y="{top + 15}" text-anchor="end" fill="#333333">{escape(tool.label)}</text>'
         )
-        megabytes = bar.peak_bytes / 1_000_000
+        megabytes = tool.peak_bytes / 1_000_000
         for left, share, shown in (
-            (_LEFT, bar.seconds / slowest, f"{bar.seconds:.1f}"),
-            (_LEFT + _WIDTH + _GAP, bar.peak_bytes / largest, f"{megabytes:,.0f}"),
+            (_LEFT, tool.seconds / slowest, f"{tool.seconds:.1f}"),
+            (_LEFT + _WIDTH + _GAP, tool.peak_bytes / largest, f"{megabytes:,.0f}"),
         ):
             length = max(2.0, share * _WIDTH)
             parts.append(f'<rect x="{left}" y="{top}" width="{length:.1f}" height="20" fill="{colour}"/>')

@@ -54,6 +54,7 @@ EXIT_ALL_DONE = 0
 EXIT_SOME_FAILED = 1
 EXIT_NONE_RAN = 2
 
+_DEVICE = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE})
 _NO_SPACE = re.compile(r"No space left on device|\(os error 28\)|Disk quota exceeded|\(os error 122\)")
 _NO_ACCESS = re.compile(r"Permission denied|\(os error 13\)|Read-only file system|\(os error 30\)")
 _OURS = re.compile(r"[\\/](dativo_assets|dativo_plugin_sdk|dativo_rust_\w+|contextlib\.py|threading\.py)([\\/]|$)|^<")
@@ -248,6 +249,14 @@ def _system_error(error: BaseException, text: str, details: dict[str, Any]) -> D
         return DativoError(message, "FILE_NOT_FOUND", details, hint="paths are relative to the project's folder")
     if isinstance(error, TimeoutError):
         return TransientError(f"no answer in time: {text}", details=details)
+    if code in _DEVICE:
+        details = {**details, "file": path} if path else details
+        return TransientError(
+            f"{where.strip() or 'a file'} can't be read or written: {text}",
+            "IO_ERROR",
+            details,
+            hint=f"look at the disk or mount of{where or ' the job'}, then run it again",
+        )
     if isinstance(error, OSError) and _is_builtin_connection_error(error):
         return ConnectionError(text, details=details)
     return None

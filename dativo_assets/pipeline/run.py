@@ -14,6 +14,7 @@ from dativo_plugin_sdk import (
     BaseWriter,
     CancelledError,
     Commit,
+    DativoError,
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
@@ -386,8 +387,15 @@ class _Run:
     def _table(self) -> None:
         if self.result.commit is None:
             return
-        with self._calling_writer("report"):
-            table = self.writer.summary(self.result.commit)
+        try:
+            with self._calling_writer("report"):
+                table = self.writer.summary(self.result.commit)
+        except DativoError as error:
+            if self.result.status != "succeeded":
+                raise
+            # It is committed: whoever runs a failed job again expects that nothing was.
+            self.result.notes = (*self.result.notes, f"committed, but the table can't be described: {error.message}")
+            return
         tell_table(self.result, table)
 
     def _checks(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import lzma
 import re
 import zipfile
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Protocol
 
-from dativo_plugin_sdk import AuthenticationError, ConfigurationError, ValidationError, open_input
+from dativo_plugin_sdk import AuthenticationError, ConfigurationError, TransientError, ValidationError, open_input
 from dativo_plugin_sdk.files import Compression
 from typing_extensions import Self
 
@@ -28,6 +29,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_DEVICE = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE)
 _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError)
 
 
@@ -43,7 +45,11 @@ def file_errors(path: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # bz2, gzip and zstd tell of broken data this way
             raise _corrupt(path, error) from error
-        raise ValidationError(f"can't read {path}: {error.strerror}", details={"file": path}) from error
+        said, details = f"can't read {path}: {error.strerror}", {"file": path}
+        if error.errno in _DEVICE:
+            hint = f"look at the disk or mount of {path}, then run the job again"
+            raise TransientError(said, "IO_ERROR", details, hint=hint) from error
+        raise ValidationError(said, details=details) from error
 
 
 def _corrupt(path: str, error: Exception) -> ValidationError:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from .errors import ValidationError
 from .models import Commit
-from .posix import fsync, link
+from .posix import fsync, link, naming
 from .records import parse_record
 
 RECORD = "_commit.json"
@@ -61,8 +61,8 @@ class CommitLog:
         path = folder / RECORD
         details = {"file": str(path)}
         try:
-            return parse_record(path.read_bytes(), f"commit record {path}", details)
-        except (OSError, ValueError) as error:
+            return parse_record(_bytes(path), f"commit record {path}", details)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError) as error:
             raise ValidationError(
                 f"commit record {path} is missing or can't be read: {error}",
                 details=details,
@@ -97,7 +97,7 @@ class CommitLog:
                 if found is not None:
                     break
                 with suppress(FileNotFoundError):
-                    found = self._mentions((self.folder / str(seq) / RECORD).read_bytes(), run_id, seq)
+                    found = self._mentions(_bytes(self.folder / str(seq) / RECORD), run_id, seq)
             if found is not None:
                 return found
         return None
@@ -119,7 +119,7 @@ class CommitLog:
 
     def _chunk(self, end: int) -> bytes:
         try:
-            return (self._chunks / f"{end}.log").read_bytes()
+            return _bytes(self._chunks / f"{end}.log")
         except FileNotFoundError:
             return b""
 
@@ -153,6 +153,11 @@ class CommitLog:
                 link(self._chunks / f"{end}.log", target / LOG / f"{end}.log")
         self.write_chunk(top, newest, target)
         fsync(target / LOG)
+
+
+def _bytes(path: Path) -> bytes:
+    with naming(path):
+        return path.read_bytes()
 
 
 def _parsed(chunk: bytes) -> list[Commit]:

@@ -35,7 +35,7 @@ from typing import TypeVar
 from .commit_log import CHUNK, RECORD, CommitLog
 from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
-from .posix import entries, exchange, fsync, link, locked, settle, take
+from .posix import entries, exchange, fsync, link, locked, naming, settle, take
 from .records import conflict
 from .staging import Staging
 
@@ -399,7 +399,8 @@ class DirectoryTable:
 
     def _seal(self, folder: Path, record: Commit) -> None:
         path = folder / RECORD
-        path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+        with naming(path):
+            path.write_text(record.model_dump_json(indent=1), encoding="utf-8")
         fsync(path)
         for parent, _, _ in os.walk(folder, topdown=False):
             fsync(Path(parent))

@@ -27,7 +27,7 @@ from .models import (
     WriteTask,
 )
 from .partitions import Partition, parse_partitions, partition_folders
-from .posix import fsync
+from .posix import fsync, naming
 from .writer import BaseWriter, SplitWriter
 
 _MAX_OPEN_PARTITIONS = 64
@@ -267,7 +267,9 @@ class DirectorySplitWriter(SplitWriter):
         if self._partition_by:
             parts = partition_folders(self._partition_by, pyarrow().record_batch(batch))
         for folder, part in parts:
-            self._sink(folder).write(part)
+            path, sink = self._sink(folder)
+            with naming(path):
+                sink.write(part)
             if self._file_bytes is not None and self._written(folder) >= self._file_bytes:
                 self._close(folder)
 
@@ -277,7 +279,7 @@ class DirectorySplitWriter(SplitWriter):
         said = getattr(sink, "bytes_written", None)
         return path.stat().st_size if said is None else int(said)
 
-    def _sink(self, folder: str) -> FileSink:
+    def _sink(self, folder: str) -> tuple[Path, FileSink]:
         found = self._open.get(folder)
         if found is None:
             if len(self._open) >= _MAX_OPEN_PARTITIONS:
@@ -286,12 +288,14 @@ class DirectorySplitWriter(SplitWriter):
             self._count += 1
             path = self._folder / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            found = self._open[folder] = (path, self._owner.open_file(str(path), self._task.schema))
-        return found[1]
+            with naming(path):
+                found = self._open[folder] = (path, self._owner.open_file(str(path), self._task.schema))
+        return found
 
     def _close(self, folder: str) -> None:
         path, sink = self._open.pop(folder)
-        info = sink.finish()
+        with naming(path):
+            info = sink.finish()
         fsync(path)
         self._done.append(
             Committable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from .errors import ValidationError
 from .models import Incremental
@@ -13,10 +13,9 @@ from .models import Incremental
 _CHUNK_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
-class InputFile:
+class InputFile(NamedTuple):
     """One input file as it was when the run was planned. path: absolute. key: its name in the cursor. e_tag: what its store
-    says of its content.
+    says of its content. A tuple, made several times as fast as a dataclass: there may be a hundred thousand files.
     """
 
     path: str

@@ -23,10 +23,7 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
-from .parquet_compact import join_files, small_files
-from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
 from .remote import is_remote
-from .staged_rows import StagedRows
 from .writer import BaseWriter, SplitWriter
 
 COMPACTED_FILE_BYTES = 128 << 20
@@ -59,6 +56,8 @@ class ParquetDirectoryWriter(DirectoryWriter):
 
     def writer(self, task: WriteTask) -> SplitWriter:
         if self._merges and task.kind == "data":
+            from .staged_rows import StagedRows  # of no use to a run that only adds rows
+
             return StagedRows(self.table.incoming, task, compression=None)
         return super().writer(task)
 
@@ -77,6 +76,8 @@ class ParquetDirectoryWriter(DirectoryWriter):
         return self._merge(staged, commit)
 
     def _merge(self, staged: Sequence[Path], commit: Commit) -> Commit:
+        from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
+
         request = self._request
         assert request is not None, "open() comes first"
         folder = self.table.staging
@@ -139,6 +140,8 @@ class ParquetDirectoryWriter(DirectoryWriter):
         return self.exchange(commit, names, merged.removed, rows)
 
     def compact(self, request: MaintainRequest) -> MaintainReport:
+        from .parquet_compact import join_files, small_files
+
         last = self.last_commit()
         if last is None:
             return MaintainReport(notes=("nothing is committed yet",))

@@ -7,7 +7,8 @@ import fcntl
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NEW = ".new-"
@@ -19,9 +20,21 @@ _LOCK_S = 10.0
 _RETRY_S = 0.002
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Has an error of the operating system say which file it is about: one that a read, write or sync raises does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
 def fsync(path: Path) -> None:
     """Force a file or directory to stable storage."""
-    settle(os.open(path, os.O_RDONLY))
+    with naming(path):
+        settle(os.open(path, os.O_RDONLY))
 
 
 def exchange(left: Path, right: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from .checkpoints import group_of, key_of, note, take_over
 from .errors import ConfigurationError
 from .models import Checkpoint, Committable
-from .posix import NEW, bury, entries, is_alive, lock_of_dead
+from .posix import NEW, bury, entries, is_alive, lock_of_dead, naming
 
 _SAFE_RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
 
@@ -62,6 +62,9 @@ class Staging:
                 return self._folder
             except FileNotFoundError:  # another run took it for a dead one's before its lock was held
                 continue
+            except OSError:
+                shutil.rmtree(new, ignore_errors=True)
+                raise
 
     def _take_over(self, dead: Path) -> bool:
         lock = lock_of_dead(dead)
@@ -100,9 +103,10 @@ class Staging:
         """Give a folder its name once its lock is held. Returns the lock."""
         lock = os.open(new / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            os.write(lock, os.uname().nodename.encode())
-            os.rename(new, run)
+            with naming(new):
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                os.write(lock, os.uname().nodename.encode())
+                os.rename(new, run)
         except OSError:
             os.close(lock)
             raise

@@ -66,7 +66,9 @@ impl Blocks {
                 Ok(0) => self.ended = true,
                 Ok(got) => self.filled += got,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(read_error(error, &self.path)),
+                Err(error) => {
+                    return Err(read_error(error, &self.path).at("byte", self.offset + self.filled as u64));
+                }
             }
         }
         Ok(&self.buffer[..self.filled])

@@ -1,9 +1,11 @@
 //! From a file to its text: the range that is wanted, decompressed, in UTF-8.
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
-use dativo_plugin::{Error, InputFile, Result, Storage};
+use dativo_plugin::{Error, InputFile, Result, Storage, is_remote};
 
 use crate::charset::{Charset, decoded, marked};
 use crate::options::{Compression, CsvOptions};
@@ -12,6 +14,9 @@ use crate::options::{Compression, CsvOptions};
 pub const BUFFER_BYTES: usize = 256 << 10;
 /// Bytes at the beginning of a text in which its encoding and dialect are looked for.
 pub const DETECTION_BYTES: usize = 64 << 10;
+
+/// Files that one thread looks at, at least.
+const MIN_FILES_PER_THREAD: usize = 256;
 
 /// A stream of text.
 pub type Text = Box<dyn Read + Send>;
@@ -34,22 +39,36 @@ impl Input {
         let mut sample = Vec::new();
         let mut text = self.decompressed(path)?.take(DETECTION_BYTES as u64);
         text.read_to_end(&mut sample).map_err(|error| read_error(error, path))?;
-        Ok(marked(&sample).map_or_else(|| Charset::of(&sample), |(charset, _)| charset))
+        Ok(found(&sample))
     }
 
-    /// A file's size, and whether its bytes are its text, so that offsets in one are offsets in the other.
-    pub fn look_at(&self, path: &str) -> Result<(u64, bool)> {
-        let mut file = self.storage.open(path)?;
+    /// Each file's size, and whether its bytes are its text, so that offsets in one are offsets in the other.
+    pub fn look_at(&self, files: &[String], threads: usize) -> Result<Vec<(u64, bool)>> {
+        let each = files.len().div_ceil(threads.max(1)).max(MIN_FILES_PER_THREAD);
+        if each >= files.len() || files.iter().any(|path| is_remote(path)) {
+            return files.iter().map(|path| self.look_at_one(path)).collect();
+        }
+        let parts: Vec<Result<Vec<_>>> = thread::scope(|scope| {
+            let look = |part: &'_ [String]| part.iter().map(|path| self.look_at_one(path)).collect();
+            let parts: Vec<_> = files.chunks(each).map(|part| scope.spawn(move || look(part))).collect();
+            parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn look_at_one(&self, path: &str) -> Result<(u64, bool)> {
+        let file = self.storage.open(path)?;
         let size = file.size();
-        if self.options.compression.of(path) != Compression::None || self.charset(path)? != Charset::Utf8 {
+        if self.options.compression.of(path) != Compression::None {
             return Ok((size, false));
         }
+        let given = Charset::named(&self.options.encoding)?;
         // A byte order mark wins over the encoding of the options.
-        let mut mark = [0; 2];
-        if size >= 2 {
-            file.read_exact(&mut mark).map_err(|error| read_error(error, path))?;
-        }
-        Ok((size, mark != [0xFF, 0xFE] && mark != [0xFE, 0xFF]))
+        let wanted = size.min(if given.is_some() { 2 } else { DETECTION_BYTES as u64 });
+        let mut sample = Vec::with_capacity(wanted as usize);
+        file.take(wanted).read_to_end(&mut sample).map_err(|error| read_error(error, path))?;
+        let is_utf16 = sample.starts_with(&[0xFF, 0xFE]) || sample.starts_with(&[0xFE, 0xFF]);
+        Ok((size, given.unwrap_or_else(|| found(&sample)) == Charset::Utf8 && !is_utf16))
     }
 
     /// Opens the text of a file from its start, a byte order mark left out. Returns the text and the bytes of the mark.
@@ -87,6 +106,11 @@ impl Input {
             Compression::Zip => zip_member(path, file)?,
         })
     }
+}
+
+/// The charset that the beginning of a text tells.
+fn found(sample: &[u8]) -> Charset {
+    marked(sample).map_or_else(|| Charset::of(sample), |(charset, _)| charset)
 }
 
 /// The bytes `start..end` of an open file, all of which must be there.

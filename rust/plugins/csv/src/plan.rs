@@ -51,7 +51,9 @@ pub fn plan(
     let Some(first) = files.first() else {
         return Err(Error::configuration("rust_csv has no files to read").hint("name them in source.files"));
     };
-    let mut planned = files.iter().map(|path| look_at(path, input)).collect::<Result<Vec<_>>>()?;
+    let looked = input.look_at(files, context.parallelism)?;
+    let planned = |(path, (size, plain)): (&String, _)| Planned { path: path.clone(), size, plain, starts: vec![0] };
+    let mut planned: Vec<_> = files.iter().zip(looked).map(planned).collect();
     let mut notes = Vec::new();
 
     let (dialect, names) = structure(&planned, input, request)?;
@@ -112,11 +114,6 @@ pub fn plan(
         applied.push("schema".to_owned());
     }
     Ok(ReadPlan { splits, schema: Some(schema), cursor: None, applied, notes, guessed })
-}
-
-fn look_at(path: &str, input: &Input) -> Result<Planned> {
-    let (size, plain) = input.look_at(path)?;
-    Ok(Planned { path: path.to_owned(), size, plain, starts: vec![0] })
 }
 
 fn open(file: &Planned, input: &Input) -> Result<Blocks> {

@@ -16,6 +16,8 @@ use crate::stream::{CsvStream, Payload};
 
 const MIN_BLOCK_BYTES: usize = 64 << 10;
 const MAX_BLOCK_BYTES: usize = 1 << 20;
+/// For each column of a wide table a block has so much more: too few rows would not be worth what a column's array costs.
+const COLUMN_BYTES: usize = 4 << 10;
 
 /// The plugin `rust_csv`.
 pub struct CsvReaderPlugin;
@@ -67,7 +69,9 @@ impl Reader for CsvReader {
             .map_err(|error| Error::plugin(format!("split {}: {error}", split.id)))?;
         // Text is about as large as the batch that comes of it; the block, its fields and the batch are held at once.
         let block_bytes = self.block_bytes.unwrap_or_else(|| {
-            (context.batch_bytes.min(context.memory_bytes / 4) / 4).clamp(MIN_BLOCK_BYTES, MAX_BLOCK_BYTES)
+            let budget = context.batch_bytes.min(context.memory_bytes / 4);
+            let wide = (payload.columns.len() * COLUMN_BYTES).min(budget / 2);
+            (budget / 4).clamp(MIN_BLOCK_BYTES, MAX_BLOCK_BYTES).max(wide)
         });
         Ok(Box::new(CsvStream::new(self.input.clone(), payload, context.clone(), block_bytes)?))
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field as ArrowField, Schema, SchemaRef};
+use arrow_select::concat::concat_batches;
 use dativo_plugin::{BatchStream, Error, ReadContext, Result, parse_type};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,6 +19,9 @@ use crate::options::BadLines;
 use crate::tokens::{Fault, Limits};
 use crate::values;
 use crate::words::Words;
+
+/// A part of fewer bytes is gathered with others into one batch.
+const SMALL_BYTES: u64 = 256 << 10;
 
 /// A part of a file.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -71,6 +75,8 @@ pub struct CsvStream {
     next_part: usize,
     open: Option<Open>,
     tokens: Tokens,
+    /// What came up after rows that were still to be given out.
+    pending: Option<Error>,
     failed: bool,
 }
 
@@ -87,6 +93,7 @@ impl CsvStream {
             next_part: 0,
             open: None,
             tokens: Tokens::default(),
+            pending: None,
             failed: false,
         })
     }
@@ -170,6 +177,33 @@ impl CsvStream {
                 Some(Taken::Records(_)) => return self.batch().map(Some),
             }
         }
+    }
+
+    /// The next batch, or those of several small files together, of about a block: what comes after goes by the batch.
+    fn gathered(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(error) = self.pending.take() {
+            return Err(error);
+        }
+        let (mut batches, mut bytes) = (Vec::new(), 0);
+        while bytes < self.block_bytes as u64 {
+            match self.next_batch() {
+                Ok(Some(batch)) => batches.push(batch),
+                Ok(None) => break,
+                Err(error) if batches.is_empty() => return Err(error),
+                Err(error) => {
+                    self.pending = Some(error);
+                    break;
+                }
+            }
+            match self.open.as_ref().and_then(|open| Some(open.part.end? - open.part.start)) {
+                Some(size) if size < SMALL_BYTES => bytes += size,
+                _ => break,
+            }
+        }
+        Ok(match batches.len() {
+            0 | 1 => batches.pop(),
+            _ => Some(concat_batches(&self.schema, &batches)?),
+        })
     }
 
     fn batch(&self) -> Result<RecordBatch> {
@@ -339,7 +373,7 @@ impl BatchStream for CsvStream {
         if self.failed {
             return None;
         }
-        let step = self.next_batch();
+        let step = self.gathered();
         self.failed = step.is_err();
         step.transpose()
     }

@@ -136,3 +136,34 @@ fn a_huge_field_is_read() {
     let path = files.add("x.csv", format!("a,b\n1,\"{}\"\n2,y\n", "x\n".repeat(10 << 20)));
     assert_eq!(read(&[&path], json!({})).unwrap().rows.len(), 2);
 }
+
+#[test]
+fn many_small_files_come_in_few_batches_and_the_rows_before_a_fault_are_given_out() {
+    let files = Files::new();
+    let mut paths: Vec<PathBuf> = (0..700)
+        .map(|number| files.add(&format!("{number:03}.csv"), format!("id,name\n{number},\"a\nb\"\n")))
+        .collect();
+    let options = json!({"infer_rows": 100});
+    let context = ReadContext { parallelism: 2, ..ReadContext::default() };
+    let read_all = |paths: &[PathBuf]| {
+        let reader = reader(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>(), options.clone()).unwrap();
+        let plan = reader.plan(&ReadRequest::default(), &context).unwrap();
+        let mut batches = Vec::new();
+        for split in &plan.splits {
+            let mut stream = reader.read(split, &context).unwrap();
+            while let Some(batch) = stream.next() {
+                batches.push(batch.map(|batch| batch.num_rows()));
+            }
+        }
+        batches
+    };
+    let rows: Vec<usize> = read_all(&paths).into_iter().map(Result::unwrap).collect();
+    assert_eq!(rows.iter().sum::<usize>(), 700);
+    assert!(rows.len() < 10, "{rows:?}");
+
+    paths.push(files.add("zzz.csv", "id,name\n1,a,b\n"));
+    let mut batches = read_all(&paths);
+    let error = batches.pop().unwrap().unwrap_err();
+    assert_eq!(error.error_code, "RAGGED_ROW");
+    assert_eq!(batches.into_iter().map(Result::unwrap).sum::<usize>(), 700);
+}
