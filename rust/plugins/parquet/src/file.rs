@@ -51,6 +51,8 @@ impl FileFormat for ParquetFormat {
 /// A Parquet file being written.
 pub struct ParquetSink {
     path: PathBuf,
+    /// Of the file, which may differ from that of the batches.
+    schema: SchemaRef,
     groups: Box<dyn Schedule>,
     order: Order,
     rows: u64,
@@ -93,6 +95,7 @@ impl ParquetSink {
         let groups = create().map_err(|error| from_parquet(error, &shown))?;
         Ok(Self {
             path: path.to_owned(),
+            schema,
             groups,
             order,
             rows: 0,
