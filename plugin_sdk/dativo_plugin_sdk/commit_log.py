@@ -136,7 +136,7 @@ class CommitLog:
         chunks = self._chunks if target is None else target / LOG
         chunks.mkdir(exist_ok=True)
         new = chunks / f".{end}-{os.urandom(4).hex()}"
-        with new.open("wb") as file:
+        with naming(new), new.open("wb") as file:
             file.writelines(known[seq].model_dump_json().encode() + b"\n" for seq in sorted(known))
         fsync(new)
         os.rename(new, chunks / f"{end}.log")

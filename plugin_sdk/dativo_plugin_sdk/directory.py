@@ -181,7 +181,7 @@ class DirectoryTable(CommittedDirectory):
             if done is None or done.quarantine != quarantine:
                 self._withdraw_quarantine(record)
             if done is not None:
-                return done
+                return self._followed(folder, done)
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.ENOENT):
                 raise self.conflict(record) from error
             raise
@@ -191,8 +191,12 @@ class DirectoryTable(CommittedDirectory):
             except CommitConflictError:
                 self._withdraw_quarantine(record)
                 raise
-        with suppress(OSError):  # it is committed; whoever looks next rolls it forward
-            if version is not None:
+        return self._followed(folder, record)
+
+    def _followed(self, folder: Path, record: Commit) -> Commit:
+        """The record, and what comes after a commit; where that fails, whoever looks next rolls it forward."""
+        with suppress(OSError):
+            if record.details.get("version") is not None:
                 self._publish()
             elif record.seq % CHUNK == 0:
                 CommitLog(folder).write_chunk(record.seq, record.seq)

@@ -18,6 +18,7 @@ use crate::group::RowGroup;
 use crate::options::ParquetOptions;
 use crate::order::Order;
 use crate::schedule::{Inline, Schedule, Threads};
+use crate::stored::{check_values, stored_batch, stored_schema};
 
 /// Bytes handed to the operating system at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -50,6 +51,8 @@ impl FileFormat for ParquetFormat {
 /// A Parquet file being written.
 pub struct ParquetSink {
     path: PathBuf,
+    /// Of the file, which may differ from that of the batches.
+    schema: SchemaRef,
     groups: Box<dyn Schedule>,
     order: Order,
     rows: u64,
@@ -67,6 +70,7 @@ impl ParquetSink {
         context: WriteContext,
     ) -> Result<Self> {
         let shown = path.display().to_string();
+        let schema = stored_schema(&schema)?;
         let converted = ArrowSchemaConverter::new().convert(&schema);
         let columns = converted.map_err(|error| from_parquet(error, &shown))?;
         let mut properties = options.properties(&columns)?;
@@ -91,6 +95,7 @@ impl ParquetSink {
         let groups = create().map_err(|error| from_parquet(error, &shown))?;
         Ok(Self {
             path: path.to_owned(),
+            schema,
             groups,
             order,
             rows: 0,
@@ -128,9 +133,11 @@ impl ParquetSink {
 impl FileSink for ParquetSink {
     fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.cancel.check()?;
-        self.order.check(batch)?;
+        let batch = stored_batch(batch, &self.schema)?;
+        self.order.check(&batch)?;
         self.rows += batch.num_rows() as u64;
-        self.add(batch).map_err(|error| from_parquet(error, &self.shown()))
+        check_values(&batch)?;
+        self.add(&batch).map_err(|error| from_parquet(error, &self.shown()))
     }
 
     fn bytes_written(&self) -> u64 {

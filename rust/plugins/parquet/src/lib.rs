@@ -9,6 +9,7 @@ mod options;
 mod order;
 mod pages;
 mod schedule;
+mod stored;
 
 pub use file::{ParquetFormat, ParquetSink};
 pub use options::{Compatibility, Compression, ParquetOptions, Statistics};
