@@ -24,152 +24,39 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from .commit_log import CHUNK, RECORD, CommitLog
-from .errors import CommitConflictError, ConfigurationError, ValidationError
+from .directory_view import CARRIED, CommittedDirectory, totals
+from .errors import CommitConflictError, ConfigurationError
 from .models import Commit
-from .posix import entries, exchange, fsync, link, locked, naming, settle, take
+from .posix import entries, exchange, fsync, link, naming, settle, take
 from .records import conflict
 from .staging import Staging
+from .versions import alone_in, expired_versions, replaced_versions
 
-_CARRIED = re.compile(r"\d+-")
-"""A file that was given a second name before: it begins with the commit that wrote it."""
 _KEPT_VERSIONS = 2
-_T = TypeVar("_T")
 
 
-class DirectoryTable:
+class DirectoryTable(CommittedDirectory):
     """The commit protocol over one root directory. Nothing here knows a file format."""
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(os.path.abspath(root))
-        if not self.root.name:
-            raise ConfigurationError(f"target path {str(root)!r} names no directory", hint="set target.path")
+        super().__init__(root)
         parent, name = self.root.parent, self.root.name
-        self.versions = parent / f".{name}.versions"
         self.quarantine_root = parent / f"{name}.quarantine"
         self.run = Staging(parent / f".{name}.staging", self._forget)
 
-    # -- reading ---------------------------------------------------------------------------------------------------
-
-    def _steady(self, read: Callable[[Path], _T]) -> _T:
-        """What `read` makes of the root's folder, read again when the root moved meanwhile."""
-        while True:
-            root = os.path.realpath(self.root)
-            try:
-                found = read(Path(root))
-            except ValidationError:
-                if os.path.realpath(self.root) == root:
-                    raise
-                continue
-            if os.path.realpath(self.root) == root:
-                return found
-
-    def _newest(self, folder: Path) -> tuple[Path, Commit | None]:
-        log = CommitLog(folder)
-        newest = log.newest()
-        if not newest:
-            if self.root.is_symlink():
-                raise self._lost(folder)
-            return folder, None
-        while True:
-            record = log.record(newest)
-            version = record.details.get("version")
-            successor = folder if version is None else (self.versions / str(version)).resolve()
-            if successor == folder:
-                return folder, record
-            folder = successor
-            log = CommitLog(folder)
-            newest = log.newest()
-            if not newest:
-                raise self._lost(folder)
-
-    def _lost(self, folder: Path) -> ValidationError:
-        return ValidationError(
-            f"the newest version of {self.root} is missing: there is no commit in {folder}",
-            details={"file": str(folder)},
-            hint=f"restore {folder}, or remove {self.root} to begin anew",
-        )
-
-    def _visible(self, root: Path) -> tuple[Path, list[Commit]]:
-        folder, _ = self._newest(root)
-        return folder, CommitLog(folder).visible()
-
-    def current(self) -> tuple[Path, Commit | None]:
-        """The folder that holds the newest version, and its newest commit; follows overwrites not yet published."""
-        return self._steady(self._newest)
-
-    def last_commit(self) -> Commit | None:
-        """The newest commit, None before the first."""
-        return self.current()[1]
-
-    def contents(self) -> tuple[list[Commit], tuple[str, ...]]:
-        """Every commit whose data is visible, oldest first, and the absolute paths of their data files."""
-        return self.version()[1:]
-
-    def version(self) -> tuple[Path, list[Commit], tuple[str, ...]]:
-        """As `contents`, and before it the folder that all of it is in."""
-        folder, commits = self._steady(self._visible)
-        files = tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
-        return folder, commits, files
-
-    def commits(self) -> list[Commit]:
-        """Every commit whose data is visible, oldest first."""
-        return self.contents()[0]
-
-    def files(self) -> tuple[str, ...]:
-        """Absolute paths of all committed data files."""
-        return self.contents()[1]
-
-    def history(self) -> list[Commit]:
-        """Every commit that is known, also of data that was replaced, oldest first."""
-        return self._steady(lambda root: CommitLog(self._newest(root)[0]).history())
-
     def commit_of(self, run_id: str) -> Commit | None:
         """What a run committed, among the newest commits; who asks may tell of it, so it is published if it is not yet."""
-        done = self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        done = super().commit_of(run_id)
         if done is not None:
             with suppress(OSError):
                 self._roll_forward()
         return done
-
-    def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
-        """Absolute paths of the data files of the newest commits, back to the first one that `ends` says yes to; its files
-        are not among them.
-        """
-
-        def read(root: Path) -> tuple[str, ...]:
-            folder, _ = self._newest(root)
-            found: list[str] = []
-            for record in CommitLog(folder).newest_first():
-                if ends(record):
-                    break
-                found += (str(folder / str(record.seq) / name) for name in record.files)
-            return tuple(found)
-
-        return self._steady(read)
-
-    def commit_of_file(self, path: str) -> Commit | None:
-        """What wrote a file of the table, be it of a version that is replaced, or of its rejected rows."""
-        file = Path(os.path.realpath(path))
-        for folder in file.parents:
-            if folder.name.isdigit() and (folder / RECORD).is_file():
-                log = CommitLog(folder.parent)
-                record = log.record(int(folder.name))
-                carried = _CARRIED.match(file.name)
-                if str(file.relative_to(folder)) not in record.files:
-                    return None
-                return record if carried is None else log.get(int(carried[0][:-1]))
-        return next(
-            (record for record in self.history() if str(file) in map(os.path.realpath, record.quarantine)), None
-        )
 
     # -- one run ---------------------------------------------------------------------------------------------------
 
@@ -222,9 +109,10 @@ class DirectoryTable:
         names = []
         for path in map(Path, files):
             seq, *inside = path.relative_to(folder).parts
-            name = path.name if _CARRIED.match(path.name) else f"{seq}-{path.name}"
+            name = path.name if CARRIED.match(path.name) else f"{seq}-{path.name}"
             target = self.staging.joinpath(*inside[:-1], name)
             target.parent.mkdir(parents=True, exist_ok=True)
+            target.unlink(missing_ok=True)
             link(path, target)
             names.append(str(target.relative_to(self.staging)))
         return tuple(names)
@@ -370,7 +258,7 @@ class DirectoryTable:
 
         Left to whoever comes next where another process does it and doesn't end: it may be stopped.
         """
-        with self._only_one() as alone:
+        with alone_in(self.versions) as alone:
             if not alone:
                 return
             link = self.versions / ".link"
@@ -385,17 +273,8 @@ class DirectoryTable:
                     exchange(link, self.root)
                     os.rename(link, self.versions / f"0-{os.urandom(4).hex()}")
                 fsync(self.root.parent)
-            for version in self._replaced(folder)[:-_KEPT_VERSIONS]:
+            for version in replaced_versions(self.versions, folder)[:-_KEPT_VERSIONS]:
                 shutil.rmtree(version, ignore_errors=True)
-
-    @contextmanager
-    def _only_one(self) -> Iterator[bool]:
-        """Whether this process is the one that may move the root and remove versions."""
-        handle = os.open(self.versions, os.O_RDONLY)
-        try:
-            yield locked(handle)
-        finally:
-            os.close(handle)
 
     def _seal(self, folder: Path, record: Commit) -> None:
         path = folder / RECORD
@@ -468,14 +347,6 @@ class DirectoryTable:
             *(Path(q).parent.name for q in record.quarantine),
         }
 
-    def _replaced(self, published: Path) -> list[Path]:
-        """Versions older than the published one, oldest first."""
-        number = {
-            entry: int(seq) for entry in entries(self.versions) if (seq := entry.name.partition("-")[0]).isdigit()
-        }
-        newest = number.get(self.versions / published.name, 0)
-        return sorted((entry for entry in number if number[entry] < newest), key=lambda entry: number[entry])
-
     def clean(self, keep_s: float, *, dry_run: bool) -> tuple[int, int]:
         """Remove versions that were replaced more than `keep_s` ago, and what dead runs left.
 
@@ -489,13 +360,10 @@ class DirectoryTable:
                 shutil.rmtree(entry, ignore_errors=True)
         versions: list[Path] = []
         if self.versions.is_dir():
-            with self._only_one() as alone:
+            with alone_in(self.versions) as alone:
                 if alone:
                     folder, _ = self.current()
-                    replaced = self._replaced(folder)
-                    until = time.time() - keep_s
-                    followed = zip(replaced, [*replaced[1:], folder], strict=False)
-                    versions = [version for version, next_one in followed if _made_at(next_one) <= until]
+                    versions = expired_versions(self.versions, folder, keep_s)
                 for version in () if dry_run else versions:
                     shutil.rmtree(version, ignore_errors=True)
         return len(versions), len(orphans) + len(dead)
@@ -506,20 +374,3 @@ class DirectoryTable:
         if not seq.isdigit() or (self.run.root / attempt).exists():
             return False
         return not self._referred(int(seq), entry.name)
-
-
-def _made_at(version: Path) -> float:
-    """When a version was made, in seconds of the system's clock; now where it can't be told."""
-    first = min(CommitLog(version).sequences(), default=0)
-    try:
-        return os.stat(version / str(first) / RECORD).st_mtime
-    except OSError:
-        return time.time()
-
-
-def totals(commit: Commit) -> tuple[int | None, int] | None:
-    """Rows and bytes of the table as of a commit, rows None where its format can't tell; None where a version made it that
-    did not note them.
-    """
-    noted = commit.details.get("table")
-    return (noted["rows"], int(noted["bytes"])) if isinstance(noted, dict) else None

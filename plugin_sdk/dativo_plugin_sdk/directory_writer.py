@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote
 
 from .arrow import pyarrow
-from .directory import DirectoryTable, totals
+from .directory import DirectoryTable
+from .directory_view import totals
 from .errors import CommitConflictError, ConfigurationError, PluginError, ValidationError
 from .models import (
     AssetDefinition,
@@ -140,9 +141,20 @@ class DirectoryWriter(BaseWriter):
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         files = tuple(str(item.payload["file"]) for item in committables if item.kind == "data")
         if commit.mode == "overwrite" and self._overwrites_partitions:
-            commit, done = self.table.due(commit)
-            return commit if done else self._overwrite_partitions(files, commit)
+            return self.in_turn(commit, lambda due: self._overwrite_partitions(files, due))
         return self.table.commit(commit.model_copy(update={"files": files}))
+
+    def in_turn(self, commit: Commit, attempt: Callable[[Commit], Commit]) -> Commit:
+        """Commit by `attempt` what looks at the table's files first, again where they were joined meanwhile."""
+        while True:
+            due, done = self.table.due(commit)
+            if done:
+                return due
+            try:
+                return attempt(due)
+            except (CommitConflictError, FileNotFoundError):
+                if self.table.due(commit)[0].seq == due.seq:
+                    raise
 
     @property
     def _overwrites_partitions(self) -> bool:

@@ -20,7 +20,7 @@ from typing import ClassVar
 from urllib.parse import quote
 
 from .arrow import parse_type, pyarrow
-from .directory import totals
+from .directory_view import totals
 from .directory_writer import DirectoryWriter
 from .errors import ConfigurationError, DativoError, TransientError, ValidationError
 from .models import (

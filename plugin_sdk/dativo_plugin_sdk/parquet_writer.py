@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .directory import totals
+from .directory_view import totals
 from .directory_writer import DirectorySplitWriter, DirectoryWriter
 from .errors import CancelledError, ConfigurationError
 from .models import (
@@ -69,11 +69,8 @@ class ParquetDirectoryWriter(DirectoryWriter):
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         if not self._merges:
             return super().commit(committables, commit)
-        commit, done = self.table.due(commit)
-        if done:
-            return commit
         staged = [self._staged(item) for item in committables if item.kind == "data"]
-        return self._merge(staged, commit)
+        return self.in_turn(commit, lambda due: self._merge(staged, due))
 
     def _merge(self, staged: Sequence[Path], commit: Commit) -> Commit:
         from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices

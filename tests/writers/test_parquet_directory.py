@@ -338,14 +338,26 @@ def test_small_files_are_joined_and_no_row_changes(target: Target) -> None:
     assert maintain(target, keep_s=0, partition_by=("p",)).commit is None
 
 
-RUNS: list[dict[str, Any]] = [{"mode": "append"}, {"mode": "overwrite"}, MERGE, PARTITIONS]
+RUNS: dict[str, dict[str, Any]] = {
+    "append": {"mode": "append"},
+    "overwrite": {"mode": "overwrite"},
+    "merge": MERGE,
+    "partitions": PARTITIONS,
+}
 
 
-@pytest.mark.parametrize("how", RUNS, ids=["append", "overwrite", "merge", "partitions"])
-@pytest.mark.parametrize("when", ["before it looks", "before it renames"])
+@pytest.mark.parametrize(
+    ("name", "when"),
+    [
+        *[(name, when) for name in RUNS for when in ("before it looks", "before it renames")],
+        ("merge", "while it looks"),
+        ("partitions", "while it looks"),
+    ],
+)
 def test_a_run_that_began_before_files_were_joined_commits_all_the_same(
-    target: Target, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any], when: str
+    target: Target, monkeypatch: pytest.MonkeyPatch, name: str, when: str
 ) -> None:
+    how = RUNS[name]
     first = {**how, "mode": "append"} if how is PARTITIONS else {"mode": "append"}
     target.deliver("r1", table(id=[1, 2], p=["a", "b"]), **first)
     target.deliver("r2", table(id=[3], p=["b"]), **first)
@@ -361,6 +373,17 @@ def test_a_run_that_began_before_files_were_joined_commits_all_the_same(
 
     if when == "before it looks":
         assert maintain(target, **first).commit is not None
+    elif when == "while it looks":
+        version = DirectoryTable.version
+
+        def looks(table: DirectoryTable) -> Any:
+            found = version(table)
+            monkeypatch.setattr(DirectoryTable, "version", version)
+            assert maintain(target, **first).commit is not None
+            assert maintain(target, keep_s=0, **first).versions
+            return found
+
+        monkeypatch.setattr(DirectoryTable, "version", looks)
     else:
         monkeypatch.setattr(DirectoryTable, "_seal", late)
     commit = writer.commit(staged, record)
@@ -372,7 +395,6 @@ def test_a_run_that_began_before_files_were_joined_commits_all_the_same(
         "merge": [(1, "a"), (2, "b"), (3, "c")],
         "partitions": [(1, "a"), (3, "b")],
     }
-    name = "partitions" if how is PARTITIONS else how["mode"]
     assert target.rows() == expected[name]
 
 
