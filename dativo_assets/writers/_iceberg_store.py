@@ -203,8 +203,9 @@ def _evolve(transaction: Transaction, old: pa.Schema, new: pa.Schema, fit: Fit) 
         with transaction.update_schema(allow_incompatible_changes=True) as update:
             for name in [*gone, *retyped]:
                 update.delete_column((name,))
-    with transaction.update_schema() as update:
-        update.union_by_name(new)
+    if gone or retyped or len(both) < len(new) or any(not now.type.equals(was.type) for now, was in both):
+        with transaction.update_schema() as update:  # an empty one takes long where there are many snapshots
+            update.union_by_name(new)
     return bool(retyped) and not fit.replaces
 
 
