@@ -214,7 +214,8 @@ def dativo_read(task: Task) -> None:
         return sum(batch.num_rows for batch in reader.read(split))
 
     with timed():
-        plan = reader.plan(ReadRequest(parallelism=threads))
+        # Planned as `dativo run` plans it: a guess that is wrong fails the split before it.
+        plan = reader.plan(ReadRequest(parallelism=threads, guess=True))
         with ThreadPoolExecutor(threads) as pool:
             sum(pool.map(drain, plan.splits))
 

@@ -98,3 +98,14 @@ def test_secrets_are_resolved_at_run_time_alone_and_shown_nowhere(tmp_path: Path
     assert b"hunter2" not in pickle.dumps(bound.job)
     unset = run(bound, RunSettings(environment={}, retries=False))
     assert "SHOP_PASSWORD is not set" in str(unset.error)
+
+
+def test_a_catalog_is_the_connection_of_its_name(tmp_path: Path) -> None:
+    project = 'jobs: jobs/*.yaml\nconnections: {lake: {type: rest, uri: "http://c", token: "${CATALOG_TOKEN}"}}\n'
+    text = "source: {reader: csv, files: [a.csv]}\ntarget: {writer: iceberg, catalog: lake, table: a.b}\n"
+    bound = plan(tmp_path, {"a": text}, "a", project)
+    found = bound.target_config({"CATALOG_TOKEN": "hush"})
+    assert (found.catalog, found.connection) == ("lake", {"type": "rest", "uri": "http://c", "token": "hush"})
+    unnamed = plan(tmp_path, {"a": text.replace("lake", "pond")}, "a", project)
+    with pytest.raises(ConfigurationError, match="no connection named `pond`"):
+        unnamed.open_writer({})

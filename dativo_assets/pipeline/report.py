@@ -30,6 +30,11 @@ def tell_counts(
     result.bytes_written = sum(item.bytes for item in committables if item.kind == "data")
 
 
+def counts_of(result: RunResult) -> dict[str, int]:
+    """Rows and bytes as the commit's record has them."""
+    return {name: getattr(result, name) for name in ("rows_read", "rows_written", "rows_rejected", "bytes_written")}
+
+
 def tell_commit(result: RunResult, commit: Commit) -> None:
     """What is committed, by this attempt or by one before."""
     result.commit = commit

@@ -36,7 +36,7 @@ from .incremental import CursorFilter, cursor_column
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
-from .report import details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
+from .report import counts_of, details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
 from .resume import Resume, can_resume, resume_key
 from .retry import delay_s
@@ -353,10 +353,7 @@ class _Run:
             cursor=cursor,
             schema_text=result.schema_text,
             schema_hash=schema_hash(result.schema_text),
-            rows_read=result.rows_read,
-            rows_written=result.rows_written,
-            rows_rejected=result.rows_rejected,
-            bytes_written=result.bytes_written,
+            **counts_of(result),
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
             details=details_of(self.plan, result),
         )

@@ -16,10 +16,10 @@ from dativo_plugin_sdk.records import parse_record
 from deltalake import DeltaTable
 from deltalake.transaction import RemoveAction
 
-from ._lake_table import LakeFile, LakeTable, Range
+from ._lake_table import KEPT_IN_VIEW, LakeFile, LakeTable, Range
 
 KEY = "dativo"
-_IN_VIEW = 20
+_FEW = 20
 
 
 class DeltaLakeTable(LakeTable):
@@ -33,10 +33,13 @@ class DeltaLakeTable(LakeTable):
 
     def _log(self) -> Iterator[dict[str, Any]]:
         """Entries of the log, the newest first: a few, and all of them if they are asked for."""
-        few = self.delta.history(_IN_VIEW)
-        yield from few
-        if len(few) == _IN_VIEW:
-            yield from self.delta.history()[_IN_VIEW:]
+        seen = 0
+        for limit in (_FEW, 2 * KEPT_IN_VIEW, None):
+            entries = self.delta.history(limit)
+            yield from entries[seen:]
+            if limit is None or len(entries) < limit:
+                return
+            seen = len(entries)
 
     def records(self, job: str) -> Iterator[Commit]:
         seq = self.delta.transaction_version(app_id(job))

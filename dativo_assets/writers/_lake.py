@@ -50,7 +50,7 @@ from dativo_plugin_sdk.staged_rows import StagedRows, staged_batches, staged_sch
 from ._lake_files import LakeOptions, PartFiles, StagedFiles, staged_columns, staged_files
 from ._lake_merge import ORDER, NewRows, merge, read_file
 from ._lake_run import RunFiles
-from ._lake_table import Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError
+from ._lake_table import KEPT_IN_VIEW, Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError
 
 _TRIES = 50
 _PAUSE_S = 0.05
@@ -101,7 +101,7 @@ class LakeWriter(BaseWriter):
 
     def history(self) -> Sequence[Commit]:
         table = self._load()
-        return () if table is None else tuple(reversed(list(table.records(self._job))))
+        return () if table is None else tuple(reversed(list(itertools.islice(table.records(self._job), KEPT_IN_VIEW))))
 
     def commit_of(self, run_id: str) -> Commit | None:
         table = self._load()
@@ -183,12 +183,13 @@ class LakeWriter(BaseWriter):
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         sent = None
+        above = self._request.base_seq if self._request is not None else 0
         for _ in range(_TRIES):
             table = self._load()
             version = "" if table is None else table.version
             if version != sent:
                 self._run.unsure = False  # what was sent before is in, or fenced off
-            done = None if table is None else table.commit_of(self._job, commit.run_id)
+            done = None if table is None else table.commit_of(self._job, commit.run_id, above)
             if done is not None:
                 return self._landed(done, table)
             last = None if table is None else table.last(self._job)

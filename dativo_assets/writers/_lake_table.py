@@ -7,11 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Any, ClassVar
 
 import pyarrow as pa
 from dativo_plugin_sdk import Commit, ConnectionError, DativoError, ValidationError
 from dativo_plugin_sdk.arrow import type_name, unify
+
+KEPT_IN_VIEW = 1000
+"""Commits that are looked through, the newest first."""
 
 Range = tuple[Any, Any]
 _SECRET_KEY = re.compile(r"secret|token|password|credential|key|auth", re.IGNORECASE)
@@ -91,9 +95,10 @@ class LakeTable(ABC):
         """A job's newest commit."""
         return next(self.records(job), None)
 
-    def commit_of(self, job: str, run_id: str) -> Commit | None:
-        """What a run of a job committed."""
-        return next((commit for commit in self.records(job) if commit.run_id == run_id), None)
+    def commit_of(self, job: str, run_id: str, above: int = 0) -> Commit | None:
+        """What a run of a job committed, with a sequence above `above`, among the newest commits."""
+        recent = takewhile(lambda commit: commit.seq > above, islice(self.records(job), KEPT_IN_VIEW))
+        return next((commit for commit in recent if commit.run_id == run_id), None)
 
 
 class LakeStore(ABC):

@@ -1,7 +1,8 @@
 """The commits of one version of a directory table: a folder each, and beside them a log of older ones.
 
     <version>/<seq>/_commit.json      the record, and the data files of that commit
-    <version>/_dativo/<end>.jsonl     the records of commits end - 99 to end, or the first of them
+    <version>/_dativo/<end>.log         the records of commits end - 99 to end, or the first of them; no name that a table's
+                                      files end with, for a plain glob of JSON lines would take it for data
 
 The folders are the truth; the log saves looking into each. A chunk is written once its last commit is there, and carried
 over when a new version begins, so that neither finding the newest commit nor a run's own costs more with each commit.
@@ -41,7 +42,7 @@ class CommitLog:
 
     def newest(self) -> int:
         """The highest commit, 0 where there is none."""
-        ends = _numbers(self._chunks, ".jsonl")
+        ends = _numbers(self._chunks, ".log")
         if not ends or not self._exists(ends[-1]):
             return max(self.sequences(), default=0)
         seq = ends[-1]
@@ -118,12 +119,12 @@ class CommitLog:
 
     def _chunk(self, end: int) -> bytes:
         try:
-            return _bytes(self._chunks / f"{end}.jsonl")
+            return _bytes(self._chunks / f"{end}.log")
         except FileNotFoundError:
             return b""
 
     def _logged(self) -> Iterator[Commit]:
-        for end in _numbers(self._chunks, ".jsonl"):
+        for end in _numbers(self._chunks, ".log"):
             yield from _parsed(self._chunk(end))
 
     def write_chunk(self, end: int, newest: int, target: Path | None = None) -> None:
@@ -138,7 +139,7 @@ class CommitLog:
         with new.open("wb") as file:
             file.writelines(known[seq].model_dump_json().encode() + b"\n" for seq in sorted(known))
         fsync(new)
-        os.rename(new, chunks / f"{end}.jsonl")
+        os.rename(new, chunks / f"{end}.log")
 
     def carry(self, target: Path) -> None:
         """Give the version `target` all that this one knows of its commits."""
@@ -147,9 +148,9 @@ class CommitLog:
             return
         (target / LOG).mkdir()
         top = -(-newest // CHUNK) * CHUNK
-        for end in _numbers(self._chunks, ".jsonl"):
+        for end in _numbers(self._chunks, ".log"):
             if end != top:
-                link(self._chunks / f"{end}.jsonl", target / LOG / f"{end}.jsonl")
+                link(self._chunks / f"{end}.log", target / LOG / f"{end}.log")
         self.write_chunk(top, newest, target)
         fsync(target / LOG)
 

@@ -60,7 +60,10 @@ class Bench:
         self.root = Path(tempfile.mkdtemp(prefix="dativo-faults-"))
         self.table = f"t{self.root.name[-8:].lower()}"
         self.batches = self.landed = self._runs = 0
-        connections = {name: {**given, "password": "${PASSWORD}"} for name, given in connections.items()}
+        connections = {
+            name: {**given, **({"password": "${PASSWORD}"} if "password" in given else {})}
+            for name, given in connections.items()
+        }
         self._environment = {"PASSWORD": "hush-hush"}
         (self.root / "dativo.yaml").write_text(json.dumps({"jobs": "jobs/*.yaml", "connections": connections}))
         (self.root / "data").mkdir()

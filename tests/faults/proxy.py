@@ -16,15 +16,15 @@ from typing_extensions import Self
 from .children import Child
 
 WAYS = ("pass", "before", "after", "bytes", "slow")
-"""Cut when COMMIT is sent, before it is delivered or after it and before its answer; or after so many bytes; or slow."""
+"""Cut when the marker is sent, before it is delivered or after it and before its answer; or after so many bytes; or slow."""
 _SLOW_S = 0.005
 
 
 class Line:
     """Listens on `port`. `arm` says what becomes of the connections; what cuts does so once."""
 
-    def __init__(self, server_port: int) -> None:
-        self._server_port = server_port
+    def __init__(self, server_port: int, marker: bytes) -> None:
+        self._server_port, self._marker = server_port, marker
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._told = mmap.mmap(-1, 16)
@@ -72,7 +72,9 @@ class Line:
                     await asyncio.sleep(_SLOW_S)
                 if way == "bytes":
                     self.arm("bytes", left - len(data))
-                if (way == "bytes" and left < len(data)) or (way in ("before", "after") and asks and b"COMMIT" in data):
+                if (way == "bytes" and left < len(data)) or (
+                    way in ("before", "after") and asks and self._marker in data
+                ):
                     self.arm("pass")
                     await self._cut(data, way, sink, ends)
                     return

@@ -93,7 +93,7 @@ class Jsonl(Directory):
     name = extension = "jsonl"
 
     def read(self, path: Path) -> list[Row]:
-        return [(row["id"], row["v"]) for row in map(json.loads, path.read_text().splitlines())]
+        return [(row.get("id"), row["v"]) for row in map(json.loads, path.read_text().splitlines())]
 
 
 class Database(Target):
@@ -171,7 +171,7 @@ class Postgres(Database):
     def serving(self, root: Path) -> Iterator[dict[str, Any]]:
         from tests.writers.postgres import Server
 
-        with Server(root) as server, Line(server.port) as self.line:
+        with Server(root) as server, Line(server.port, b"COMMIT") as self.line:
             self.connection = server.connection("postgres")
             yield {"pg": {**self.connection, "port": self.line.port}}
 
@@ -236,7 +236,9 @@ class Iceberg(Lake):
         if not list(root.glob("**/catalog.db")):
             return [], set()
         (file,) = root.glob("**/catalog.db")
-        with closing(load_catalog("own", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{folder}")) as catalog:
+        with closing(
+            load_catalog("dativo", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{folder}")
+        ) as catalog:
             if not catalog.table_exists(f"ns.{table}"):
                 return [], set()
             found = catalog.load_table(f"ns.{table}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -73,9 +74,27 @@ def test_a_repeated_key_across_files_is_found(bench: Any, reader: str, writer: s
 @pytest.mark.parametrize("reader", ["rust_csv"])
 def test_rows_that_keep_every_rule_need_no_arrow_library(bench: Any, reader: str) -> None:
     job(bench, reader, "rust_parquet", "fail", ROWS[1:7])
-    command = [sys.executable, "-X", "importtime", "-c", "from dativo_assets.cli import main; main()"]
-    done = subprocess.run([*command, "run", "job"], cwd=bench.root, capture_output=True, text=True, check=True)
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    imported = imported_by_a_run(bench.root)
     assert "dativo_rust_contract" in imported
     assert not imported & {"pyarrow", "numpy", "dagster"}
     assert len(bench.rows()) == 6
+
+
+def test_a_run_loads_nothing_that_its_job_does_not_ask_for(bench: Any) -> None:
+    bench.write("in.csv", "id,name\n1,a\n")
+    bench.job("source: {reader: rust_csv, files: in.csv}\ntarget: {writer: rust_parquet, path: out}\n")
+    imported = imported_by_a_run(bench.root)
+    assert "dativo_rust_parquet._native" in imported
+    assert not imported & {"pyarrow", "numpy", "dagster", "rich", "asyncio"}
+    assert not imported & {
+        "dativo_assets.contract.model",
+        "dativo_plugin_sdk.parquet_merge",
+        "dativo_plugin_sdk.staged_rows",
+    }
+
+
+def imported_by_a_run(root: Path) -> set[str]:
+    """The modules that `dativo run job` imports."""
+    command = [sys.executable, "-X", "importtime", "-c", "from dativo_assets.cli import main; main()"]
+    done = subprocess.run([*command, "run", "job"], cwd=root, capture_output=True, text=True, check=True)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

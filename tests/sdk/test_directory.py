@@ -510,7 +510,7 @@ def test_a_log_that_was_not_written_is_done_without(tmp_path: Path, broken: str)
     root = tmp_path / "t"
     for seq in range(1, 10):
         deliver(root, f"r{seq}", "append", seq)
-    chunk = root / "_dativo" / "8.jsonl"
+    chunk = root / "_dativo" / "8.log"
     last = 9
     if broken == "no chunk":
         chunk.unlink()

@@ -3,7 +3,7 @@
 #[cfg(target_arch = "aarch64")]
 use crate::lanes::arm::Neon;
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::x86::{Avx2, Sse2};
+use crate::lanes::x86::{Avx2, Avx512, Sse2};
 use crate::lanes::{Backend, Lanes, Scalar};
 
 /// The bytes that give a text its structure, beside line feeds.
@@ -42,6 +42,9 @@ impl Index {
         // The most that can be found, so that no push has to ask for room. Pages that are never written cost nothing.
         self.ends.reserve(block.len() + 64);
         match backend {
+            // SAFETY: the processor was asked for all that is enabled there.
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 if backend.is_available() => unsafe { self.build_avx512(block, marks) },
             // SAFETY: the processor was asked for AVX2, BMI1, POPCNT and PCLMULQDQ.
             #[cfg(target_arch = "x86_64")]
             Backend::Avx2 if backend.is_available() => unsafe { self.build_avx2(block, marks) },
@@ -54,6 +57,13 @@ impl Index {
             // SAFETY: plain code, and there is room for a position for every byte.
             _ => unsafe { self.run::<Scalar>(block, marks) },
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
+    fn build_avx512(&mut self, block: &[u8], marks: Marks) -> bool {
+        // SAFETY: this function has the backend's instructions; `build` made room.
+        unsafe { self.run::<Avx512>(block, marks) }
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -111,26 +121,16 @@ impl Index {
             closed = closing >> 63;
             returned = returns >> 63;
 
-            let mut hits = delimiters | feeds;
-            let found = hits.count_ones() as usize;
+            let hits = delimiters | feeds;
             if feeds != 0 {
                 let at = 63 - feeds.leading_zeros();
                 records += feeds.count_ones() as usize;
                 bytes = base + at as usize + 1;
                 complete = count + (hits & (u64::MAX >> (63 - at))).count_ones() as usize;
             }
-            // Eight at a time: a loop of as many rounds as there are hits is mispredicted nearly every time.
-            let mut at = 0;
-            while at < found {
-                for step in 0..8 {
-                    // SAFETY: at most 63 past the hits so far, of which there are no more than bytes; behind `found` the
-                    // values mean nothing and are overwritten or cut off.
-                    unsafe { out.add(count + at + step).write((base as u32).wrapping_add(hits.trailing_zeros())) };
-                    hits &= hits.wrapping_sub(1);
-                }
-                at += 8;
-            }
-            count += found;
+            // SAFETY: the caller has the backend's instructions, and room for 64 more than the bytes so far.
+            unsafe { L::places(out.add(count), base as u32, hits) };
+            count += hits.count_ones() as usize;
         }
         // SAFETY: `complete` positions were written.
         unsafe { self.ends.set_len(complete) };

@@ -3,6 +3,8 @@
 /// Instructions to do it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// 64 bytes an instruction, carry-less multiplication, compression of bytes by a mask.
+    Avx512,
     /// 32 bytes an instruction, carry-less multiplication.
     Avx2,
     /// 16 bytes an instruction, carry-less multiplication.
@@ -14,11 +16,19 @@ pub enum Backend {
 }
 
 impl Backend {
-    const ALL: [Self; 4] = [Self::Avx2, Self::Sse2, Self::Neon, Self::Scalar];
+    const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Sse2, Self::Neon, Self::Scalar];
 
     /// Whether this processor can do it.
     pub fn is_available(self) -> bool {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && std::is_x86_feature_detected!("avx512bw")
+                    && std::is_x86_feature_detected!("avx512vbmi2")
+                    && std::is_x86_feature_detected!("bmi2")
+                    && std::is_x86_feature_detected!("lzcnt")
+            }
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 Self::Sse2.is_available()
@@ -30,7 +40,7 @@ impl Backend {
             Self::Neon => cfg!(target_arch = "aarch64"),
             Self::Scalar => true,
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Sse2 => false,
+            Self::Avx512 | Self::Avx2 | Self::Sse2 => false,
         }
     }
 
@@ -59,6 +69,42 @@ pub(crate) trait Lanes {
     /// # Safety
     /// The processor must have the backend's instructions.
     unsafe fn prefix_xor(bits: u64) -> u64;
+
+    /// Writes the places of the bits that are set, counted from `base`. Values behind the last of them mean nothing.
+    ///
+    /// # Safety
+    /// The processor must have the backend's instructions, and 64 values must fit at `out`.
+    #[inline(always)]
+    unsafe fn places(out: *mut u32, base: u32, mut bits: u64) {
+        let found = bits.count_ones() as usize;
+        // Eight at a time: a loop of as many rounds as there are bits is mispredicted nearly every time.
+        let mut at = 0;
+        while at < found {
+            for step in 0..8 {
+                // SAFETY: at most 64 places, for which the caller has room.
+                unsafe { out.add(at + step).write(base.wrapping_add(bits.trailing_zeros())) };
+                bits &= bits.wrapping_sub(1);
+            }
+            at += 8;
+        }
+    }
+
+    /// Writes the bytes that have their bit set, one behind the other. Bytes behind the last of them mean nothing.
+    ///
+    /// # Safety
+    /// The processor must have the backend's instructions, and 64 bytes must fit at `out`.
+    #[inline(always)]
+    unsafe fn compress(out: *mut u8, bytes: &[u8; 64], mut bits: u64) {
+        let mut written = 0;
+        while bits != 0 {
+            let from = bits.trailing_zeros();
+            let run = (!(bits >> from)).trailing_zeros();
+            // SAFETY: a run of the 64 bytes, behind at most as many as came before it.
+            unsafe { out.add(written).copy_from_nonoverlapping(bytes.as_ptr().add(from as usize), run as usize) };
+            written += run as usize;
+            bits &= u64::MAX.checked_shl(from + run).unwrap_or(0);
+        }
+    }
 }
 
 pub(crate) struct Scalar;
@@ -105,6 +151,94 @@ pub(crate) mod x86 {
         let low = _mm256_movemask_epi8(_mm256_cmpeq_epi8(low, needle)).cast_unsigned();
         let high = _mm256_movemask_epi8(_mm256_cmpeq_epi8(high, needle)).cast_unsigned();
         u64::from(low) | u64::from(high) << 32
+    }
+
+    pub(crate) struct Avx512;
+
+    #[inline]
+    #[target_feature(enable = "avx512bw")]
+    fn equal_512(bytes: &[u8; 64], needles: [u8; 4]) -> [u64; 4] {
+        // SAFETY: the load is of the 64 bytes and needs no alignment.
+        let lane = unsafe { _mm512_loadu_epi8(bytes.as_ptr().cast()) };
+        let [a, b, c, d] = needles.map(u8::cast_signed);
+        [
+            _mm512_cmpeq_epi8_mask(lane, _mm512_set1_epi8(a)),
+            _mm512_cmpeq_epi8_mask(lane, _mm512_set1_epi8(b)),
+            _mm512_cmpeq_epi8_mask(lane, _mm512_set1_epi8(c)),
+            _mm512_cmpeq_epi8_mask(lane, _mm512_set1_epi8(d)),
+        ]
+    }
+
+    const COUNTING: [u8; 64] = {
+        let mut out = [0; 64];
+        let mut at = 0;
+        while at < 64 {
+            out[at] = at as u8;
+            at += 1;
+        }
+        out
+    };
+
+    /// # Safety
+    /// 64 values must fit at `out`.
+    #[inline]
+    #[target_feature(enable = "avx512bw,avx512vbmi2,popcnt")]
+    unsafe fn places_512(out: *mut u32, base: u32, bits: u64) {
+        // SAFETY: the load is of the 64 bytes and needs no alignment.
+        let counting = unsafe { _mm512_loadu_epi8(COUNTING.as_ptr().cast()) };
+        let places = _mm512_maskz_compress_epi8(bits, counting);
+        let base = _mm512_set1_epi32(base.cast_signed());
+        // SAFETY: the caller has room for the sixteen values of each of the four parts.
+        let put = |part: usize, sixteen: __m128i| unsafe {
+            _mm512_storeu_epi32(out.add(part * 16).cast(), _mm512_add_epi32(_mm512_cvtepu8_epi32(sixteen), base));
+        };
+        put(0, _mm512_castsi512_si128(places));
+        let found = bits.count_ones();
+        if found > 16 {
+            put(1, _mm512_extracti32x4_epi32::<1>(places));
+            if found > 32 {
+                put(2, _mm512_extracti32x4_epi32::<2>(places));
+                put(3, _mm512_extracti32x4_epi32::<3>(places));
+            }
+        }
+    }
+
+    /// # Safety
+    /// 64 bytes must fit at `out`.
+    #[inline]
+    #[target_feature(enable = "avx512bw,avx512vbmi2")]
+    unsafe fn compress_512(out: *mut u8, bytes: &[u8; 64], bits: u64) {
+        // SAFETY: the load is of the 64 bytes, the caller has room for the store; neither needs alignment.
+        unsafe {
+            let lane = _mm512_loadu_epi8(bytes.as_ptr().cast());
+            _mm512_storeu_epi8(out.cast(), _mm512_maskz_compress_epi8(bits, lane));
+        }
+    }
+
+    impl Lanes for Avx512 {
+        #[inline(always)]
+        unsafe fn equal(bytes: &[u8; 64], needles: [u8; 4]) -> [u64; 4] {
+            // SAFETY: the caller has the instructions.
+            unsafe { equal_512(bytes, needles) }
+        }
+
+        #[inline(always)]
+        unsafe fn prefix_xor(bits: u64) -> u64 {
+            // SAFETY: the caller has carry-less multiplication.
+            unsafe { carryless(bits) }
+        }
+
+        #[inline(always)]
+        unsafe fn places(out: *mut u32, base: u32, bits: u64) {
+            // SAFETY: the caller has the instructions, and room.
+            unsafe { places_512(out, base, bits) }
+        }
+
+        #[inline(always)]
+        unsafe fn compress(out: *mut u8, bytes: &[u8; 64], bits: u64) {
+            // SAFETY: the caller has the instructions, and room.
+            unsafe { compress_512(out, bytes, bits) }
+        }
     }
 
     pub(crate) struct Avx2;

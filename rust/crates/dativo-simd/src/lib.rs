@@ -1,12 +1,14 @@
-//! Where the fields of delimited text end: an index made 64 bytes at a time, with AVX2, SSE2, NEON or plain code, chosen
-//! when the program runs. All of them give the same index.
+//! Where the fields of delimited text end, and quoted ones without their doubled quotes: 64 bytes at a time, with AVX-512,
+//! AVX2, SSE2, NEON or plain code, chosen when the program runs. All of them give the same bytes.
 //!
 //! The one place beside the foreign function interface with `unsafe` code: the processors' own instructions.
 
+mod doubled;
 mod index;
 mod lanes;
 mod quotes;
 
+pub use doubled::{SLACK, undouble};
 pub use index::{Index, Marks};
 pub use lanes::Backend;
 pub use quotes::Quotes;

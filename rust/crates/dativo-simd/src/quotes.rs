@@ -3,7 +3,7 @@
 #[cfg(target_arch = "aarch64")]
 use crate::lanes::arm::Neon;
 #[cfg(target_arch = "x86_64")]
-use crate::lanes::x86::{Avx2, Sse2};
+use crate::lanes::x86::{Avx2, Avx512, Sse2};
 use crate::lanes::{Backend, Lanes, Scalar};
 
 /// How many quotes there are, and which of them stand where none can open a field.
@@ -27,6 +27,9 @@ impl Quotes {
     pub fn add(&mut self, backend: Backend, bytes: &[u8], delimiter: u8, quote: u8) {
         let needles = [delimiter, b'\n', b'\r', quote];
         match backend {
+            // SAFETY: the processor was asked for all that is enabled there.
+            #[cfg(target_arch = "x86_64")]
+            Backend::Avx512 if backend.is_available() => unsafe { self.add_avx512(bytes, needles) },
             // SAFETY: the processor was asked for AVX2, BMI1, POPCNT and PCLMULQDQ.
             #[cfg(target_arch = "x86_64")]
             Backend::Avx2 if backend.is_available() => unsafe { self.add_avx2(bytes, needles) },
@@ -39,6 +42,13 @@ impl Quotes {
             // SAFETY: plain code.
             _ => unsafe { self.run::<Scalar>(bytes, needles) },
         }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bw,avx512vbmi2,avx2,bmi1,bmi2,lzcnt,popcnt,pclmulqdq")]
+    fn add_avx512(&mut self, bytes: &[u8], needles: [u8; 4]) {
+        // SAFETY: this function has the backend's instructions.
+        unsafe { self.run::<Avx512>(bytes, needles) }
     }
 
     #[cfg(target_arch = "x86_64")]

@@ -8,7 +8,7 @@ fn main() -> Result<()> {
     let reader =
         CsvReaderPlugin::from_config(SourceConfig { files, options: serde_json::json!({}), ..Default::default() })?;
     let context = ReadContext::default();
-    for split in reader.plan(&ReadRequest::default(), &context)?.splits {
+    for split in reader.plan(&ReadRequest { guess: true, ..ReadRequest::default() }, &context)?.splits {
         let mut stream = reader.read(&split, &context)?;
         while let Some(batch) = stream.next() {
             std::hint::black_box(batch?);

@@ -1,23 +1,23 @@
 //! Eight characters at a time as one number: digits to values in a handful of instructions.
 
+use crate::span::Span;
+
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 const DOTS: u64 = 0x2E2E_2E2E_2E2E_2E2E;
 
-/// Up to eight characters as bytes of one number, the first the lowest, with `0` characters before them.
+/// The last eight characters, all there are of a shorter text, as bytes of one number, the first the lowest, with `0`
+/// characters before them.
 #[inline(always)]
-pub fn eight(text: &[u8]) -> u64 {
-    let length = text.len();
-    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        let shift = 8 * (8 - length.min(8)) as u32;
-        let first = u32::from_le_bytes(*first).checked_shl(shift).unwrap_or(0);
-        let padding = if shift == 0 { 0 } else { ZEROS >> (64 - shift) };
-        return u64::from(u32::from_le_bytes(*last)) << 32 | u64::from(first) | padding;
-    }
-    // Of one to three characters the first, the middle and the last are all there are, some of them named twice.
-    let (Some(first), Some(last)) = (text.first(), text.last()) else { return ZEROS };
-    let at = |index: usize, byte: u8| u64::from(byte) << (8 * index);
-    let all = at(0, *first) | at(length / 2, text[length / 2]) | at(length - 1, *last);
-    all << (64 - 8 * length) | ZEROS >> (8 * length)
+pub fn eight(text: Span) -> u64 {
+    let Some(bytes) = text.last_eight() else { return few(text.text()) };
+    let before = 8 * (8 - text.len().min(8)) as u32;
+    let own = u64::MAX.checked_shl(before).unwrap_or(0);
+    u64::from_le_bytes(*bytes) & own | ZEROS & !own
+}
+
+/// Characters at the beginning of a block, with nothing before them that could be loaded.
+fn few(text: &[u8]) -> u64 {
+    text.iter().fold(ZEROS, |word, byte| word >> 8 | u64::from(*byte) << 56)
 }
 
 /// The number that eight digits stand for; `None` where one of them is no digit.
@@ -43,8 +43,9 @@ pub fn without_dot(eight: u64) -> Option<(u64, usize)> {
         return None;
     }
     let at = dots.trailing_zeros() / 8;
-    let behind = if at == 7 { 0 } else { eight & u64::MAX << (8 * (at + 1)) };
     let before = eight & ((1 << (8 * at)) - 1);
+    // In two steps: of a dot at the end nothing is left behind it.
+    let behind = eight & (u64::MAX << (8 * at)) << 8;
     Some((behind | before << 8 | 0x30, 7 - at as usize))
 }
 
@@ -84,14 +85,21 @@ mod tests {
     proptest! {
         #[test]
         fn up_to_eight_characters_are_read_as_the_standard_parser_does(text in "[0-9]{1,8}|[0-9a:/ .]{1,8}") {
-            prop_assert_eq!(number(eight(text.as_bytes())), text.parse().ok());
+            prop_assert_eq!(number(eight(text.as_bytes().into())), text.parse().ok());
+        }
+
+        #[test]
+        fn what_stands_around_a_text_does_not_matter(before in "[0-9a,]{0,9}", text in "[0-9]{0,8}", after in "[0-9a,]{0,9}") {
+            let block = format!("{before}{text}{after}");
+            let span = Span::new(block.as_bytes(), before.len(), before.len() + text.len());
+            prop_assert_eq!(eight(span), eight(text.as_bytes().into()));
         }
 
         #[test]
         fn a_dot_is_taken_out(before in "[0-9]{0,7}", after in "[0-9]{0,7}") {
             prop_assume!(before.len() + after.len() < 8);
             let text = format!("{before}.{after}");
-            let (rest, behind) = without_dot(eight(text.as_bytes())).expect("a dot");
+            let (rest, behind) = without_dot(eight(text.as_bytes().into())).expect("a dot");
             prop_assert_eq!(behind, after.len());
             prop_assert_eq!(number(rest), Some(format!("0{before}{after}").parse().expect("digits")));
         }

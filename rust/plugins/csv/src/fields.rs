@@ -3,6 +3,7 @@
 use dativo_simd::{Backend, Index, Marks};
 
 use crate::dialect::Dialect;
+use crate::span::Span;
 use crate::tokens::Limits;
 
 pub(crate) const QUOTED: u32 = 1 << 31;
@@ -72,6 +73,31 @@ fn trimmed(block: &[u8], start: usize, end: usize, returns: bool) -> usize {
     end - usize::from(returns && end > start && block[end - 1] == b'\r')
 }
 
+/// The texts of one column of a plain block. Not made of closures: what a column's loop calls has to be inlined there.
+pub struct Spans<'a> {
+    block: &'a [u8],
+    /// Where the fields of each row end.
+    rows: std::slice::ChunksExact<'a, u32>,
+    position: usize,
+    /// The position of the last field of a row.
+    last: usize,
+    row_start: usize,
+    /// Whether carriage returns are to be left out.
+    returns: bool,
+}
+
+impl<'a> Iterator for Spans<'a> {
+    type Item = Span<'a>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Span<'a>> {
+        let row = self.rows.next()?;
+        let start = if self.position == 0 { self.row_start } else { row[self.position - 1] as usize + 1 };
+        self.row_start = row[self.last] as usize + 1;
+        Some(Span::new(self.block, start, trimmed(self.block, start, row[self.position] as usize, self.returns)))
+    }
+}
+
 /// The fields of the records of a block, row after row.
 #[derive(Debug, Default)]
 pub struct Tokens {
@@ -92,16 +118,16 @@ impl Tokens {
         if self.indexed { self.index.ends.len() } else { self.fields.len() }
     }
 
-    /// From where to where a column's fields go, quotes and all, row by row; for a plain block.
-    pub fn spans(&self, block: &[u8], width: usize, position: usize) -> Option<impl Iterator<Item = (usize, usize)>> {
+    /// A column's texts, quotes and all, row by row; for a plain block.
+    pub fn spans<'a>(&'a self, block: &'a [u8], width: usize, position: usize) -> Option<Spans<'a>> {
         let last = width.checked_sub(1).filter(|_| self.indexed)?;
         let returns = self.index.carriage_returns && position == last;
-        let mut row_start = 0;
-        Some(self.index.ends.chunks_exact(width).map(move |row| {
-            let start = if position == 0 { row_start } else { row[position - 1] as usize + 1 };
-            row_start = row[last] as usize + 1;
-            (start, trimmed(block, start, row[position] as usize, returns))
-        }))
+        Some(Spans { block, rows: self.index.ends.chunks_exact(width), position, last, row_start: 0, returns })
+    }
+
+    /// Whether a quoted text of a plain block can have quotes in it.
+    pub fn doubled_quotes(&self) -> bool {
+        self.index.doubled_quotes
     }
 
     /// A field, by its number; `last_of_row`: whether a record ends with it.

@@ -35,13 +35,13 @@ impl Candidates {
         // What is out of the question is not asked: of most columns all but one or two things soon are.
         let might_be = |kinds: u8| self.possible & kinds != 0;
         let mut found = 0;
-        if might_be(INTEGER) && words.number(text, |text| values::signed(text, INFERRED_DIGITS)).is_some() {
+        if might_be(INTEGER) && words.number(text.into(), |text| values::signed(text, INFERRED_DIGITS)).is_some() {
             found |= INTEGER;
         }
-        if might_be(FLOAT) && words.number(text, |text| values::float(text, values::DOUBLE_DIGITS)).is_some() {
+        if might_be(FLOAT) && words.number(text.into(), |text| values::float(text, values::DOUBLE_DIGITS)).is_some() {
             found |= FLOAT;
         }
-        if might_be(BOOLEAN) && words.truth(text).is_some() {
+        if might_be(BOOLEAN) && words.truth(text.into()).is_some() {
             found |= BOOLEAN;
         }
         if might_be(DATE) && words.date(text).is_some() {

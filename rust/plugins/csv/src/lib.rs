@@ -4,21 +4,26 @@
 //! files at proven record ends. A split is read block by block: structure first, then a column at a time.
 #![forbid(unsafe_code)]
 
+mod ahead;
 mod blocks;
 mod boundary;
+mod buffers;
 mod charset;
 mod columns;
 mod dialect;
 mod digits;
 mod fields;
 mod formats;
+mod grammar;
 mod head;
 mod infer;
 mod input;
 mod options;
 mod plan;
 mod reader;
+mod span;
 mod stream;
+mod texts;
 mod times;
 mod tokens;
 mod values;

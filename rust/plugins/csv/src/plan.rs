@@ -103,11 +103,13 @@ pub fn plan(
         Some(bytes) => bytes,
         None => (left / (2 * threads)).clamp(piece_bytes, MAX_SPLIT_BYTES),
     };
+    let idle_threads = planned.len() < context.parallelism && planned.iter().all(|file| !file.plain);
     let splits = divide(planned, total, next_bytes, |parts| Payload {
         dialect,
         names: names.clone(),
         columns: columns.clone(),
         parts,
+        idle_threads,
     })?;
     let mut applied = vec!["columns".to_owned()];
     if request.schema.is_some() {

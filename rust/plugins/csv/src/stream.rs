@@ -5,16 +5,18 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field as ArrowField, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use dativo_plugin::{BatchStream, Error, ReadContext, Result, parse_type};
+use dativo_plugin::{BatchStream, Error, ReadContext, Result, is_remote, parse_type};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::ahead::Ahead;
 use crate::blocks::{Blocks, Taken};
+use crate::buffers::Spares;
 use crate::columns::{Cells, Column, Misfit};
 use crate::dialect::Dialect;
 use crate::fields::Tokens;
 use crate::head::Head;
-use crate::input::Input;
+use crate::input::{Input, Text};
 use crate::options::BadLines;
 use crate::tokens::{Fault, Limits};
 use crate::values;
@@ -45,6 +47,9 @@ pub struct Payload {
     pub columns: Vec<Column>,
     /// What to read, in order.
     pub parts: Vec<Part>,
+    /// Whether there are threads with nothing else to do.
+    #[serde(default)]
+    pub idle_threads: bool,
 }
 
 /// The Arrow schema of columns.
@@ -77,6 +82,8 @@ pub struct CsvStream {
     tokens: Tokens,
     /// What came up after rows that were still to be given out.
     pending: Option<Error>,
+    /// Of each column.
+    spares: Vec<Spares>,
     failed: bool,
 }
 
@@ -86,6 +93,7 @@ impl CsvStream {
         Ok(Self {
             words: Words::new(&input.options)?,
             schema: schema_of(&payload.columns)?,
+            spares: payload.columns.iter().map(|_| Spares::default()).collect(),
             input,
             payload,
             context,
@@ -111,6 +119,11 @@ impl CsvStream {
         }
         let (text, mark) = match part.end {
             Some(end) => self.input.open_plain(path, end)?,
+            // Not of a remote file: its requests wait for the host, which may be waiting for this stream to be dropped.
+            None if self.payload.idle_threads && !is_remote(path) => {
+                let (text, mark) = self.input.open(path)?;
+                (Box::new(Ahead::new(text).map_err(|error| Error::io(&error, path))?) as Text, mark)
+            }
             None => self.input.open(path)?,
         };
         let mut blocks = Blocks::new(text, path, mark, block_bytes);
@@ -218,9 +231,12 @@ impl CsvStream {
                 position: open.positions[index],
                 dialect: &self.payload.dialect,
                 words: &self.words,
+                spares: &self.spares[index],
             };
             let parsed = cells.parse(self.schema.field(index).data_type(), column.declared);
-            arrays.push(parsed.map_err(|misfit| self.misfit(open, column, &misfit))?);
+            let array = parsed.map_err(|misfit| self.misfit(open, column, &misfit))?;
+            self.spares[index].keep(&array);
+            arrays.push(array);
         }
         let rows = RecordBatchOptions::new().with_row_count(Some(self.tokens.len() / width.max(1)));
         Ok(RecordBatch::try_new_with_options(self.schema.clone(), arrays, &rows)?)

@@ -19,26 +19,44 @@ pub fn date(text: &[u8]) -> Option<i32> {
 /// A day of the calendar as days since 1970-01-01.
 #[inline(always)]
 pub fn day(year: u32, month: u32, day: u32) -> Option<i32> {
-    let within = day.wrapping_sub(1) < 28 && month.wrapping_sub(1) < 12 && year > 0;
-    if !within && !is_last_of_month(year, month, day) {
+    let near = year.wrapping_sub(NEAR.start);
+    let (before, days) = if near < NEAR.end - NEAR.start && month < 16 {
+        NEAR_MONTHS[(near * 16 + month) as usize]
+    } else {
+        any_month(year, month)?
+    };
+    (day.wrapping_sub(1) < u32::from(days)).then_some(before + day as i32)
+}
+
+/// The years of which every month is known beforehand.
+const NEAR: std::ops::Range<u32> = 1900..2156;
+/// Of each of their months, sixteen a year, what [`any_month`] says.
+static NEAR_MONTHS: [(i32, u8); 16 * (NEAR.end - NEAR.start) as usize] = {
+    let mut out = [(0, 0); 16 * (NEAR.end - NEAR.start) as usize];
+    let mut at = 0;
+    while at < out.len() {
+        if let Some(month) = any_month(NEAR.start + at as u32 / 16, at as u32 % 16) {
+            out[at] = month;
+        }
+        at += 1;
+    }
+    out
+};
+
+/// The day before a month, in days since 1970-01-01, and how many days the month has.
+const fn any_month(year: u32, month: u32) -> Option<(i32, u8)> {
+    if month == 0 || month > 12 || year == 0 {
         return None;
     }
-    // Years that begin in March put the leap day last.
-    let years = year - u32::from(month <= 2);
-    let days = years * 365 + years / 4 - years / 100 + years / 400 + DAYS_SINCE_MARCH[month as usize & 15] + day;
-    Some(days as i32 - 719_469)
-}
-
-/// Whether this is one of the days that not every month has.
-fn is_last_of_month(year: u32, month: u32, day: u32) -> bool {
     let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days_in_month = DAYS_IN_MONTH[month as usize & 15] + u32::from(leap && month == 2);
-    month <= 12 && year > 0 && (29..=days_in_month).contains(&day)
+    // Years that begin in March put the leap day last.
+    let years = year - (month <= 2) as u32;
+    let before = years * 365 + years / 4 - years / 100 + years / 400 + DAYS_SINCE_MARCH[month as usize];
+    Some((before as i32 - 719_469, DAYS_IN_MONTH[month as usize] + (leap && month == 2) as u8))
 }
 
-// By month; tables, because what month comes next cannot be foreseen.
-const DAYS_IN_MONTH: [u32; 16] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 0, 0, 0];
-const DAYS_SINCE_MARCH: [u32; 16] = [0, 306, 337, 0, 31, 61, 92, 122, 153, 184, 214, 245, 275, 0, 0, 0];
+const DAYS_IN_MONTH: [u8; 13] = [0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+const DAYS_SINCE_MARCH: [u32; 13] = [0, 306, 337, 0, 31, 61, 92, 122, 153, 184, 214, 245, 275];
 
 /// A time of day in nanoseconds and how many digits its fraction has: `HH:MM:SS(.f{1,9})?`.
 #[inline]
@@ -96,7 +114,7 @@ impl Instant {
 
 /// `YYYY-MM-DD[T ]HH:MM:SS` and nothing else, as seconds since 1970-01-01T00:00:00: most instants there are.
 #[inline(always)]
-fn whole_seconds(text: &[u8]) -> Option<i64> {
+pub fn whole_seconds(text: &[u8]) -> Option<i64> {
     let text: &[u8; 19] = text.try_into().ok()?;
     let (day, rest) = text.split_at(10);
     let (separator, rest) = rest.split_first()?;

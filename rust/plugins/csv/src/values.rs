@@ -1,25 +1,30 @@
 //! The grammar of values: what text is an integer, a float, a decimal. Nothing here loses a digit in silence.
 
 use crate::digits::{eight, number, without_dot};
+use crate::span::Span;
 
 /// An integer: `-?(0|[1-9][0-9]*)`, as sign and magnitude; at most `max_digits` digits and 64 bits.
 #[inline(always)]
-pub fn integer(text: &[u8], max_digits: usize) -> Option<(bool, u64)> {
-    let (negative, digits) = match text.split_first() {
-        Some((b'-', rest)) => (true, rest),
-        _ => (false, text),
-    };
-    if digits.is_empty() || digits.len() > max_digits.min(20) || (digits[0] == b'0' && digits.len() > 1) {
+pub fn integer<'a>(text: impl Into<Span<'a>>, max_digits: usize) -> Option<(bool, u64)> {
+    let (negative, digits) = unsigned(text.into());
+    let count = digits.len();
+    if count.wrapping_sub(1) >= max_digits.min(20) || (count > 1 && digits.starts_with(b'0')) {
         return None;
     }
-    if digits.len() <= 8 {
+    if count <= 8 {
         return Some((negative, number(eight(digits))?));
     }
-    if digits.len() <= 16 {
-        let (first, last) = digits.split_at(digits.len() - 8);
-        return Some((negative, number(eight(first))? * 100_000_000 + number(eight(last))?));
+    if count <= 16 {
+        return Some((negative, number(eight(digits.cut(8)))? * 100_000_000 + number(eight(digits))?));
     }
-    Some((negative, long_integer(digits)?))
+    Some((negative, long_integer(digits.text())?))
+}
+
+/// Whether there is a minus, and what follows it.
+#[inline(always)]
+fn unsigned(text: Span) -> (bool, Span) {
+    let negative = text.starts_with(b'-');
+    (negative, text.skip(usize::from(negative)))
 }
 
 #[cold]
@@ -35,7 +40,7 @@ fn long_integer(digits: &[u8]) -> Option<u64> {
 
 /// A signed integer of up to 64 bits.
 #[inline(always)]
-pub fn signed(text: &[u8], max_digits: usize) -> Option<i64> {
+pub fn signed<'a>(text: impl Into<Span<'a>>, max_digits: usize) -> Option<i64> {
     match integer(text, max_digits)? {
         (false, value) => i64::try_from(value).ok(),
         (true, value) => 0_i64.checked_sub_unsigned(value),
@@ -56,15 +61,13 @@ const SINGLE_DIGITS: usize = 9;
 /// A float: `-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?` with at most `max_digits` significant digits and a
 /// magnitude that float64 has, or `nan`, `inf`, `infinity` in any case.
 #[inline(always)]
-pub fn float(text: &[u8], max_digits: usize) -> Option<f64> {
-    let (negative, body) = match text.split_first() {
-        Some((b'-', rest)) => (true, rest),
-        _ => (false, text),
-    };
-    if let Some(value) = short_float(body) {
+pub fn float<'a>(text: impl Into<Span<'a>>, max_digits: usize) -> Option<f64> {
+    let text = text.into();
+    let (negative, body) = unsigned(text);
+    if let Some(value) = short_float(body, max_digits) {
         return Some(if negative { -value } else { value });
     }
-    any_float(text, negative, body, max_digits)
+    any_float(text.text(), negative, body.text(), max_digits)
 }
 
 #[inline(never)]
@@ -117,31 +120,42 @@ fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Opt
 }
 
 /// A float32, by the same grammar: at most nine significant digits and a magnitude that float32 has.
-pub fn single(text: &[u8]) -> Option<f32> {
+pub fn single<'a>(text: impl Into<Span<'a>>) -> Option<f32> {
+    let text = text.into();
     let wide = float(text, SINGLE_DIGITS)?;
     // Not by way of the float64, which would round twice: "437236101e-43".
-    let narrow: f32 = fast_float2::parse(text).ok()?;
+    let narrow: f32 = fast_float2::parse(text.text()).ok()?;
     let lost = (narrow.is_infinite() && wide.is_finite()) || (narrow == 0.0 && wide != 0.0);
     (!lost).then_some(narrow)
 }
 
-/// A float of at most seven digits and a dot, or eight digits; `None` leaves the rest of the grammar to others.
+/// A float of at most sixteen characters that has its dot, if any, among the last eight; `None` leaves the rest of the
+/// grammar to others.
 #[inline(always)]
-fn short_float(body: &[u8]) -> Option<f64> {
-    if body.len() > 8 || body.is_empty() {
+fn short_float(body: Span, max_digits: usize) -> Option<f64> {
+    let length = body.len();
+    if length > 16 || length == 0 {
         return None;
     }
-    let text = eight(body);
-    let (digits, whole, behind) = match without_dot(text) {
-        None => (text, body.len(), 0),
+    let last = eight(body);
+    let (digits, whole, behind) = match without_dot(last) {
+        None => (last, length, 0),
         Some((_, 0)) => return None,
-        Some((digits, behind)) => (digits, body.len() - 1 - behind, behind),
+        Some((digits, behind)) => (digits, length - 1 - behind, behind),
     };
-    let no_leading_zero = body[0] != b'0' || whole == 1;
-    if whole == 0 || !no_leading_zero {
+    if whole == 0 || (whole > 1 && body.starts_with(b'0')) {
         return None;
     }
-    Some(number(digits)? as f64 / POWERS[behind])
+    let mut mantissa = number(digits)?;
+    if length > 8 {
+        if length > max_digits {
+            return None;
+        }
+        // Fewer than 16 digits where there is a dot: below 2^53, and the power is exact as well.
+        let unit = if behind == 0 { 100_000_000 } else { 10_000_000 };
+        mantissa += number(eight(body.cut(8)))? * unit;
+    }
+    Some(mantissa.cast_signed() as f64 / POWERS[behind])
 }
 
 fn special(negative: bool, body: &[u8]) -> Option<f64> {
@@ -266,7 +280,7 @@ mod tests {
         }
 
         #[test]
-        fn short_decimals_equal_the_standard_parser(text in "-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,7})?") {
+        fn short_decimals_equal_the_standard_parser(text in "-?(0|[1-9][0-9]{0,9})(\\.[0-9]{1,7})?|[1-9][0-9]{0,15}") {
             let wanted: f64 = text.parse().expect("a float");
             prop_assert_eq!(float(text.as_bytes(), 17).map(f64::to_bits), Some(wanted.to_bits()));
         }

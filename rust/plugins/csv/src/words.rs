@@ -6,6 +6,7 @@ use crate::dialect::Dialect;
 use crate::fields::Field;
 use crate::formats::Format;
 use crate::options::{BinaryFormat, CsvOptions};
+use crate::span::Span;
 use crate::times::{self, Instant};
 
 /// What texts mean beyond the grammar: nulls, truths, spaces, forms of dates and numbers.
@@ -54,20 +55,22 @@ impl Words {
     /// The day that a text means, in days since 1970-01-01: as ISO 8601 has it, or in one of the job's forms.
     #[inline(always)]
     pub(crate) fn date(&self, text: &[u8]) -> Option<i32> {
-        times::date(text).or_else(|| self.dates.iter().find_map(|format| format.date(text)))
+        match times::date(text) {
+            None if !self.dates.is_empty() => self.dates.iter().find_map(|format| format.date(text)),
+            found => found,
+        }
     }
 
     /// The point in time that a text means: as ISO 8601 has it, or in one of the job's forms.
-    #[inline(always)]
     pub(crate) fn instant(&self, text: &[u8]) -> Option<Instant> {
         times::instant(text).or_else(|| self.instants.iter().find_map(|format| format.instant(text)))
     }
 
     /// What `parse` makes of a number, written with the job's separators.
-    pub(crate) fn number<T>(&self, text: &[u8], parse: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
+    pub(crate) fn number<'a, T>(&self, text: Span<'a>, parse: impl Fn(Span) -> Option<T>) -> Option<T> {
         match &self.separators {
             None => parse(text),
-            Some(separators) => parse(&separators.plain(text)?),
+            Some(separators) => parse(separators.plain(text.text())?.as_slice().into()),
         }
     }
 
@@ -83,10 +86,22 @@ impl Words {
     }
 
     /// The truth value a text stands for.
-    pub fn truth(&self, text: &[u8]) -> Option<bool> {
-        if self.usual && (text == b"true" || text == b"false") {
-            return Some(text == b"true");
+    #[inline(always)]
+    pub fn truth(&self, text: Span) -> Option<bool> {
+        if self.usual
+            && let Some(word) = text.ahead::<5>()
+        {
+            // No branch on which of the two it is: nothing foretells that.
+            let is_true = (text.len() == 4) & word.starts_with(b"true");
+            if is_true | ((text.len() == 5) & (word == b"false")) {
+                return Some(is_true);
+            }
         }
+        self.other_truth(text.text())
+    }
+
+    #[inline(never)]
+    fn other_truth(&self, text: &[u8]) -> Option<bool> {
         let one_of = |words: &[Vec<u8>]| words.iter().any(|word| word.eq_ignore_ascii_case(text));
         if one_of(&self.truths) {
             return Some(true);

@@ -110,6 +110,41 @@ proptest! {
 }
 
 #[test]
+fn memory_is_filled_again_only_when_nobody_looks_at_it() {
+    let files = Files::new();
+    let row = |number: usize| match number % 3 {
+        0 => format!("{number},{number}.5,\"a \"\"{number}\"\"\",true\n"),
+        1 => format!(",,,\n{number},,,false\n"),
+        _ => format!("-{number},0.25,{},\n", "long ".repeat(number % 50)),
+    };
+    let text: String = (0..3000).map(row).collect();
+    let path = files.add("x.csv", format!("i,f,t,b\n{text}"));
+    let reader = reader(&[&path], json!({})).unwrap().with_sizes(u64::MAX, 700);
+    let context = ReadContext::default();
+    let plan = reader.plan(&ReadRequest::default(), &context).unwrap();
+    let mut wanted = Vec::new();
+    // Every batch kept, none, and one now and then.
+    for keep in [|_: usize| true, |_: usize| false, |number: usize| number % 3 == 1] {
+        let mut stream = reader.read(&plan.splits[0], &context).unwrap();
+        let (mut kept, mut all) = (Vec::new(), Vec::new());
+        while let Some(batch) = stream.next() {
+            let batch = batch.unwrap();
+            all.push(format!("{batch:?}"));
+            kept.extend(keep(all.len()).then_some((all.len() - 1, batch)));
+        }
+        assert!(all.len() > 50, "{} batches", all.len());
+        for (number, batch) in kept {
+            assert_eq!(format!("{batch:?}"), all[number]);
+        }
+        if wanted.is_empty() {
+            wanted = all;
+        } else {
+            assert!(all == wanted);
+        }
+    }
+}
+
+#[test]
 fn types_are_inferred_and_nulls_are_unquoted_texts() {
     let files = Files::new();
     let path = files.add(

@@ -1,30 +1,26 @@
 //! One Parquet file: rows in, row groups out, memory bounded by rows and by bytes.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray};
 use arrow_schema::{DataType, SchemaRef};
-use arrow_select::concat::concat_batches;
 use dativo_plugin::{CancelToken, Error, FileFormat, FileInfo, FileSink, Result, WriteContext};
 use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::errors::ParquetError;
 use parquet::file::writer::SerializedFileWriter;
 use serde_json::Value;
 
-use crate::columns::Scratch;
 use crate::durable::DurableFile;
 use crate::group::RowGroup;
 use crate::options::ParquetOptions;
 use crate::order::Order;
+use crate::schedule::{Inline, Schedule, Threads};
 
 /// Bytes handed to the operating system at a time.
 const WRITE_BYTES: usize = 1 << 20;
-
-/// Rows that are encoded at a time, at least: pages of fewer cost more than they hold. A thread's share.
-const STRIDE_ROWS: usize = 4096;
 
 /// The Parquet file format.
 pub struct ParquetFormat;
@@ -54,13 +50,7 @@ impl FileFormat for ParquetFormat {
 /// A Parquet file being written.
 pub struct ParquetSink {
     path: PathBuf,
-    schema: SchemaRef,
-    file: SerializedFileWriter<BufWriter<DurableFile>>,
-    group: RowGroup,
-    scratches: Vec<Scratch>,
-    waiting: Vec<RecordBatch>,
-    waiting_rows: usize,
-    waiting_bytes: usize,
+    groups: Box<dyn Schedule>,
     order: Order,
     rows: u64,
     group_rows: usize,
@@ -83,30 +73,29 @@ impl ParquetSink {
         add_encoded_arrow_schema_to_metadata(&schema, &mut properties);
         let pages = options.page_options()?;
         let order = Order::new(&options.sorted_by, &schema)?;
-        let (group_rows, own) = (options.row_group_rows, options.own_encoders());
-        let create = || {
+        let threads = context.parallelism.max(1);
+        // Of several threads each holds the rows of a group, and those of the next one wait.
+        let share = if threads == 1 { context.memory_bytes } else { context.memory_bytes / (threads + 1) };
+        let group_bytes = options.row_group_bytes.min(share).max(1);
+        let create = || -> std::result::Result<Box<dyn Schedule>, ParquetError> {
             let file = BufWriter::with_capacity(WRITE_BYTES, DurableFile::new(file));
             let file = SerializedFileWriter::new(file, columns.root_schema_ptr(), Arc::new(properties))?;
-            let group = RowGroup::new(&file, &schema, pages, own)?;
-            let scratches: Vec<Scratch> = (0..context.parallelism.max(1))
-                .map(|_| Scratch::new(pages.compression))
-                .collect::<std::result::Result<_, _>>()?;
-            Ok((file, group, scratches))
+            let group = || RowGroup::new(&file, &schema, pages, options.own_encoders(), group_bytes / 4);
+            if threads == 1 {
+                let group = group()?;
+                return Ok(Box::new(Inline::new(file, group)));
+            }
+            let groups = (0..threads).map(|_| group()).collect::<std::result::Result<_, _>>()?;
+            Ok(Box::new(Threads::new(file, groups)?))
         };
-        let (file, group, scratches) = create().map_err(|error| from_parquet(error, &shown))?;
+        let groups = create().map_err(|error| from_parquet(error, &shown))?;
         Ok(Self {
             path: path.to_owned(),
-            schema,
-            file,
-            group,
-            scratches,
-            waiting: Vec::new(),
-            waiting_rows: 0,
-            waiting_bytes: 0,
+            groups,
             order,
             rows: 0,
-            group_rows,
-            group_bytes: options.row_group_bytes.min(context.memory_bytes),
+            group_rows: options.row_group_rows,
+            group_bytes,
             cancel: context.cancel,
         })
     }
@@ -115,46 +104,24 @@ impl ParquetSink {
         self.path.display().to_string()
     }
 
-    /// Encodes rows, in slices: a batch may be far larger than a row group's share of memory.
-    fn encode(&mut self, batch: &RecordBatch, bytes: usize) -> Result<()> {
-        let slice_rows = (batch.num_rows() * (self.group_bytes / 4).max(1))
-            .checked_div(bytes)
-            .unwrap_or(batch.num_rows())
-            .clamp(1, batch.num_rows().max(1));
+    /// Adds rows to the groups, in slices: a batch may be far larger than a row group's share of memory.
+    fn add(&mut self, batch: &RecordBatch) -> std::result::Result<(), ParquetError> {
+        let bytes = held_bytes(batch);
+        let most = (self.group_bytes / 4).max(1);
+        let slice_rows = (batch.num_rows() * most).checked_div(bytes).unwrap_or(usize::MAX).max(1);
         let mut start = 0;
         while start < batch.num_rows() {
-            self.cancel.check()?;
             let rows = slice_rows.min(batch.num_rows() - start).min(self.group_rows);
-            if self.group.rows() + rows > self.group_rows {
-                self.flush()?;
+            if self.groups.rows() + rows > self.group_rows {
+                self.groups.end()?;
             }
-            let written = self.group.write(&batch.slice(start, rows), &mut self.scratches);
-            written.map_err(|error| from_parquet(error, &self.shown()))?;
+            self.groups.add(batch.slice(start, rows), bytes * rows / batch.num_rows())?;
+            if self.groups.bytes() >= self.group_bytes {
+                self.groups.end()?;
+            }
             start += rows;
-            if self.group.bytes() >= self.group_bytes {
-                self.flush()?;
-            }
         }
         Ok(())
-    }
-
-    fn encode_waiting(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let bytes = std::mem::take(&mut self.waiting_bytes);
-        self.waiting_rows = 0;
-        match waiting.as_slice() {
-            [] => Ok(()),
-            [batch] => self.encode(batch, bytes),
-            batches => {
-                let joined = concat_batches(&self.schema, batches);
-                self.encode(&joined.map_err(|error| from_parquet(error.into(), &self.shown()))?, bytes)
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let flushed = self.group.flush(&mut self.file, &mut self.scratches[0]);
-        flushed.map_err(|error| from_parquet(error, &self.shown()))
     }
 }
 
@@ -163,30 +130,18 @@ impl FileSink for ParquetSink {
         self.cancel.check()?;
         self.order.check(batch)?;
         self.rows += batch.num_rows() as u64;
-        self.waiting.push(batch.clone());
-        self.waiting_rows += batch.num_rows();
-        self.waiting_bytes += held_bytes(batch);
-        if self.waiting_rows >= STRIDE_ROWS * self.scratches.len() || self.waiting_bytes >= self.group_bytes / 4 {
-            self.encode_waiting()?;
-        }
-        Ok(())
+        self.add(batch).map_err(|error| from_parquet(error, &self.shown()))
     }
 
     fn bytes_written(&self) -> u64 {
-        (self.file.bytes_written() + self.group.bytes()) as u64
+        (self.groups.written() + self.groups.bytes()) as u64
     }
 
     fn finish(mut self: Box<Self>) -> Result<FileInfo> {
-        self.encode_waiting()?;
-        if self.group.rows() > 0 {
-            self.flush()?;
-        }
+        let end = if self.groups.rows() > 0 { self.groups.end() } else { Ok(()) };
         let path = self.shown();
-        let footer = self.file.finish().map_err(|error| from_parquet(error, &path))?;
-        let io = |error: std::io::Error| Error::io(&error, &path);
-        self.file.inner_mut().flush().map_err(io)?;
-        let bytes = self.file.inner_mut().get_mut().sync().map_err(io)?;
-        Ok(FileInfo { path, rows: self.rows, bytes, row_groups: footer.num_row_groups() as u64 })
+        let done = end.and_then(|()| self.groups.finish()).map_err(|error| from_parquet(error, &path))?;
+        Ok(FileInfo { path, rows: self.rows, bytes: done.bytes, row_groups: done.row_groups as u64 })
     }
 
     fn abort(self: Box<Self>) -> Result<()> {

@@ -1,22 +1,43 @@
 //! A row group being written: its columns, each with the encoder its type has.
 
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{FieldRef, SchemaRef};
-use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use arrow_select::concat::concat_batches;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::errors::Result;
 use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::SchemaDescriptor;
 
 use crate::columns::{Column, Scratch, column};
 use crate::pages::PageOptions;
+use crate::pages::chunk::Chunk;
+
+/// Rows that are encoded at a time, at least: pages of fewer cost more than they hold.
+const STRIDE_ROWS: usize = 4096;
 
 /// The columns of a file, in the row group that is being filled.
 pub struct RowGroup {
     factory: ArrowRowGroupWriterFactory,
+    descriptor: SchemaDescriptor,
+    schema: SchemaRef,
     columns: Vec<(FieldRef, Encoder)>,
+    scratch: Scratch,
     rows: usize,
+    waiting: Vec<RecordBatch>,
+    waiting_rows: usize,
+    waiting_bytes: usize,
+    /// Bytes of rows that may wait for others to make a page with.
+    stride_bytes: usize,
+}
+
+/// A finished column of a row group.
+pub enum Encoded {
+    /// Ours.
+    Own(Box<Chunk>),
+    /// The parquet crate's, a chunk a leaf.
+    Leaves(Vec<ArrowColumnChunk>),
 }
 
 enum Encoder {
@@ -33,8 +54,9 @@ impl RowGroup {
         schema: &SchemaRef,
         options: PageOptions,
         own: bool,
+        stride_bytes: usize,
     ) -> Result<Self> {
-        let descriptor = file.schema_descr();
+        let descriptor = file.schema_descr().clone();
         let mut leaves = (0..descriptor.num_columns()).peekable();
         let mut columns = Vec::new();
         for (position, field) in schema.fields().iter().enumerate() {
@@ -44,9 +66,19 @@ impl RowGroup {
             let encoder = encoder.and_then(|leaf| column(field.data_type(), &descriptor.column(leaf), options));
             columns.push((field.clone(), encoder.map_or(Encoder::Leaves(Vec::new()), Encoder::Own)));
         }
-        let factory = ArrowRowGroupWriterFactory::new(file, schema.clone());
-        let mut group = Self { factory, columns, rows: 0 };
-        group.start_leaves(0, file)?;
+        let mut group = Self {
+            factory: ArrowRowGroupWriterFactory::new(file, schema.clone()),
+            descriptor,
+            schema: schema.clone(),
+            columns,
+            scratch: Scratch::new(&options)?,
+            rows: 0,
+            waiting: Vec::new(),
+            waiting_rows: 0,
+            waiting_bytes: 0,
+            stride_bytes,
+        };
+        group.start_leaves()?;
         Ok(group)
     }
 
@@ -61,62 +93,77 @@ impl RowGroup {
             Encoder::Own(column) => column.bytes(),
             Encoder::Leaves(writers) => writers.iter().map(ArrowColumnWriter::memory_size).sum(),
         };
-        self.columns.iter().map(|(_, encoder)| bytes(encoder)).sum()
+        self.waiting_bytes + self.columns.iter().map(|(_, encoder)| bytes(encoder)).sum::<usize>()
     }
 
-    /// Adds rows, with a thread for each scratch.
-    pub fn write(&mut self, batch: &RecordBatch, scratches: &mut [Scratch]) -> Result<()> {
+    /// Adds rows. bytes: what they take in memory.
+    pub fn add(&mut self, batch: RecordBatch, bytes: usize) -> Result<()> {
         self.rows += batch.num_rows();
-        let mut work = self.columns.iter_mut().zip(batch.columns());
-        if let [scratch] = scratches {
-            return work.try_for_each(|((field, encoder), rows)| encoder.write(field, rows, scratch));
+        self.waiting_rows += batch.num_rows();
+        self.waiting_bytes += bytes;
+        self.waiting.push(batch);
+        if self.waiting_rows >= STRIDE_ROWS || self.waiting_bytes >= self.stride_bytes {
+            self.encode()?;
         }
-        let work = Mutex::new(work);
-        let next = || work.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let worker = |scratch: &mut Scratch| {
-            while let Some(((field, encoder), rows)) = next() {
-                encoder.write(field, rows, scratch)?;
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = scratches.iter_mut().map(|scratch| scope.spawn(|| worker(scratch))).collect();
-            threads
-                .into_iter()
-                .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        })
+        Ok(())
     }
 
     /// Ends the group and starts the next.
-    pub fn flush<W: Write + Send>(&mut self, file: &mut SerializedFileWriter<W>, scratch: &mut Scratch) -> Result<()> {
-        let mut group = file.next_row_group()?;
+    pub fn finish(&mut self) -> Result<Vec<Encoded>> {
+        self.encode()?;
+        let mut done = Vec::with_capacity(self.columns.len());
         for (_, encoder) in &mut self.columns {
-            match encoder {
-                Encoder::Own(column) => column.finish(scratch)?.append_to(&mut group)?,
+            done.push(match encoder {
+                Encoder::Own(column) => Encoded::Own(Box::new(column.finish(&mut self.scratch)?)),
                 Encoder::Leaves(writers) => {
-                    for writer in writers.drain(..) {
-                        writer.close()?.append_to_row_group(&mut group)?;
-                    }
+                    Encoded::Leaves(writers.drain(..).map(ArrowColumnWriter::close).collect::<Result<_>>()?)
                 }
-            }
+            });
         }
-        group.close()?;
         self.rows = 0;
-        self.start_leaves(file.flushed_row_groups().len(), file)
+        self.start_leaves()?;
+        Ok(done)
     }
 
-    /// Makes the crate's writers for a row group.
-    fn start_leaves<W: Write + Send>(&mut self, group: usize, file: &SerializedFileWriter<W>) -> Result<()> {
+    fn encode(&mut self) -> Result<()> {
+        let batch = match self.waiting.as_slice() {
+            [] => return Ok(()),
+            [batch] => batch.clone(),
+            batches => concat_batches(&self.schema, batches)?,
+        };
+        self.waiting.clear();
+        (self.waiting_rows, self.waiting_bytes) = (0, 0);
+        let mut columns = self.columns.iter_mut().zip(batch.columns());
+        columns.try_for_each(|((field, encoder), rows)| encoder.write(field, rows, &mut self.scratch))
+    }
+
+    /// Makes the crate's writers for a row group. Its number matters to encrypted files alone.
+    fn start_leaves(&mut self) -> Result<()> {
         if self.columns.iter().all(|(_, encoder)| matches!(encoder, Encoder::Own(_))) {
             return Ok(());
         }
-        for (leaf, writer) in self.factory.create_column_writers(group)?.into_iter().enumerate() {
-            if let (_, Encoder::Leaves(writers)) = &mut self.columns[file.schema_descr().get_column_root_idx(leaf)] {
+        for (leaf, writer) in self.factory.create_column_writers(0)?.into_iter().enumerate() {
+            if let (_, Encoder::Leaves(writers)) = &mut self.columns[self.descriptor.get_column_root_idx(leaf)] {
                 writers.push(writer);
             }
         }
         Ok(())
     }
+}
+
+/// Appends a row group to the file.
+pub fn append<W: Write + Send>(file: &mut SerializedFileWriter<W>, columns: Vec<Encoded>) -> Result<()> {
+    let mut group = file.next_row_group()?;
+    for column in columns {
+        match column {
+            Encoded::Own(chunk) => chunk.append_to(&mut group)?,
+            Encoded::Leaves(chunks) => {
+                chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
+            }
+        }
+    }
+    group.close()?;
+    Ok(())
 }
 
 impl Encoder {

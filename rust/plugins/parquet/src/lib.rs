@@ -8,6 +8,7 @@ mod group;
 mod options;
 mod order;
 mod pages;
+mod schedule;
 
 pub use file::{ParquetFormat, ParquetSink};
 pub use options::{Compatibility, Compression, ParquetOptions, Statistics};

@@ -57,7 +57,7 @@ pub enum Statistics {
 pub struct ParquetOptions {
     /// How pages are compressed.
     pub compression: Compression,
-    /// For zstd (1 to 22) and gzip (0 to 9); absent: 1 and 6.
+    /// For zstd (1 to 22) and gzip (0 to 9); absent: 1, with less effort where more does not pay, and 6.
     pub compression_level: Option<u32>,
     /// Rows in a row group, at most.
     pub row_group_rows: usize,
@@ -128,6 +128,7 @@ impl ParquetOptions {
             bytes: self.page_bytes,
             dictionary_bytes: self.dictionary_bytes,
             compression: self.codec()?,
+            adaptive: self.compression_level.is_none(),
             chunk_statistics: self.statistics != Statistics::None,
             page_statistics: self.statistics == Statistics::Page,
         })

@@ -208,9 +208,13 @@ fn nested_columns_beside_flat_ones_and_many_row_groups() {
     let pairs: ArrayRef = Arc::new(StructArray::from(vec![(field.clone(), inner.clone()), (field, inner)]));
     let columns = [("lists", lists), ("ids", ids), ("pairs", pairs), ("names", Arc::new(names) as ArrayRef)];
     let wanted = batch(&columns.map(|(name, array)| (name.to_owned(), array)));
-    write(&path, &json!({"row_group_rows": 1100}), WriteContext::default(), std::slice::from_ref(&wanted));
-    assert_same(&read(&path, None), &wanted, "nested");
-    assert_eq!(metadata(&path).num_row_groups(), 5);
+    for parallelism in [1, 2, 7] {
+        let context = WriteContext { parallelism, ..WriteContext::default() };
+        write(&path, &json!({"row_group_rows": 1100}), context, std::slice::from_ref(&wanted));
+        assert_same(&read(&path, None), &wanted, "nested");
+        assert_eq!(metadata(&path).num_row_groups(), 5);
+        std::fs::remove_file(&path).unwrap();
+    }
 }
 
 #[test]

@@ -7,7 +7,6 @@ mod sources;
 
 use arrow_array::Array;
 use arrow_schema::{DataType, TimeUnit};
-use parquet::basic::Compression;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
@@ -52,9 +51,9 @@ pub struct Scratch {
 
 impl Scratch {
     /// Raises an error for a codec that cannot be had.
-    pub fn new(compression: Compression) -> Result<Self> {
+    pub fn new(options: &PageOptions) -> Result<Self> {
         Ok(Self {
-            compressor: Compressor::new(compression)?,
+            compressor: Compressor::new(options.compression, options.adaptive)?,
             levels: Vec::new(),
             page: Vec::new(),
             other: Vec::new(),

@@ -56,22 +56,39 @@ pub fn pack(out: &mut Vec<u8>, values: &[u32; LANES], width: u32) {
     widths!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32);
 }
 
-/// Appends 32 values of `width` bits, at most 64.
-pub fn pack_wide(out: &mut Vec<u8>, values: &[u64; LANES], width: u32) {
+fn pack_wide_width<const WIDTH: usize>(values: &[u64; LANES], out: &mut [u8]) {
     let mut held = 0u128;
     let mut bits = 0;
+    let mut at = 0;
     for &value in values {
         held |= u128::from(value) << bits;
-        bits += width;
+        bits += WIDTH;
         if bits >= 64 {
-            out.extend_from_slice(&(held as u64).to_le_bytes());
+            out[at..at + 8].copy_from_slice(&(held as u64).to_le_bytes());
             held >>= 64;
             bits -= 64;
+            at += 8;
         }
     }
     if bits > 0 {
-        out.extend_from_slice(&(held as u64).to_le_bytes()[..bits as usize / 8]);
+        out[at..].copy_from_slice(&(held as u64).to_le_bytes()[..bits / 8]);
     }
+}
+
+/// Appends 32 values of `width` bits, 33 to 64.
+pub fn pack_wide(out: &mut Vec<u8>, values: &[u64; LANES], width: u32) {
+    let start = out.len();
+    out.resize(start + width as usize * 4, 0);
+    let out = &mut out[start..];
+    macro_rules! widths {
+        ($($width:literal)*) => {
+            match width {
+                $($width => pack_wide_width::<$width>(values, out),)*
+                _ => {}
+            }
+        };
+    }
+    widths!(33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64);
 }
 
 /// Appends indices below `1 << width` as runs where 32 in a row are equal, else packed. The last group is filled up.

@@ -18,7 +18,10 @@ use parquet::schema::types::ColumnDescPtr;
 use super::PageOptions;
 use super::bits::{validity, varint};
 use super::bounds::{Bounds, Ordered};
-use super::codec::Compressor;
+use super::codec::{Compressor, Effort};
+
+/// Chunks of a column that share a look at what compression is worth.
+const EFFORT_CHUNKS: usize = 4;
 
 /// One page's values, encoded and not yet compressed.
 pub struct DataPage<'a, V> {
@@ -53,8 +56,9 @@ pub struct ChunkWriter<V> {
     rows: usize,
     nulls: usize,
     bytes: Option<i64>,
-    /// A page did not get smaller: those behind it are not tried.
-    incompressible: bool,
+    effort: Effort,
+    /// Chunks before this one.
+    chunks: usize,
 }
 
 /// A finished chunk: what the row group's writer needs to take it over.
@@ -78,7 +82,8 @@ impl<V: Ordered> ChunkWriter<V> {
             rows: 0,
             nulls: 0,
             bytes: None,
-            incompressible: false,
+            effort: Effort::Open,
+            chunks: 0,
         }
     }
 
@@ -106,27 +111,23 @@ impl<V: Ordered> ChunkWriter<V> {
     }
 
     pub fn add(&mut self, page: DataPage<V>, compressor: &mut Compressor) -> Result<()> {
-        let compressed = if self.incompressible { None } else { compressor.compress(page.values)? };
-        self.incompressible = compressed.is_none();
-        let values = compressed.unwrap_or(page.values);
-        let mut buffer = Vec::with_capacity(page.levels.len() + values.len());
-        buffer.extend_from_slice(page.levels);
-        buffer.extend_from_slice(values);
-        let shape = Page::DataPageV2 {
-            buf: Bytes::from(buffer),
-            num_values: page.rows as u32,
-            encoding: page.encoding,
-            num_nulls: page.nulls as u32,
-            num_rows: page.rows as u32,
-            def_levels_byte_len: page.levels.len() as u32,
-            rep_levels_byte_len: 0,
-            is_compressed: compressed.is_some(),
-            statistics: None,
-        };
-        let plain_length = page.levels.len() + page.values.len();
         let offset = self.pages.bytes_written();
-        let written =
-            SerializedPageWriter::new(&mut self.pages).write_page(CompressedPage::new(shape, plain_length))?;
+        let pages = &mut self.pages;
+        let written = compressor.page(page.levels, page.values, &mut self.effort, |buf, is_compressed| {
+            let shape = Page::DataPageV2 {
+                buf,
+                num_values: page.rows as u32,
+                encoding: page.encoding,
+                num_nulls: page.nulls as u32,
+                num_rows: page.rows as u32,
+                def_levels_byte_len: page.levels.len() as u32,
+                rep_levels_byte_len: 0,
+                is_compressed,
+                statistics: None,
+            };
+            let plain_length = page.levels.len() + page.values.len();
+            SerializedPageWriter::new(pages).write_page(CompressedPage::new(shape, plain_length))
+        })?;
         self.uncompressed += written.uncompressed_size;
         self.offsets.append_offset_and_size(offset as i64, written.compressed_size as i32);
         self.offsets.append_row_count(page.rows as i64);
@@ -150,19 +151,18 @@ impl<V: Ordered> ChunkWriter<V> {
 
     /// Ends the chunk. dictionary: the entries, plain, and how many. Starts anew.
     pub fn finish(&mut self, dictionary: Option<(&[u8], usize)>, compressor: &mut Compressor) -> Result<Chunk> {
-        let fresh = Self::new(&self.descriptor, self.options);
+        let chunks = self.chunks + 1;
+        let effort = if chunks.is_multiple_of(EFFORT_CHUNKS) { Effort::Open } else { self.effort };
+        let fresh = Self { effort, chunks, ..Self::new(&self.descriptor, self.options) };
         let mut done = std::mem::replace(self, fresh);
         let mut entries = TrackedWrite::new(Vec::new());
         if let Some((plain, count)) = dictionary {
             // A dictionary page cannot say that it is not compressed: the codec has to be used whatever it gains.
-            let packed = compressor.always(plain)?;
-            let page = Page::DictionaryPage {
-                buf: Bytes::copy_from_slice(packed),
-                num_values: count as u32,
-                encoding: Encoding::PLAIN,
-                is_sorted: false,
-            };
-            let written = SerializedPageWriter::new(&mut entries).write_page(CompressedPage::new(page, plain.len()))?;
+            let written = compressor.always(plain, |buf| {
+                let page =
+                    Page::DictionaryPage { buf, num_values: count as u32, encoding: Encoding::PLAIN, is_sorted: false };
+                SerializedPageWriter::new(&mut entries).write_page(CompressedPage::new(page, plain.len()))
+            })?;
             done.uncompressed += written.uncompressed_size;
             done.count(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         }

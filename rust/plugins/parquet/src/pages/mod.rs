@@ -20,6 +20,8 @@ pub struct PageOptions {
     pub dictionary_bytes: usize,
     /// How they are compressed.
     pub compression: Compression,
+    /// Whether a codec may do less than its level where that costs little.
+    pub adaptive: bool,
     /// Whether the chunk has statistics.
     pub chunk_statistics: bool,
     /// Whether each page has, in the page index.
