@@ -428,3 +428,13 @@ def test_what_dead_runs_left_is_removed_and_what_a_live_one_has_is_not(target: T
     assert not lost.exists()
     live.commit(staged, target.record(live, "live", staged))
     assert target.rows() == [(1,), (2,)]
+
+
+def test_files_that_promise_an_order_are_left_alone(tmp_path: Path) -> None:
+    options = {"sorted_by": [{"column": "id"}]}
+    target = Target(pytest.importorskip("dativo_rust_parquet").RustParquetWriter, tmp_path)
+    for run in ("r1", "r2"):
+        target.deliver(run, table(id=[1, 2]), options=options)
+    assert "sorted_by" in maintain(target, options=options).notes[0]
+    with pytest.raises(ConfigurationError, match="keeps no order"):
+        target.writer(options=options, **MERGE)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from dativo_plugin_sdk import Options, ParquetDirectoryOptions, ParquetDirectoryWriter
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    ConfigurationError,
+    MaintainReport,
+    MaintainRequest,
+    Options,
+    ParquetDirectoryOptions,
+    ParquetDirectoryWriter,
+    TargetConfig,
+)
 from dativo_plugin_sdk.native import NativeSink, write_context
 from pydantic import Field
 
@@ -44,6 +53,16 @@ class RustParquetWriter(ParquetDirectoryWriter):
     """Parquet files in a local directory, committed by one rename."""
 
     Options = RustParquetOptions
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        super().__init__(asset_definition, target_config, output_base)
+        if target_config.mode == "merge" and self.options.sorted_by:
+            raise ConfigurationError("a merge keeps no order of rows", hint="remove target.options.sorted_by")
+
+    def compact(self, request: MaintainRequest) -> MaintainReport:
+        if self.options.sorted_by:
+            return MaintainReport(notes=("files stay as they are: each has the order of sorted_by",))
+        return super().compact(request)
 
     def open_file(self, path: str, schema: Any) -> NativeSink:
         options = self.options.model_dump_json(exclude=set(ParquetDirectoryOptions.model_fields))
