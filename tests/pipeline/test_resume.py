@@ -92,6 +92,13 @@ class Long:
         return self.target.leftovers()
 
 
+@pytest.fixture(params=["parquet", "duckdb", "sqlite", "postgres"])
+def target(request: pytest.FixtureRequest, bench: Any) -> Target:
+    """The targets whose rows wait in files of this machine: the others can't resume."""
+    connection = request.getfixturevalue("server").database() if request.param == "postgres" else {}
+    return Target(request.param, bench.root, connection)
+
+
 @pytest.fixture
 def long(bench: Any, plugin: Any, target: Target) -> Long:
     return Long(bench, plugin, target)
