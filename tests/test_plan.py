@@ -74,7 +74,7 @@ def test_an_unknown_option_is_named_at_its_line_when_the_plugin_loads(tmp_path: 
 
 
 def test_a_mode_that_the_writer_cannot_do_is_refused(tmp_path: Path) -> None:
-    text = SOURCE.replace("'out/{name}'", "'out', mode: merge, keys: [id]")
+    text = SOURCE.replace("parquet, path: 'out/{name}'", "jsonl, path: out, mode: merge, keys: [id]")
     with pytest.raises(ConfigurationError, match="can't merge"):
         plan(tmp_path, {"a": text}, "a").open_writer({})
 

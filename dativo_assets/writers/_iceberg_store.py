@@ -89,7 +89,12 @@ class IcebergStore(LakeStore):
     def _new(self, columns: pa.Schema) -> Transaction:
         """A transaction that makes the table."""
         catalog = self._catalog.get()
-        catalog.create_namespace_if_not_exists(self._identifier[:-1])
+        namespace = self._identifier[:-1]
+        try:
+            catalog.create_namespace_if_not_exists(namespace)
+        except Exception:  # another process made it between this one's look and its try
+            if not catalog.namespace_exists(namespace):
+                raise
         transaction = catalog.create_table_transaction(self._identifier, schema=columns)
         if self._partition_by:
             schema = transaction.table_metadata.schema()

@@ -22,7 +22,7 @@ SHORT = {
     "killed at any instant": 12,
     "disk full": 12,
     "clock jumps": 3,
-    "two at once": 50,
+    "two at once": 24,
     "zombie": 9,
     "connection cut": 15,
 }

@@ -20,6 +20,7 @@ from dativo_plugin_sdk import (
     Commit,
     DativoError,
     NativeSink,
+    ParquetDirectoryOptions,
     PluginError,
     TargetConfig,
     WriteRequest,
@@ -66,7 +67,9 @@ def test_it_says_what_it_is_and_takes_what_its_model_declares() -> None:
     about = json.loads(Sink.describe())
     assert (about["kind"], about["name"], about["extension"]) == ("file_format", "rust_parquet", "parquet")
     assert about["api_version"] == API_VERSION
-    assert set(about["options_schema"]["properties"]) == set(RustParquetOptions.model_fields) - {"target_file_bytes"}
+    assert set(about["options_schema"]["properties"]) == {
+        name for name in RustParquetOptions.model_fields if name not in ParquetDirectoryOptions.model_fields
+    }
 
 
 @pytest.mark.parametrize("compression", ["zstd", "snappy", "lz4_raw", "gzip", "none"])

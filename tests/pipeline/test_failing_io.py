@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_a_run_survives_the_failure_of_any_call(
             error = outcome["error"]
             assert error["hint"] and "Traceback" not in error["message"], outcome
             assert error["error_code"] == ("DISK_FULL" if code == "ENOSPC" else "IO_ERROR"), outcome
-            assert "/p/" in error["message"] + str(error["details"].get("file")), outcome
+            assert re.search(r"/p\b", error["message"] + str(error["details"].get("file"))), outcome
             assert outcome["ids"] == BEFORE, outcome
         else:
             # An overwrite that is committed and not published yet is rolled forward by whoever looks next.
