@@ -61,6 +61,8 @@ class SqlWriter(BaseWriter):
     format: ClassVar[str] = ""
     """The database's name in a snapshot."""
     begin: ClassVar[str] = "BEGIN"
+    keeps_connection: ClassVar[bool] = False
+    """Whether one call leaves its connection to the next, where making one takes long and an idle one bars nobody."""
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -76,6 +78,7 @@ class SqlWriter(BaseWriter):
             )
         self._staging = Staging(self.staging_root())
         self._request: WriteRequest | None = None
+        self._idle: list[Any] = []
 
     # -- what a database gives -------------------------------------------------------------------------------------
 
@@ -143,12 +146,17 @@ class SqlWriter(BaseWriter):
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         try:
-            connection = self.connect()
+            # Whoever uses a connection has it alone: a thread of a cancelled run may be in one that never answers.
+            connection = self._idle.pop() if self._idle else self.connect()
             try:
                 yield connection
-            finally:
-                with suppress(Exception):  # a connection that is lost already
-                    connection.close()
+            except BaseException:
+                _close(connection)
+                raise
+            if self.keeps_connection:
+                self._idle.append(connection)
+            else:
+                _close(connection)
         except DativoError:
             raise
         except Exception as error:
@@ -241,6 +249,7 @@ class SqlWriter(BaseWriter):
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, request: WriteRequest) -> None:
+        self._disconnect()  # reading may take hours
         self._request = request
         self._staging.close()
         self._staging.sweep(request.resume_key)
@@ -477,4 +486,14 @@ class SqlWriter(BaseWriter):
         self._staging.close()
 
     def close(self) -> None:
+        self._disconnect()
         self._staging.end()
+
+    def _disconnect(self) -> None:
+        while self._idle:
+            _close(self._idle.pop())
+
+
+def _close(connection: Any) -> None:
+    with suppress(Exception):  # it is lost already
+        connection.close()
