@@ -100,6 +100,7 @@ class Parquet(Directory):
 
 class RustParquet(Parquet):
     name = "rust_parquet"
+    slow = 2
 
 
 class Csv(Directory):
@@ -259,6 +260,7 @@ class Lake(Target):
     """A table whose files are known by a log or a catalog."""
 
     modes = ("append", "overwrite", "merge", "partitions")
+    slow = 2
 
     def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
         """The paths of what is visible, and the names of all that any version refers to."""
