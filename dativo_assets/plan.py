@@ -65,6 +65,22 @@ class JobPlan:
             upstream={target.name: target.snapshot(environment) for target in self.upstream},
         )
 
+    def source_as_written(self, upstream: Mapping[str, Upstream]) -> SourceConfig:
+        """What the job says of its source, for questions to a reader's class: nothing resolved, no connection."""
+        source = self.job.source
+        return SourceConfig(
+            job=self.job.name,
+            reader=source.reader,
+            root=str(self.root),
+            files=source.files,
+            tables=source.tables,
+            objects=source.objects,
+            query=_query(source.query, self.root),
+            options=dict(source.options),
+            incremental=self.job.incremental,
+            upstream=dict(upstream),
+        )
+
     def target_config(self, environment: Mapping[str, str]) -> TargetConfig:
         """What the writer is given, secrets resolved."""
         target = self.job.target

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -15,6 +15,7 @@ from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
+from .lineage import Origins
 from .metadata import check_results, failure, last_outcomes, run_metadata, unchanged_metadata
 
 RESULT = "result"
@@ -28,13 +29,14 @@ Compute = Callable[[Any, Any], Iterator[Any]]
 
 @dataclass(frozen=True)
 class JobAsset:
-    """A job under its names in Dagster. checks: output names by check name."""
+    """A job under its names in Dagster. checks: output names by check name. origins: where its rows come from."""
 
     job: JobConfig
     project: Project
     registry: Registry
     key: dg.AssetKey
     checks: dict[str, str]
+    origins: Origins = field(default_factory=Origins)
 
     def compute(self, context: dg.OpExecutionContext, inputs: Any) -> Iterator[Any]:
         """The body of the asset's op.
@@ -57,9 +59,12 @@ class JobAsset:
         seq = result.commit.seq if result.commit is not None else 0
         yield dg.MaterializeResult(
             asset_key=self.key,
-            metadata=run_metadata(self.job, plan.contract, result),
+            metadata=run_metadata(
+                self.job, plan.contract, result, self.origins.columns(plan, result, RunSettings().environment)
+            ),
             data_version=dg.DataVersion(str(seq)),
         )
+        yield from self.origins.observations(plan, result)
         told = set()
         for outcome in check_results(self.key, frozenset(self.checks), result):
             told.add(outcome.check_name)

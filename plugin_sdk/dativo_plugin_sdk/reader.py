@@ -7,7 +7,7 @@ Level 3: override `plan` and `read` for parallel reads and pushdown.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from .errors import CancelledError, PluginError
@@ -64,6 +64,15 @@ class BaseReader:
     def query_tables(cls, query: str) -> frozenset[str]:
         """For a reader of queries: the tables a query names; those that are jobs of the project become upstream."""
         return frozenset()
+
+    @classmethod
+    def column_lineage(cls, source: SourceConfig) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """For a reader that renames or computes columns: {column: [(table, its column), ...]}; {}: they keep their names.
+
+        A table is a job of the project that the query reads, or one of the source's tables or objects; "" where the source is
+        one. source: as the job writes it, without secrets; nothing is read.
+        """
+        return {}
 
     def get_total_records_estimate(self) -> int | None:
         """Rows the source will give, where it knows without reading."""
