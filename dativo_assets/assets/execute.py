@@ -1,5 +1,6 @@
 """What a step does: bind its job, run it, and tell Dagster the outcome."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from dativo_assets.config import JobConfig, Project
 from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_error
+from dativo_assets.lineage.events import telling
 from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
@@ -49,7 +51,12 @@ class JobAsset:
             plan = bind(self.job, self.project, self.registry)
         except Exception as error:
             raise failure(to_dativo_error(error, job=self.job.name, stage="bind")) from None
-        result = _run(plan, run_id_of(context.run), context)
+        run_id = run_id_of(context.run)
+        try:
+            with telling(self.project, os.environ) as events:
+                result = events.around(plan, run_id, lambda: _run(plan, run_id, context))
+        except DativoError as error:
+            raise failure(error.at(job=self.job.name)) from None
         if result.error is not None:
             yield from check_results(self.key, frozenset(self.checks), result)
             raise failure(result.error) from None

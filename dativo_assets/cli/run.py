@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from dativo_plugin_sdk import CancelledError, ConfigurationError, DativoError
@@ -22,6 +23,9 @@ from .output import print_error, print_json, size
 from .progress import watching
 from .secrets import MANAGERS, secrets_of
 from .witness import witnessed
+
+if TYPE_CHECKING:
+    from dativo_assets.lineage.events import Events
 
 _UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 
@@ -101,8 +105,10 @@ def command(
         witnessed() as begin,
         _signals(token),
         watching(on_terminal=not as_json, logs=log_format is not None) as watch,
+        _events(selection, environment) as events,
     ):
-        for result in _results(selection, names, token, RunSettings(**options, on_progress=watch.tell), begin):
+        settings = RunSettings(**options, on_progress=watch.tell)
+        for result in _results(selection, names, token, settings, begin, events):
             results.append(result)
             watch.done(result.job)
             if not as_json:
@@ -121,17 +127,36 @@ def _results(
     token: CancelToken,
     settings: RunSettings,
     begin: Callable[[str], None],
+    events: Events | None,
 ) -> Iterator[RunResult]:
     failed: set[str] = set()
     for named in names:
         begin(named.name)
-        result = _one(selection, named, failed, token, settings)
+        result = _one(selection, named, failed, token, settings, events)
         if not result.ok:
             failed.add(named.name)
         yield result
 
 
-def _one(selection: Selection, named: Named, failed: set[str], token: CancelToken, settings: RunSettings) -> RunResult:
+@contextmanager
+def _events(selection: Selection, environment: Mapping[str, str]) -> Iterator[Events | None]:
+    if selection.project.config.openlineage is None:
+        yield None
+        return
+    from dativo_assets.lineage.events import telling
+
+    with telling(selection.project, environment) as events:
+        yield events
+
+
+def _one(
+    selection: Selection,
+    named: Named,
+    failed: set[str],
+    token: CancelToken,
+    settings: RunSettings,
+    events: Events | None,
+) -> RunResult:
     try:
         token.check()
         if named.job is None:
@@ -145,7 +170,11 @@ def _one(selection: Selection, named: Named, failed: set[str], token: CancelToke
                 {"job": named.name},
                 hint="mend it and run again",
             )
-        return run(bind(named.job, selection.project, selection.registry), settings)
+        plan = bind(named.job, selection.project, selection.registry)
+        if events is None:
+            return run(plan, settings)
+        run_id = uuid.uuid4().hex
+        return events.around(plan, run_id, lambda: run(plan, settings, run_id))
     except DativoError as error:
         status = "cancelled" if isinstance(error, CancelledError) else "failed"
         return RunResult(named.name, "", status, error=error)  # type: ignore[arg-type]

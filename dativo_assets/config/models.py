@@ -313,6 +313,19 @@ def _globs(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+class OpenLineage(Located):
+    """Events of runs for a lineage service."""
+
+    namespace: Text | None = Field(
+        None, description="The namespace of the project's jobs. Default: the project's name."
+    )
+    transport: dict[str, Any] = Field(
+        repr=False,
+        description="Where events go, as the OpenLineage client takes it: {type: http, url: ...}, or {type: file, "
+        "log_file_path: ..., append: true} with a path relative to the project's folder.",
+    )
+
+
 class ProjectConfig(Located):
     """dativo.yaml, at the project's root."""
 
@@ -329,4 +342,7 @@ class ProjectConfig(Located):
     )
     connections: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
+    )
+    openlineage: OpenLineage | None = Field(
+        None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."
     )
