@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,7 +19,8 @@ from dativo_assets.pipeline import CancelToken, RunResult, RunSettings, run
 from dativo_assets.plan import bind, upstream_jobs
 
 from .app import EXIT_INTERRUPTED
-from .context import Named, Selection, config_option, json_option, project_option, select
+from .context import Named, Selection, config_option, json_option, project_option, project_root, select
+from .known import recall, remember
 from .output import print_error, print_json, size
 from .progress import watching
 from .secrets import MANAGERS, secrets_of
@@ -76,8 +78,11 @@ def command(
     if job_dir is not None:
         jobs = (*jobs, *_in_folder(Path(job_dir)))
     environment = {**secrets_of(secret_manager, secrets_dir, tenant_id), **os.environ}
+    jobs = (*jobs, config) if config else jobs
+    began_ns = time.time_ns()
     try:
-        selection = select(jobs, project, config)
+        known = recall(jobs, project_root(jobs, project))
+        selection = known or select(jobs, project)
     except DativoError as error:
         if not (as_json and jobs):
             raise
@@ -113,6 +118,8 @@ def command(
             watch.done(result.job)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
+    if known is None:
+        remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])
         for result in results:

@@ -16,6 +16,8 @@ differs, the YAML key is its alias: `job.columns` is `schema`, `job.timeout_s` i
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from dativo_plugin_sdk.models import Incremental as SdkIncremental
@@ -45,8 +47,7 @@ from .fields import (
 from .origin import Located
 from .timing import Freshness, Partitions, Retry, Trigger
 from .types import DURATION_HINT, seconds
-
-EXTERNAL_PREFIX = "external:"
+from .upstream import external_upstream, upstream
 
 
 class Incremental(Frozen):
@@ -296,17 +297,22 @@ class JobConfig(Located):
     @property
     def upstream(self) -> tuple[str, ...]:
         """The jobs of this project in depends_on."""
-        return tuple(name for name in self.depends_on if not is_external(name))
+        return upstream(self.depends_on)
 
     @property
     def external_upstream(self) -> tuple[str, ...]:
         """The keys (`shop/orders`) of assets of other code locations in depends_on."""
-        return tuple(name.removeprefix(EXTERNAL_PREFIX) for name in self.depends_on if is_external(name))
+        return external_upstream(self.depends_on)
 
+    @property
+    def digest(self) -> str:
+        """Changes with any of its values."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
-def is_external(name: str) -> bool:
-    """Whether an entry of depends_on names an asset of another code location."""
-    return name.startswith(EXTERNAL_PREFIX) or "/" in name
+    @property
+    def checked_options(self) -> Mapping[str, Any]:
+        """What is known of the options of its plugins without asking their models: nothing."""
+        return {}
 
 
 def _globs(value: Any) -> Any:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .deferred import deferred, options_of
 from .errors import CancelledError, PluginError
-from .models import ConnectionTestResult, DiscoveryResult, Options, ReadPlan, ReadRequest, SourceConfig, Split
+from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
 from .version import API_VERSION
+
+if TYPE_CHECKING:
+    from .options import Options
 
 _WHOLE = "all"
 
@@ -25,12 +29,11 @@ class BaseReader:
 
     __version__: ClassVar[str] = "1.0.0"
     api_version: ClassVar[int] = API_VERSION
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
 
     def __init__(self, source_config: SourceConfig) -> None:
         self.source_config = source_config
-        options = getattr(source_config, "options", None)
-        self.options: Any = self.Options.model_validate(options or {})
+        self.options: Any = options_of(self, source_config)
         self.notes: list[str] = []
         self._request = ReadRequest()
         self._stop = threading.Event()

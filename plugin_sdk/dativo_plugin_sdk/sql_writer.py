@@ -27,13 +27,12 @@ from .models import (
     Commit,
     Committable,
     ConnectionTestResult,
-    Options,
     Snapshot,
     TargetConfig,
     WriteRequest,
     WriteTask,
 )
-from .options import MergeOptions
+from .options import MergeOptions, Options
 from .records import conflict, duplicates, null_keys, parse_record
 from .staged_rows import StagedRows, staged_batches, staged_schema
 from .staging import Staging
