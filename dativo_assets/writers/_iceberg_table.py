@@ -15,10 +15,13 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import ancestors_of
 
+from ._iceberg_upkeep import SUMMARY, archived_commits
 from ._lake_files import as_json
 from ._lake_table import LakeFile, LakeTable, Range
 
-SUMMARY = "dativo.commit"
+JOINED = "dativo.compact"
+"""The property of a snapshot that only joined files."""
+
 _FIELD_ID = b"PARQUET:field_id"
 _EPOCH = date(1970, 1, 1)
 
@@ -64,6 +67,15 @@ class IcebergTable(LakeTable):
                 yield found
         if not told:
             yield last
+
+    def archived(self, job: str, mention: str = "") -> Iterator[Commit]:
+        return archived_commits(self.iceberg, job, mention)
+
+    def joined(self) -> Iterator[Commit]:
+        for snapshot in reversed(self.iceberg.snapshots()):
+            text = None if snapshot.summary is None else snapshot.summary.additional_properties.get(JOINED)
+            if text is not None:
+                yield self._record(text, f"record in snapshot {snapshot.snapshot_id} of {self._name}")
 
     def _record(self, text: str, where: str) -> Commit:
         try:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
-import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
@@ -34,29 +31,20 @@ from obstore.store import S3Store
 from dativo_assets.readers.csv import CsvReader
 from dativo_assets.readers.json import JsonReader
 from dativo_assets.readers.parquet import ParquetReader
+from tests.s3 import KEYS, s3_server, store_of
 
 TEXT = b"id,name\n" + b"".join(b"%d,name %d\n" % (number, number) for number in range(2000))
-KEYS = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "hush-hush"}
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
-        assert line, "the server ended"
-        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
-        rest.start()
-        yield line.rpartition("Running on ")[2].strip()
-        server.terminate()
-        rest.join()
+    with s3_server() as connection:
+        yield connection["endpoint"]
 
 
 @pytest.fixture(scope="module")
 def bucket(endpoint: str) -> S3Store:
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT")).close()
-    store = S3Store("lake", endpoint=endpoint, **KEYS, client_options={"allow_http": True})
+    store = store_of({"endpoint": endpoint, **KEYS})
     for name, body in {
         "in/a.csv": TEXT,
         "in/deep/b.csv.gz": gzip.compress(TEXT),
