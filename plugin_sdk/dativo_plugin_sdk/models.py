@@ -41,7 +41,7 @@ class Incremental(Model):
 class Upstream(Model):
     """An upstream table as a derived job sees it: committed files alone.
 
-    files: absolute paths or URIs. schema_text: {column: type name}, in order.
+    files: absolute paths or URIs. schema_text: {column: type name}, in order. connection: of the store that URIs lead to.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Upstream(Model):
     files: tuple[str, ...] = ()
     seq: int = 0
     schema_text: dict[str, str] = Field(default_factory=dict)
+    connection: dict[str, Any] = Field(default_factory=dict, repr=False)
 
 
 class SourceConfig(Model):

@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .arrow import pyarrow, type_name
-from .errors import ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
+from .errors import ConfigurationError, ConnectionError, DativoError, PluginError, TransientError, ValidationError
 from .models import (
     AssetDefinition,
     Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Options,
     Snapshot,
     TargetConfig,
@@ -110,6 +112,10 @@ class SqlWriter(BaseWriter):
 
     def lock(self, connection: Any) -> None:
         """Let no other commit to the table in until the transaction ends, where the database lets several write."""
+
+    def tidy(self, connection: Any) -> str:
+        """Give back the space of rows that are gone, as far as nobody is kept waiting. Returns: what was done, for a person."""
+        return "this database keeps itself"
 
     def error(self, error: Exception) -> DativoError | None:
         """A database's exception as an error of the tree; None leaves it a ConnectionError."""
@@ -472,6 +478,20 @@ class SqlWriter(BaseWriter):
 
     def _batches(self, staged: list[Committable], schema: Any, **more: Any) -> Any:
         return staged_batches(self._staging.folder, staged, schema, **more)
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        dead = len(self._staging.dead())
+        if not self.exists():
+            return MaintainReport(orphans=dead, notes=("nothing is committed yet",))
+        if request.dry_run:
+            return MaintainReport(orphans=dead)
+        self._staging.sweep()
+        try:
+            with self._connection() as connection:
+                done = self.tidy(connection)
+        except TransientError as error:  # it is busy, and another time will do
+            done = f"left as it is: {error.message}"
+        return MaintainReport(orphans=dead, notes=(done,))
 
     def abort(self) -> None:
         self._staging.close()
