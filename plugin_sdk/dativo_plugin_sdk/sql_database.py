@@ -50,6 +50,10 @@ class SqlDatabase(BaseWriter):
     def lock(self, connection: Any) -> None:
         """Let no other commit to the table in until the transaction ends, where the database lets several write."""
 
+    def tidy(self, connection: Any) -> str:
+        """Give back the space of rows that are gone, as far as nobody is kept waiting. Returns: what was done, for a person."""
+        return "this database keeps itself"
+
     def error(self, error: Exception) -> DativoError | None:
         """A database's exception as an error of the tree; None leaves it a ConnectionError."""
         return None

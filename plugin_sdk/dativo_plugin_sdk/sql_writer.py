@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .arrow import pyarrow, type_name
-from .errors import ConfigurationError, ValidationError
+from .errors import ConfigurationError, TransientError, ValidationError
 from .models import (
     AssetDefinition,
     Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Snapshot,
     TargetConfig,
     WriteRequest,
@@ -361,6 +363,20 @@ class SqlWriter(SqlDatabase):
 
     def _batches(self, staged: list[Committable], schema: Any, **more: Any) -> Any:
         return staged_batches(self._staging.folder, staged, schema, **more)
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        dead = len(self._staging.dead())
+        if not self.exists():
+            return MaintainReport(orphans=dead, notes=("nothing is committed yet",))
+        if request.dry_run:
+            return MaintainReport(orphans=dead)
+        self._staging.sweep()
+        try:
+            with self._connection() as connection:
+                done = self.tidy(connection)
+        except TransientError as error:  # it is busy, and another time will do
+            done = f"left as it is: {error.message}"
+        return MaintainReport(orphans=dead, notes=(done,))
 
     def abort(self) -> None:
         self._staging.close()
