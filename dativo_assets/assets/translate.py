@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from dativo_assets.config import JobConfig
 from dativo_assets.config.masking import MASK, is_secret_name, mask_line
 from dativo_assets.contract import Column, Contract
+from dativo_assets.lineage import plugin_kinds
 
 from .schedule import automation_condition, freshness_policy, partitions_definition
 
@@ -26,7 +28,6 @@ _SAFE = re.compile(r"[A-Za-z_][\w./-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
 _SHOWN_LEFT_OUT = frozenset({"description", "columns", "owners", "tags", "group", "metadata", "version", "credentials"})
 _DURATIONS = frozenset({"poll", "timeout", "delay", "max_delay", "fail_after", "warn_after", "within", "lookback"})
-_KIND_OF = {"jsonl": "json", "rest": "rest", "delta": "deltalake", "postgresql": "postgres"}
 
 
 def asset_key(name: str, group: str = DEFAULT_GROUP) -> dg.AssetKey:
@@ -47,22 +48,6 @@ def op_name(key: dg.AssetKey) -> str:
     return f"{name}_{hashlib.sha256(repr(key.path).encode()).hexdigest()[:8]}"
 
 
-def plugin_kinds(reference: str) -> tuple[str, ...]:
-    """The kinds that a plugin's name tells: `rust_csv` is csv and rust, `plugins/shop.py:Orders` is python."""
-    if ":" in reference:
-        return ("rust",) if reference.rpartition(":")[0].endswith((".so", ".dylib", ".dll")) else ("python",)
-    if reference.startswith("rust_"):
-        return (_kind(reference.removeprefix("rust_")), "rust")
-    if reference == "sql":
-        return ("sql", "duckdb")
-    return (_kind(reference),)
-
-
-def _kind(name: str) -> str:
-    word = re.sub(r"[^a-z0-9_]", "", name.lower())[:40] or "plugin"
-    return _KIND_OF.get(word, word)
-
-
 def kinds(job: JobConfig) -> set[str]:
     """At most three: where rows come from, where they land, and what moves them."""
     source, target = plugin_kinds(job.source.reader), plugin_kinds(job.target.writer)
@@ -70,17 +55,26 @@ def kinds(job: JobConfig) -> set[str]:
     return set(list(wanted)[:_MAX_KINDS])
 
 
-def asset_spec(
-    job: JobConfig,
-    key: dg.AssetKey,
-    deps: Sequence[dg.AssetKey],
-    contract: Contract | None,
-    upstream: Sequence[dg.AssetKey] = (),
-) -> dg.AssetSpec:
-    """The spec of a job's asset. deps: every asset it reads or waits for. upstream: those that depends_on or its query name."""
+@dataclass(frozen=True)
+class AssetData:
+    """What the spec of a job's asset is made from.
+
+    deps: every asset it reads or waits for. upstream: those that depends_on or its query name.
+    """
+
+    job: JobConfig
+    key: dg.AssetKey
+    contract: Contract | None = None
+    deps: Sequence[dg.AssetKey] = ()
+    upstream: Sequence[dg.AssetKey] = ()
+
+
+def asset_spec(data: AssetData) -> dg.AssetSpec:
+    """The spec of a job's asset."""
+    job, contract = data.job, data.contract
     return dg.AssetSpec(
-        key=key,
-        deps=deps,
+        key=data.key,
+        deps=data.deps,
         description=description(job, contract),
         group_name=job.group,
         owners=list(job.owners),
@@ -89,7 +83,7 @@ def asset_spec(
         code_version=code_version(job),
         metadata=definition_metadata(job, contract),
         freshness_policy=freshness_policy(job.freshness),
-        automation_condition=automation_condition(job, upstream) if job.enabled else None,
+        automation_condition=automation_condition(job, data.upstream) if job.enabled else None,
         partitions_def=partitions_definition(job.partitions),
     )
 

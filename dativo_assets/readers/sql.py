@@ -6,8 +6,8 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import (
@@ -25,6 +25,7 @@ from dativo_plugin_sdk import (
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type
+from dativo_plugin_sdk.remote import RemoteFiles, is_remote
 
 if TYPE_CHECKING:
     import duckdb
@@ -61,6 +62,10 @@ class SqlReader(BaseReader):
             return frozenset()
         own = {cte.alias for cte in tree.find_all(exp.CTE)}
         return frozenset(table.name for table in tree.find_all(exp.Table)) - own
+
+    @classmethod
+    def column_lineage(cls, source: SourceConfig) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return column_lineage(source.query or "", {name: table.schema_text for name, table in source.upstream.items()})
 
     def plan(self, request: ReadRequest) -> ReadPlan:
         self._request = request
@@ -135,13 +140,15 @@ class SqlReader(BaseReader):
                 "autoload_known_extensions": False,
             },
         )
+        opened = ExitStack()
         try:
             with self._guard:
                 self._running.add(connection)
             connection.execute("SET TimeZone = 'UTC'")
             for name, table in self.source_config.upstream.items():
-                _define(connection, name, table)
-            files = [file for table in self.source_config.upstream.values() for file in table.files]
+                _define(connection, name, table, opened)
+            tables = self.source_config.upstream.values()
+            files = [file for table in tables for file in table.files if not is_remote(file)]
             connection.execute(f"SET allowed_paths = [{', '.join(map(_text, files))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
@@ -166,6 +173,7 @@ class SqlReader(BaseReader):
                 self._running.discard(connection)
             with suppress(duckdb.Error):
                 connection.close()
+            opened.close()
             shutil.rmtree(spill, ignore_errors=True)
 
     def _explained(self, error: duckdb.Error) -> ValidationError | ConfigurationError:
@@ -193,7 +201,7 @@ class SqlReader(BaseReader):
         return None if found is None else self._query.count("\n", 0, found.start()) + 1
 
 
-def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -> None:
+def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream, opened: ExitStack) -> None:
     """The upstream table as a view over its files; an empty table where it has none."""
     import pyarrow as pa
 
@@ -205,6 +213,9 @@ def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -
         return
     files = f"[{', '.join(map(_text, table.files))}]"
     kind = table.format.partition(".")[0]
+    if kind == "parquet" and is_remote(table.files[0]):
+        connection.register(name, _remote(table, schema, opened))
+        return
     if kind == "parquet":
         source = f"read_parquet({files}, union_by_name = true, hive_partitioning = false)"
     elif kind == "csv":
@@ -220,6 +231,17 @@ def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -
             hint="write it as parquet, csv or jsonl",
         )
     connection.execute(f"CREATE VIEW {_name(name)} AS SELECT * FROM {source}")
+
+
+def _remote(table: Upstream, schema: Any, opened: ExitStack) -> Any:
+    """Parquet files of a store as a dataset: DuckDB asks it for columns and rows, and each file for what is in them."""
+    import pyarrow as pa
+    from pyarrow import dataset
+
+    files, kind = RemoteFiles(table.connection), dataset.ParquetFileFormat()
+    streams = [opened.enter_context(files.open(files.stat(uri))) for uri in table.files]
+    fragments = [kind.make_fragment(pa.PythonFile(stream, "r")) for stream in streams]
+    return dataset.FileSystemDataset(fragments, schema, kind)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: Any) -> str:

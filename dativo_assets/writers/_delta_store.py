@@ -16,13 +16,14 @@ import obstore
 import obstore.store
 import pyarrow as pa
 import pyarrow.parquet as pq
-from dativo_plugin_sdk import AuthenticationError, Commit, ConfigurationError, DativoError, ValidationError
+from dativo_plugin_sdk import AuthenticationError, ConfigurationError, DativoError, ValidationError
 from dativo_plugin_sdk.posix import fsync
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from ._delta_table import KEY, DeltaLakeTable, app_id, now_ms, partition_texts
+from ._delta_upkeep import NO_CLEANUP, clean_log, unnamed, vacuum
 from ._lake_table import (
     Change,
     Fit,
@@ -55,7 +56,8 @@ class DeltaStore(LakeStore):
         if self._local and not (Path(self.name) / "_delta_log").is_dir():
             return None
         try:
-            return DeltaLakeTable(self.name, DeltaTable(self.name, storage_options=self._options), self.stored)
+            delta = DeltaTable(self.name, storage_options=self._options)
+            return DeltaLakeTable(self.name, delta, self.stored, self._lines)
         except TableNotFoundError:
             return None
 
@@ -94,9 +96,9 @@ class DeltaStore(LakeStore):
         return stored_type(data_type, _scalar_type)
 
     def swap(self, table: LakeTable | None, change: Change) -> None:
-        properties = self._properties(table, change.commit)
+        properties = self._properties(table, change)
         layout = change.layout
-        adds: list[Any] = [self._add(file, layout) for file in change.added]
+        adds: list[Any] = [self._add(file, change) for file in change.added]
         try:
             if not isinstance(table, DeltaLakeTable):
                 create_table_with_add_actions(
@@ -115,14 +117,14 @@ class DeltaStore(LakeStore):
                 new = Schema.from_arrow(pa.schema([layout.target.field(name) for name in layout.added]))
                 delta.alter.add_columns(new.fields, commit_properties=CommitProperties(max_commit_retries=0))
             whole = change.replaces or layout.rewrites
-            removes = [] if whole else [file.handle["remove"](now_ms()) for file in change.removed]
+            removes = [] if whole else [file.handle["remove"](not change.joins) for file in change.removed]
             delta.create_write_transaction(
                 [*adds, *removes],
                 mode="overwrite" if whole else "append",
                 schema=Schema.from_arrow(layout.target),
                 partition_by=[name for name, _ in layout.parts],
                 commit_properties=properties,
-                post_commithook_properties=PostCommitHookProperties(cleanup_expired_logs=False),
+                post_commithook_properties=NO_CLEANUP,
             )
         except CommitFailedError as error:
             raise MovedError(str(error)) from error
@@ -131,18 +133,55 @@ class DeltaStore(LakeStore):
                 raise MovedError(str(error)) from error
             raise
 
-    def _properties(self, table: LakeTable | None, commit: Commit) -> CommitProperties:
+    def _properties(self, table: LakeTable | None, change: Change) -> CommitProperties:
         """No retry: deltalake's own puts a late commit on top of whatever came between."""
-        records = {} if not isinstance(table, DeltaLakeTable) else table.newest_records()
-        others = {job: {**record, "files": []} for job, record in records.items()}
-        value = {"job": commit.job, "records": {**others, commit.job: commit.model_dump(mode="json")}}
+        value = table.newest_entry() if isinstance(table, DeltaLakeTable) else {"records": {}}
+        commit, record = change.commit, change.commit.model_dump(mode="json")
+        if change.joins:
+            return CommitProperties(custom_metadata={KEY: {**value, "joined": record}}, max_commit_retries=0)
+        others = {job: {**record, "files": []} for job, record in value["records"].items()}
         return CommitProperties(
-            custom_metadata={KEY: value},
+            custom_metadata={KEY: {**value, "job": commit.job, "records": {**others, commit.job: record}}},
             max_commit_retries=0,
             app_transactions=[Transaction(app_id(commit.job), commit.seq)],
         )
 
-    def _add(self, file: LakeFile, layout: Layout) -> AddAction:
+    def expire(self, keep_s: float, *, dry_run: bool) -> tuple[int, str | None]:
+        table = self.load()
+        if not isinstance(table, DeltaLakeTable):
+            return 0, None
+        try:
+            files = vacuum(table, keep_s, dry_run=dry_run)
+            table = self.load() if files else table
+            assert isinstance(table, DeltaLakeTable)
+            history = table.newest_entry().get("history")
+            archived = self._lines(history) if history else []
+            versions = clean_log(table, self._checkpoint(), self._write, archived, dry_run=dry_run)
+        except CommitFailedError:
+            return 0, f"{self.name} was changed meanwhile: its log stays as it is"
+        return versions, f"{files} files of replaced versions" if files else None
+
+    def orphans(self, keep_s: float) -> list[str]:
+        delta = DeltaTable(self.name, storage_options=self._options)
+        return [f"{self.name}/{path}" for path in unnamed(delta, keep_s)]
+
+    def _checkpoint(self) -> int:
+        """The version of the newest checkpoint, 0 where there is none."""
+        with suppress(FileNotFoundError), self.input(f"{self.name}/_delta_log/_last_checkpoint") as stream:
+            return int(json.loads(stream.read())["version"])
+        return 0
+
+    def _write(self, path: str, data: bytes) -> None:
+        with self.output(f"{self.name}/{path}") as stream:
+            stream.write(data)
+        self.settle(f"{self.name}/{path}")
+
+    def _lines(self, path: str) -> list[str]:
+        with self.input(f"{self.name}/{path}") as stream:
+            return str(stream.read(), "utf-8").splitlines()
+
+    def _add(self, file: LakeFile, change: Change) -> AddAction:
+        layout = change.layout
         with self.input(file.path) as stream:
             size = stream.size()
             metadata = pq.read_metadata(stream)
@@ -152,7 +191,7 @@ class DeltaStore(LakeStore):
             size=size,
             partition_values=dict(zip(names, file.partition, strict=True)),
             modification_time=now_ms(),
-            data_change=True,
+            data_change=not change.joins,
             stats=json.dumps(_statistics(metadata, layout.schema, names)),
         )
 

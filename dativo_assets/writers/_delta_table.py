@@ -16,7 +16,7 @@ from dativo_plugin_sdk.records import parse_record
 from deltalake import DeltaTable
 from deltalake.transaction import RemoveAction
 
-from ._lake_table import KEPT_IN_VIEW, LakeFile, LakeTable, Range
+from ._lake_table import KEPT_IN_VIEW, LakeFile, LakeTable, Range, commits_of
 
 KEY = "dativo"
 _FEW = 20
@@ -25,8 +25,15 @@ _FEW = 20
 class DeltaLakeTable(LakeTable):
     """A Delta table at one version of its log."""
 
-    def __init__(self, name: str, delta: DeltaTable, stored: Callable[[pa.DataType], pa.DataType | None]) -> None:
-        self._name, self.delta = name, delta
+    def __init__(
+        self,
+        name: str,
+        delta: DeltaTable,
+        stored: Callable[[pa.DataType], pa.DataType | None],
+        archive: Callable[[str], list[str]],
+    ) -> None:
+        """archive: reads the lines of a file of older records."""
+        self._name, self.delta, self._archive = name, delta, archive
         self.version = f"{delta.metadata().id} {delta.version()}"
         plain = pa.schema(delta.schema().to_arrow())
         self.columns = pa.schema([(field.name, stored(field.type) or field.type) for field in plain])
@@ -81,12 +88,22 @@ class DeltaLakeTable(LakeTable):
                 hint="restore that entry of _delta_log, or load the table anew: dativo run --full-refresh",
             ) from error
 
-    def newest_records(self) -> dict[str, Any]:
-        """{job: record} as the newest entry of a job has it."""
+    def archived(self, job: str, mention: str = "") -> Iterator[Commit]:
+        path = self.newest_entry().get("history")
+        return commits_of(self._archive(path) if path else (), job, mention, f"history of {self._name}")
+
+    def joined(self) -> Iterator[Commit]:
+        for entry in self._log():
+            if isinstance(entry.get(KEY), dict) and "joined" in entry[KEY]:
+                yield parse_record(json.dumps(entry[KEY]["joined"]), f"version {entry.get('version')} of {self._name}")
+
+    def newest_entry(self) -> dict[str, Any]:
+        """{"records": {job: record}, "history": file of older ones} as the newest entry has them that has any."""
         for entry in self._log():
             if isinstance(entry.get(KEY), dict):
-                return dict(entry[KEY].get("records") or {})
-        return {}
+                found = entry[KEY]
+                return {"records": dict(found.get("records") or {}), "history": found.get("history")}
+        return {"records": {}, "history": None}
 
     def files(self, ranges: Mapping[str, Range] | None = None) -> list[LakeFile]:
         actions = pa.table(self.delta.get_add_actions())
@@ -101,8 +118,8 @@ class DeltaLakeTable(LakeTable):
             partition = {name: texts[name][at].as_py() for name in divided}
             path, size = action["path"], action["size_bytes"]
             handle = {
-                "remove": lambda now, path=path, size=size, partition=partition: RemoveAction(
-                    path, True, now, size, partition
+                "remove": lambda changes, path=path, size=size, partition=partition: RemoveAction(
+                    path, changes, now_ms(), size, partition
                 ),
                 "constants": {name: values[name][at] for name in divided},
             }

@@ -38,8 +38,11 @@ from pyiceberg.types import BinaryType, DecimalType, FixedType, UUIDType
 
 from ._iceberg_catalog import Catalog
 from ._iceberg_spec import fields_of, spec_of
-from ._iceberg_table import SUMMARY, IcebergTable, property_of
+from ._iceberg_table import JOINED, IcebergTable, OneLook, property_of
+from ._iceberg_upkeep import SUMMARY, expire, expired, unnamed
 from ._lake_table import Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError, fitted, holds, stored_type
+
+_TRIES = 20
 
 
 class IcebergStore(LakeStore):
@@ -69,7 +72,7 @@ class IcebergStore(LakeStore):
         columns, added, _ = fitted(self, table, schema, fit)
         rewrites = False
         if isinstance(table, IcebergTable):
-            transaction = table.iceberg.transaction()
+            transaction: Transaction = OneLook(table.iceberg)
             rewrites = _evolve(transaction, table.columns, columns, fit)
         else:
             transaction = self._new(columns)
@@ -123,16 +126,32 @@ class IcebergStore(LakeStore):
         metadata = transaction.table_metadata
         files = [self._data_file(file, metadata) for file in change.added]
         try:
-            update = transaction.update_snapshot(snapshot_properties={SUMMARY: record})
+            update = transaction.update_snapshot(snapshot_properties={JOINED if change.joins else SUMMARY: record})
             with update.overwrite() if change.removed else update.fast_append() as snapshot:
                 for gone in change.removed:
                     snapshot.delete_data_file(gone.handle)
                 for new in files:
                     snapshot.append_data_file(new)
-            transaction.set_properties({property_of(change.commit.job): record})
+            if not change.joins:
+                transaction.set_properties({property_of(change.commit.job): record})
             transaction.commit_transaction()
         except (CommitFailedException, TableAlreadyExistsError, NoSuchTableError) as error:
             raise MovedError(str(error)) from error
+
+    def expire(self, keep_s: float, *, dry_run: bool) -> tuple[int, str | None]:
+        for _ in range(_TRIES):
+            table = self._catalog.get().load_table(self._identifier)
+            gone = expired(table, keep_s)
+            try:
+                if gone and not dry_run:
+                    expire(lambda: self._catalog.get().load_table(self._identifier), table, gone)
+                return len(gone), None
+            except CommitFailedException:
+                continue
+        return 0, f"{self.name} changes all the time: nothing is expired"
+
+    def orphans(self, keep_s: float) -> list[str]:
+        return unnamed(lambda: self._catalog.get().load_table(self._identifier), keep_s)
 
     def _data_file(self, file: LakeFile, metadata: TableMetadata) -> DataFile:
         schema, spec = metadata.schema(), metadata.spec()

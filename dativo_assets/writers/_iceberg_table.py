@@ -12,13 +12,18 @@ from dativo_plugin_sdk import Commit, ValidationError
 from dativo_plugin_sdk.records import parse_record
 from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
+from pyiceberg.table.update import TableUpdate
 
+from ._iceberg_upkeep import SUMMARY, archived_commits
 from ._lake_files import as_json
 from ._lake_table import LakeFile, LakeTable, Range
 
-SUMMARY = "dativo.commit"
+JOINED = "dativo.compact"
+"""The property of a snapshot that only joined files."""
+
 _FIELD_ID = b"PARQUET:field_id"
 _EPOCH = date(1970, 1, 1)
 
@@ -64,6 +69,15 @@ class IcebergTable(LakeTable):
                 yield found
         if not told:
             yield last
+
+    def archived(self, job: str, mention: str = "") -> Iterator[Commit]:
+        return archived_commits(self.iceberg, job, mention)
+
+    def joined(self) -> Iterator[Commit]:
+        for snapshot in reversed(self.iceberg.snapshots()):
+            text = None if snapshot.summary is None else snapshot.summary.additional_properties.get(JOINED)
+            if text is not None:
+                yield self._record(text, f"record in snapshot {snapshot.snapshot_id} of {self._name}")
 
     def _record(self, text: str, where: str) -> Commit:
         try:
@@ -127,6 +141,23 @@ class IcebergTable(LakeTable):
                 f"{self._name} has files of an older partition spec",
                 hint="rewrite its data files first (CALL rewrite_data_files), then run again",
             )
+
+
+class OneLook(Transaction):
+    """A transaction that works its metadata out once for each change: pyiceberg copies every snapshot each time that it is asked,
+    and asks a dozen times a commit.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._seen: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        base, updates = self._table.metadata, self._updates
+        if self._seen is None or self._seen[0] is not base or self._seen[1] is not updates:
+            self._seen = (base, updates, super().table_metadata)
+        return self._seen[2]
 
 
 def _as_json(value: Any) -> Any:

@@ -33,6 +33,8 @@ from dativo_plugin_sdk import (
     ConfigurationError,
     ConnectionTestResult,
     DativoError,
+    MaintainReport,
+    MaintainRequest,
     Options,
     PluginError,
     Snapshot,
@@ -48,6 +50,7 @@ from dativo_plugin_sdk.records import conflict
 from dativo_plugin_sdk.staged_rows import StagedRows, staged_batches, staged_schema
 
 from ._lake_files import LakeOptions, PartFiles, StagedFiles, staged_columns, staged_files
+from ._lake_maintain import LakeMaintenance
 from ._lake_merge import ORDER, NewRows, merge, read_file
 from ._lake_run import RunFiles
 from ._lake_table import KEPT_IN_VIEW, Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError
@@ -101,11 +104,17 @@ class LakeWriter(BaseWriter):
 
     def history(self) -> Sequence[Commit]:
         table = self._load()
-        return () if table is None else tuple(reversed(list(itertools.islice(table.records(self._job), KEPT_IN_VIEW))))
+        return () if table is None else tuple(reversed(list(itertools.islice(table.history(self._job), KEPT_IN_VIEW))))
 
     def commit_of(self, run_id: str) -> Commit | None:
         table = self._load()
         return None if table is None else table.commit_of(self._job, run_id)
+
+    def commit_of_file(self, path: str) -> Commit | None:
+        found = super().commit_of_file(path)
+        table = self._load() if found is None else None
+        joined = () if table is None else table.joined()
+        return found or next((commit for commit in joined if PurePosixPath(path).name in commit.files), None)
 
     def snapshot(self) -> Snapshot | None:
         table = self._load()
@@ -347,6 +356,12 @@ class LakeWriter(BaseWriter):
                     store.swap(table, Change(layout, commit, files))
                     return
             time.sleep(random.uniform(0, _PAUSE_S))
+
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        table = self._load()
+        if not request.dry_run:
+            self._settle_rejects(None if table is None else table.last(self._job))
+        return LakeMaintenance(self._stores, self._run, self.options, request).report()
 
     def abort(self) -> None:
         self._run.end()

@@ -70,6 +70,15 @@ class RunFiles:
                 self._remove(noted, _named(done) | _current(table))
             bury(run)
 
+    def dead(self) -> int:
+        """How many folders of dead runs there are."""
+        return len(self._staging.dead())
+
+    def noted(self) -> frozenset[str]:
+        """Names of the files of all runs that may still commit."""
+        lines = (line for run in entries(self._staging.root) for line in _text(run / _FILES).splitlines(True))
+        return frozenset(PurePosixPath(json.loads(line)[1]).name for line in lines if line.endswith("\n"))
+
     def landed(self, commit: Commit, table: LakeTable | None) -> None:
         """End the run whose commit is in: what neither it nor the table names goes."""
         self.unsure = False

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from typing import Any, ClassVar
 
 import pyarrow as pa
 from dativo_plugin_sdk import Commit, ConnectionError, DativoError, ValidationError
 from dativo_plugin_sdk.arrow import type_name, unify
+from dativo_plugin_sdk.records import parse_record
 
 KEPT_IN_VIEW = 1000
 """Commits that are looked through, the newest first."""
+
+ORPHAN_S = 3 * 86400.0
+"""How old a file is at least that is taken for one of a dead run: no note on this machine tells of another machine's."""
 
 Range = tuple[Any, Any]
 _SECRET_KEY = re.compile(r"secret|token|password|credential|key|auth", re.IGNORECASE)
@@ -55,13 +60,16 @@ class Layout:
 
 @dataclass(frozen=True)
 class Change:
-    """One step of a table: files in and out, and the record, together. replaces: whether all files and columns go."""
+    """One step of a table: files in and out, and the record, together. replaces: whether all files and columns go.
+    joins: whether the rows are the same before and after, so that it is no commit of the job.
+    """
 
     layout: Layout
     commit: Commit
     added: tuple[LakeFile, ...] = ()
     removed: tuple[LakeFile, ...] = ()
     replaces: bool = False
+    joins: bool = False
 
 
 class LakeTable(ABC):
@@ -74,6 +82,22 @@ class LakeTable(ABC):
     @abstractmethod
     def records(self, job: str) -> Iterator[Commit]:
         """A job's commits that can still be seen, the newest first."""
+
+    def archived(self, job: str, mention: str = "") -> Iterator[Commit]:
+        """A job's commits whose versions are expired, the newest first. mention: a text that their records hold."""
+        return iter(())
+
+    def joined(self) -> Iterator[Commit]:
+        """What joined files, the newest first."""
+        return iter(())
+
+    def history(self, job: str) -> Iterator[Commit]:
+        """A job's commits, the newest first, also of versions that are expired."""
+        oldest = None
+        for commit in chain(self.records(job), self.archived(job)):
+            if oldest is None or commit.seq < oldest:
+                oldest = commit.seq
+                yield commit
 
     @abstractmethod
     def files(self, ranges: Mapping[str, Range] | None = None) -> list[LakeFile]:
@@ -97,8 +121,9 @@ class LakeTable(ABC):
 
     def commit_of(self, job: str, run_id: str, above: int = 0) -> Commit | None:
         """What a run of a job committed, with a sequence above `above`, among the newest commits."""
-        recent = takewhile(lambda commit: commit.seq > above, islice(self.records(job), KEPT_IN_VIEW))
-        return next((commit for commit in recent if commit.run_id == run_id), None)
+        recent = chain(islice(self.records(job), KEPT_IN_VIEW), () if above else self.archived(job, run_id))
+        later = takewhile(lambda commit: commit.seq > above, recent)
+        return next((commit for commit in later if commit.run_id == run_id), None)
 
 
 class LakeStore(ABC):
@@ -138,6 +163,16 @@ class LakeStore(ABC):
     def remove(self, path: str) -> None:
         """Remove a file, if it is there."""
 
+    @abstractmethod
+    def expire(self, keep_s: float, *, dry_run: bool) -> tuple[int, str | None]:
+        """Forget versions that were replaced more than `keep_s` ago, and remove the files that only they need; the records
+        of commits stay. Returns: how many there were, and what else a person may want to know.
+        """
+
+    @abstractmethod
+    def orphans(self, keep_s: float) -> list[str]:
+        """Files in the table's folder that no version names, and that are older than `keep_s` and than any run."""
+
     def settle(self, path: str) -> None:
         """Force a written file to stable storage, where that is a thing of its own."""
 
@@ -158,6 +193,26 @@ class LakeStore(ABC):
                 text = text.replace(secret, "***")
             found = self.known_error(error, f"{self.name}: {text}")
             raise found or ConnectionError(f"{self.name}: {text}", details={"target": self.name}) from error
+
+
+def archive_of(records: Iterable[str]) -> bytes:
+    """Records of expired versions as a file: one a line, the newest first, as many of each job as are looked through."""
+    count: dict[str, int] = {}
+    lines = []
+    for text in records:
+        value = json.loads(text)
+        job = str(value.get("job"))
+        count[job] = count.get(job, 0) + 1
+        if count[job] <= KEPT_IN_VIEW:
+            lines.append(json.dumps(value) + "\n")
+    return "".join(lines).encode()
+
+
+def commits_of(lines: Iterable[str], job: str, mention: str, where: str) -> Iterator[Commit]:
+    """A job's commits among records whose text holds `mention`."""
+    for line in lines:
+        if mention in line and (commit := parse_record(line, where)).job == job:
+            yield commit
 
 
 def secrets_of(*given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,10 +9,11 @@ returns one with `size` and `read(start, end, ahead)`. It has `describe()`, `che
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from .deferred import options_dict
 from .directory_writer import DirectoryWriter, FileSink
 from .errors import DativoError, PluginError, to_text, wrap_exception
 from .file_news import InputFile
@@ -166,7 +167,7 @@ class NativeFileReader(FileReader):
         config = self.source_config.model_copy(
             update={
                 "files": tuple(file.path for file in files),
-                "options": self.options.model_dump(mode="json"),
+                "options": options_dict(self.options),
                 "connection": {},
                 "credentials": {},
             }
@@ -203,6 +204,11 @@ class NativeSink:
     def write(self, batch: Any) -> None:
         with native_errors(self._plugin):
             self._sink.write(batch)
+
+    def take_group(self, source: str, group: int, places: Sequence[int], rows: Any) -> bool:
+        """Add a row group of another file, its rows at `places` replaced; False where that can't be done."""
+        with native_errors(self._plugin):
+            return bool(self._sink.take_group(source, group, places, rows))
 
     @property
     def bytes_written(self) -> int:

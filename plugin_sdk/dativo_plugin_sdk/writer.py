@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .deferred import deferred, options_of
 from .errors import PluginError
 from .models import (
     AssetDefinition,
@@ -20,13 +21,15 @@ from .models import (
     ConnectionTestResult,
     MaintainReport,
     MaintainRequest,
-    Options,
     Snapshot,
     TargetConfig,
     WriteRequest,
     WriteTask,
 )
 from .version import API_VERSION
+
+if TYPE_CHECKING:
+    from .options import Options
 
 
 class SplitWriter(ABC):
@@ -56,7 +59,7 @@ class BaseWriter:
 
     __version__: ClassVar[str] = "1.0.0"
     api_version: ClassVar[int] = API_VERSION
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
     """The modes this writer can do; a job that asks for another is refused when it is bound."""
     quarantines: ClassVar[bool] = False
@@ -72,8 +75,7 @@ class BaseWriter:
         self.asset_definition = asset_definition
         self.target_config = target_config
         self.output_base = output_base
-        options = getattr(target_config, "options", None)
-        self.options: Any = self.Options.model_validate(options or {})
+        self.options: Any = options_of(self, target_config)
 
     @classmethod
     def at(cls, asset_definition: AssetDefinition, target_config: TargetConfig) -> BaseWriter:
@@ -162,6 +164,10 @@ class BaseWriter:
         """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
         return None
 
+    def store_connection(self) -> dict[str, Any]:
+        """How a snapshot's files are reached that are URIs: keys of the store's client as object_store names them."""
+        return {**self.target_config.connection, **self.target_config.credentials}
+
     def summary(self, commit: Commit) -> Snapshot | None:
         """The table as of its newest commit, without looking at all of it where that can be had: of the files those alone
         that the commit wrote.
@@ -176,7 +182,8 @@ class BaseWriter:
 
     def maintain(self, request: MaintainRequest) -> MaintainReport:
         """Level 3: join small files, and remove what nobody reads any more. It must harm no reader and no run: what changes
-        the table is a commit of mode "compact" with the cursor before it, and a run that began before it still commits.
+        the table is a record of mode "compact" with the cursor before it, in the job's sequence or beside it, and a run that
+        began before it still commits.
         """
         return MaintainReport(notes=("nothing to do: this target keeps itself",))
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
-import sys
 import threading
-import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -21,6 +20,7 @@ from dativo_plugin_sdk import (
     ConnectionError,
     DativoError,
     Incremental,
+    RateLimitError,
     ReadPlan,
     ReadRequest,
     SourceConfig,
@@ -34,29 +34,20 @@ from obstore.store import S3Store
 from dativo_assets.readers.csv import CsvReader
 from dativo_assets.readers.json import JsonReader
 from dativo_assets.readers.parquet import ParquetReader
+from tests.s3 import KEYS, s3_server, store_of
 
 TEXT = b"id,name\n" + b"".join(b"%d,name %d\n" % (number, number) for number in range(2000))
-KEYS = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "hush-hush"}
 
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
-        assert line, "the server ended"
-        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
-        rest.start()
-        yield line.rpartition("Running on ")[2].strip()
-        server.terminate()
-        rest.join()
+    with s3_server() as connection:
+        yield connection["endpoint"]
 
 
 @pytest.fixture(scope="module")
 def bucket(endpoint: str) -> S3Store:
-    urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT")).close()
-    store = S3Store("lake", endpoint=endpoint, **KEYS, client_options={"allow_http": True})
+    store = store_of({"endpoint": endpoint, **KEYS})
     for name, body in {
         "in/a.csv": TEXT,
         "in/deep/b.csv.gz": gzip.compress(TEXT),
@@ -180,6 +171,8 @@ class Web(BaseHTTPRequestHandler):
     sent: ClassVar[dict[str, int]] = {}
     cut: ClassVar[dict[str, int]] = {}
     """How many more answers of a file end early."""
+    refusal: ClassVar[tuple[int, str | None] | None] = None
+    """The status of every answer, and what it says in Retry-After."""
 
     def do_HEAD(self) -> None:
         self.answer()
@@ -188,6 +181,14 @@ class Web(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
+        if self.refusal is not None:
+            status, wait = self.refusal
+            self.send_response(status)
+            if wait is not None:
+                self.send_header("Retry-After", wait)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         path, _, query = self.path.partition("?")
         body = self.files.get(path)
         allowed = query == "signature=hush-hush" or self.headers.get("Authorization") == "Bearer hush-hush"
@@ -298,6 +299,28 @@ def test_an_answer_cut_short_is_asked_for_again_or_fails(web: str, name: str) ->
             rows_of(made, plan)
     finally:
         Web.cut.clear()
+
+
+@pytest.mark.parametrize(("status", "asked"), [(429, "7"), (503, "date"), (429, None)])
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_server_that_wants_fewer_requests_is_told_as_such(
+    web: str, monkeypatch: pytest.MonkeyPatch, scheme: str, status: int, asked: str | None
+) -> None:
+    monkeypatch.setattr(remote, "_MAX_RETRIES", 0)
+    soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=60), usegmt=True)
+    monkeypatch.setattr(Web, "refusal", (status, soon if asked == "date" else asked))
+    uri, connection = f"{web}/a.csv?signature=hush-hush", {}
+    if scheme == "s3":
+        uri, connection = "s3://lake/a.csv", {"endpoint": web, **KEYS}
+    made = CsvReader(SourceConfig(reader="csv", files=(uri,), connection=connection))
+    with pytest.raises(RateLimitError, match=str(status)) as caught:
+        made.plan(ReadRequest())
+    assert caught.value.retryable and "hush" not in str(caught.value.to_dict())
+    wait_s = caught.value.details.get("retry_after_s")
+    if scheme == "s3" or asked is None:
+        assert wait_s is None
+    else:
+        assert wait_s == 7.0 if asked == "7" else 50 < wait_s <= 60
 
 
 @both

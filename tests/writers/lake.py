@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,8 +21,8 @@ from typing_extensions import Self
 from dativo_assets.writers._lake import LakeWriter
 from dativo_assets.writers.delta import DeltaWriter
 from dativo_assets.writers.iceberg import IcebergWriter
+from tests.s3 import SECRET, store_of
 
-SECRET = "hush-hush"
 KINDS = ("iceberg", "iceberg_rest", "delta", "delta_s3")
 
 
@@ -133,7 +131,7 @@ class Target:
 
     @property
     def _bucket(self) -> S3Store:
-        return S3Store("lake", **self.connection, client_options={"allow_http": True})
+        return store_of(self.connection)
 
     def drop(self) -> None:
         """What somebody does who drops the table."""
@@ -145,36 +143,18 @@ class Target:
             with self.catalog() as catalog:
                 catalog.drop_table(self.place()["table"])
 
+    def named_paths(self, table: str = "t") -> list[str]:
+        """The files that the table has now."""
+        found = self.writer(table).snapshot()
+        return [] if found is None else list(found.files)
+
     def named_files(self, table: str = "t") -> set[str]:
         """Names of the files that the table has now."""
-        found = self.writer(table).snapshot()
-        return set() if found is None else {path.rpartition("/")[2] for path in found.files}
+        return {path.rpartition("/")[2] for path in self.named_paths(table)}
 
 
 def _namespace(root: Path) -> str:
     return "n_" + "".join(character if character.isalnum() else "_" for character in root.name)
-
-
-@contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
-    """A bucket `lake`. Yields: how to reach it."""
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
-        assert line, "the server ended"
-        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
-        rest.start()
-        endpoint = line.rpartition("Running on ")[2].strip()
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lake", method="PUT")).close()
-        yield {
-            "endpoint": endpoint,
-            "region": "us-east-1",
-            "access_key_id": "test",
-            "secret_access_key": SECRET,
-        }
-        server.terminate()
-        rest.join()
 
 
 def rest_libraries() -> Path:

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +29,16 @@ from dativo_plugin_sdk import (
 
 from dativo_assets.state import commit_once
 from dativo_assets.writers import _lake
+from tests.s3 import SECRET
 
-from .lake import KINDS, SECRET, Cutter, Target, rest_server, s3_server
+from .lake import Cutter, Target
 
 SOAK = bool(os.environ.get("DATIVO_SOAK"))
 
 
-@pytest.fixture(scope="session")
-def bucket() -> Iterator[dict[str, str]]:
-    with s3_server() as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with rest_server(tmp_path_factory.mktemp("rest")) as found:
-        yield found
-
-
-@pytest.fixture(params=KINDS)
-def target(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    fixture = {"delta_s3": "bucket", "iceberg_rest": "rest"}.get(request.param)
-    return Target(request.param, tmp_path, request.getfixturevalue(fixture) if fixture else {})
-
-
-@pytest.fixture(params=["iceberg", "delta"])
-def local(request: pytest.FixtureRequest, tmp_path: Path) -> Target:
-    return Target(request.param, tmp_path, {})
+@pytest.fixture
+def target(lake: Target) -> Target:
+    return lake
 
 
 def ids(*values: int) -> pa.Table:
@@ -634,9 +616,9 @@ def test_a_catalog_that_no_connection_names_is_told(tmp_path: Path) -> None:
 
 RACE = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path.insert(0, {root_of_tests!r})
 from pathlib import Path
-from writers.lake import Target
+from tests.writers.lake import Target
 from dativo_plugin_sdk import Commit, CommitConflictError
 import pyarrow as pa
 target = Target({kind!r}, Path({root!r}), {connection!r})
@@ -660,7 +642,7 @@ for number in range({rounds}):
 
 def race(target: Target, who: int, rounds: int) -> subprocess.Popen[bytes]:
     code = RACE.format(
-        tests=str(Path(__file__).parents[1]),
+        root_of_tests=str(Path(__file__).parents[2]),
         kind=target.kind,
         root=str(target.root),
         connection=target.connection,

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
-import urllib.request
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,38 +30,20 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.object_writer import ObjectWriter
 from dativo_plugin_sdk.parquet_footer import with_metadata
-from obstore.store import S3Store
 
 from dativo_assets.state import commit_once
 from dativo_assets.writers.parquet import ParquetWriter
-
-KEYS = {"region": "us-east-1", "access_key_id": "test", "secret_access_key": "hush-hush"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        assert server.stdout is not None
-        line = next((line for line in server.stdout if "Running on http://127.0.0.1:" in line), "")
-        assert line, "the server ended"
-        rest = threading.Thread(target=server.stdout.read)  # a full pipe would stop it
-        rest.start()
-        found = line.rpartition("Running on ")[2].strip()
-        urllib.request.urlopen(urllib.request.Request(f"{found}/lake", method="PUT")).close()
-        yield found
-        server.terminate()
-        rest.join()
+from tests.s3 import store_of
 
 
 class Target:
     """One table in a bucket; `deliver` is a whole run of it."""
 
-    def __init__(self, endpoint: str, root: Path) -> None:
-        self.connection = {"endpoint": endpoint, **KEYS}
+    def __init__(self, connection: dict[str, str], root: Path) -> None:
+        self.connection = connection
         self.prefix = uuid.uuid4().hex
         self.root = root
-        self.store = S3Store("lake", endpoint=endpoint, **KEYS, client_options={"allow_http": True})  # type: ignore[arg-type]
+        self.store = store_of(connection)
 
     def writer(self, **more: Any) -> BaseWriter:
         config = {"writer": "parquet", "job": "j", "root": str(self.root), "path": f"s3://lake/{self.prefix}/t", **more}
@@ -121,8 +100,8 @@ class Target:
 
 
 @pytest.fixture
-def target(endpoint: str, tmp_path: Path) -> Target:
-    return Target(endpoint, tmp_path)
+def target(bucket: dict[str, str], tmp_path: Path) -> Target:
+    return Target(bucket, tmp_path)
 
 
 def rows(*values: int) -> pa.Table:
@@ -270,7 +249,7 @@ def test_what_can_not_be_exact_is_refused_with_the_way_out(target: Target) -> No
     target.deliver("r1", rows(1))
     with pytest.raises(ConfigurationError, match="made by appending"):
         target.deliver("r2", rows(2), mode="overwrite")
-    other = Target(target.connection["endpoint"], target.root)
+    other = Target(target.connection, target.root)
     other.deliver("r1", rows(1), mode="overwrite")
     with pytest.raises(ConfigurationError, match="can't be appended to"):
         other.deliver("r2", rows(2))
