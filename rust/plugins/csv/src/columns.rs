@@ -61,7 +61,7 @@ pub fn is_parsed(data_type: &DataType) -> bool {
             | T::UInt64
             | T::Float32
             | T::Float64
-            | T::Decimal128(_, _)
+            | T::Decimal128(_, 0..)
             | T::Date32
             | T::Time32(_)
             | T::Time64(_)
