@@ -6,7 +6,7 @@ import errno
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from dativo_plugin_sdk.errors import (
     AuthenticationError,
@@ -25,6 +25,9 @@ from dativo_plugin_sdk.errors import (
     from_dict,
     from_text,
 )
+
+if TYPE_CHECKING:
+    import pydantic
 
 __all__ = [
     "EXIT_ALL_DONE",
@@ -161,6 +164,11 @@ def _places(details: Mapping[str, Any]) -> list[str]:
     return places
 
 
+def is_pydantic_error(error: BaseException) -> TypeGuard[pydantic.ValidationError]:
+    """Whether a model has refused a value; known without pydantic."""
+    return type(error).__module__.startswith("pydantic") and hasattr(error, "errors")
+
+
 def to_dativo_error(
     error: BaseException,
     *,
@@ -206,7 +214,7 @@ def _translate(error: BaseException, plugin: str | None) -> DativoError:
         )
     if system := _system_error(error, text, details):
         return system
-    if type(error).__module__.startswith("pydantic") and hasattr(error, "errors"):
+    if is_pydantic_error(error):
         return ConfigurationError(text, details=details)
     if isinstance(error, RecursionError):
         text = "its calls nest too deep (RecursionError)"
@@ -268,7 +276,7 @@ def _is_builtin_connection_error(error: OSError) -> bool:
 
 def _text(error: BaseException) -> str:
     """The error's own words. A pydantic error is told without the values it saw: one of them may be a secret."""
-    if type(error).__module__.startswith("pydantic") and hasattr(error, "errors"):
+    if is_pydantic_error(error):
         found = error.errors(include_input=False, include_url=False, include_context=False)
         return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'value'}: {item['msg']}" for item in found)
     words = str(error)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pydantic
 from dativo_plugin_sdk import (
     AssetDefinition,
     BaseReader,
@@ -21,11 +20,12 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.remote import is_remote
 
-from dativo_assets.config import JobConfig, Project, Redactor, invalid, resolve
-from dativo_assets.errors import to_dativo_error
+from dativo_assets.config.secrets import Redactor, resolve
+from dativo_assets.errors import is_pydantic_error, to_dativo_error
 from dativo_assets.registry import PluginRef, Registry
 
 if TYPE_CHECKING:
+    from dativo_assets.config import JobConfig, Project
     from dativo_assets.contract import Contract
 
 
@@ -62,8 +62,25 @@ class JobPlan:
             connection=self._connection("source", environment),
             credentials=self._resolved(source.credentials, environment, "source", "credentials"),
             options=self._resolved(source.options, environment, "source", "options"),
+            checked_options=self.job.checked_options.get("source"),
             incremental=self.job.incremental,
             upstream={target.name: target.snapshot(environment) for target in self.upstream},
+        )
+
+    def source_as_written(self, upstream: Mapping[str, Upstream]) -> SourceConfig:
+        """What the job says of its source, for questions to a reader's class: nothing resolved, no connection."""
+        source = self.job.source
+        return SourceConfig(
+            job=self.job.name,
+            reader=source.reader,
+            root=str(self.root),
+            files=source.files,
+            tables=source.tables,
+            objects=source.objects,
+            query=_query(source.query, self.root),
+            options=dict(source.options),
+            incremental=self.job.incremental,
+            upstream=dict(upstream),
         )
 
     def target_config(self, environment: Mapping[str, str]) -> TargetConfig:
@@ -82,6 +99,7 @@ class JobPlan:
             connection=self._connection("target", environment),
             credentials=self._resolved(target.credentials, environment, "target", "credentials"),
             options=self._resolved(target.options, environment, "target", "options"),
+            checked_options=self.job.checked_options.get("target"),
         )
 
     def open_reader(self, environment: Mapping[str, str]) -> BaseReader:
@@ -128,10 +146,12 @@ class JobPlan:
     def _construct(self, side: str, ref: PluginRef, make: Any) -> object:
         try:
             found: object = make()
-        except pydantic.ValidationError as error:
-            options = ref.load().options
-            raise invalid(error, options, self.job.origin, side, "options", job=self.job.name) from error
         except (Exception, SystemExit) as error:
+            if is_pydantic_error(error):
+                from dativo_assets.config.problems import invalid  # and pydantic, which is loaded now
+
+                options = ref.load().options
+                raise invalid(error, options, self.job.origin, side, "options", job=self.job.name) from error
             raise to_dativo_error(error, job=self.job.name, stage="bind", plugin=ref.reference) from error
         return found
 

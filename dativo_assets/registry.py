@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.metadata
-import importlib.util
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, reduce
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dativo_plugin_sdk import (
     BaseReader,
@@ -29,6 +27,9 @@ from dativo_plugin_sdk import (
     lift_writer,
 )
 from dativo_plugin_sdk.native import describe
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoints
 
 Kind = Literal["reader", "writer"]
 GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
@@ -67,12 +68,14 @@ class Plugin:
 
 @dataclass(frozen=True)
 class PluginRef:
-    """A reference that was found, not yet loaded. origin: the distribution or file it comes from."""
+    """A reference that was found, not yet loaded. origin: the distribution, file or module it comes from. module: of an
+    entry point.
+    """
 
     kind: Kind
     reference: str
     origin: str
-    entry_point: importlib.metadata.EntryPoint | None = field(default=None, compare=False, repr=False)
+    module: str | None = None
     path: Path | None = None
     attribute: str = ""
 
@@ -100,8 +103,8 @@ def _load(ref: PluginRef) -> Plugin:
 
 def _import(ref: PluginRef) -> Any:
     try:
-        if ref.entry_point is not None:
-            return ref.entry_point.load()
+        if ref.module is not None:
+            return reduce(getattr, filter(None, ref.attribute.split(".")), importlib.import_module(ref.module))
         if ref.path is not None:
             module: ModuleType = _import_file(ref.path)
         else:
@@ -133,6 +136,8 @@ def _import_file(path: Path) -> ModuleType:
     name = f"_dativo_plugin_{digest}"
     if name in sys.modules:
         return sys.modules[name]
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path} is no Python file", hint="name a .py file before the colon")
@@ -167,10 +172,13 @@ def _import_failure(ref: PluginRef, error: BaseException) -> PluginError:
 
 
 class Registry:
-    """The plugins that one project's jobs may name. root: what relative plugin paths are relative to."""
+    """The plugins that one project's jobs may name. root: what relative plugin paths are relative to. known: entry points that
+    need not be looked for.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, known: Iterable[PluginRef] = ()) -> None:
         self.root = root
+        self._known = {(ref.kind, ref.reference): ref for ref in known}
 
     def resolve(self, kind: Kind, reference: str) -> PluginRef:
         """Find a reference without importing it.
@@ -205,6 +213,8 @@ class Registry:
         return PluginRef(kind, reference, where, attribute=attribute)
 
     def _entry_point(self, kind: Kind, name: str) -> PluginRef:
+        if (kind, name) in self._known:
+            return self._known[kind, name]
         found = _installed()[kind]
         if name in found:
             return found[name]
@@ -227,7 +237,9 @@ class Registry:
 @cache
 def _installed() -> dict[Kind, dict[str, PluginRef]]:
     """By name, for one look at the environment's distributions. Of two with one name, ours wins, then the first by name."""
-    found: dict[str, tuple[str, importlib.metadata.EntryPoints]] = {}
+    import importlib.metadata
+
+    found: dict[str, tuple[str, EntryPoints]] = {}
     for distribution in importlib.metadata.distributions():
         # Most declare none of ours, and none of the rest is parsed: a run would begin 30 ms later.
         if "dativo." in (distribution.read_text("entry_points.txt") or ""):
@@ -237,12 +249,12 @@ def _installed() -> dict[Kind, dict[str, PluginRef]]:
     for name, (version, points) in sorted(found.items(), key=lambda item: (item[0] != "dativo-assets", item[0])):
         for kind, group in GROUPS.items():
             for point in points.select(group=group):
-                ref = PluginRef(kind, point.name, f"{name} {version}", entry_point=point, attribute=point.attr)
+                ref = PluginRef(kind, point.name, f"{name} {version}", module=point.module, attribute=point.attr)
                 refs[kind].setdefault(point.name, ref)
     return refs
 
 
-def _about(distribution: importlib.metadata.Distribution) -> tuple[str, str]:
+def _about(distribution: Distribution) -> tuple[str, str]:
     """Its name and version: fields before the first empty line, which a README may follow."""
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     fields = dict(line.partition(": ")[::2] for line in text.partition("\n\n")[0].splitlines())

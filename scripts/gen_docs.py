@@ -11,7 +11,7 @@ import click
 from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
-from dativo_assets.config.models import Column, Incremental, JobConfig, ProjectConfig, Source, Target
+from dativo_assets.config.models import Column, Incremental, JobConfig, OpenLineage, ProjectConfig, Source, Target
 from dativo_assets.config.timing import (
     FilesTrigger,
     Freshness,
@@ -41,6 +41,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("retry", "", Retry),
     ("freshness", "", Freshness),
     ("The project: dativo.yaml", "", ProjectConfig),
+    ("openlineage", "", OpenLineage),
 )
 BUILT_IN = {"reader": ("csv", "json", "parquet", "sql"), "writer": ("parquet", "csv", "jsonl")}
 

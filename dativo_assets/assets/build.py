@@ -7,7 +7,7 @@ collector rests meanwhile: a project of thousands of jobs loads near Dagster's o
 import gc
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +17,16 @@ import dagster as dg
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import DativoError, render, to_dativo_error
+from dativo_assets.lineage import Source
 from dativo_assets.plan import upstream_jobs
 from dativo_assets.registry import Registry
 from dativo_assets.sensors import Watched, trigger_sensor
 
 from .broken import broken_spec, group_of
 from .execute import RESULT, Compute, JobAsset, broken_compute
+from .lineage import Origins
 from .metadata import check_specs
-from .sources import source_assets
+from .sources import source_assets, source_key
 from .translate import asset_key, asset_spec, external_key, op_name, pool
 
 _NOTHING_OUT = dg.Out(dg.Nothing)
@@ -63,13 +65,15 @@ def _collector_paused() -> Iterator[None]:
 
 @dataclass
 class _Builder:
-    """One project's way to Definitions. keys: of every job, the broken ones too. upstream: {job: jobs it waits for}."""
+    """One project's way to Definitions. keys: of every job, the broken ones too. upstream: {job: jobs it waits for}.
+    read: {job: sources it reads}."""
 
     project: Project
     registry: Registry = field(init=False)
     keys: dict[str, dg.AssetKey] = field(default_factory=dict)
     upstream: dict[str, tuple[str, ...]] = field(default_factory=dict)
     faults: dict[str, DativoError] = field(default_factory=dict)
+    read: dict[str, list[Source]] = field(default_factory=dict)
 
     def build(self) -> dg.Definitions:
         self.registry = Registry(self.project.root)
@@ -79,8 +83,8 @@ class _Builder:
         for name, job in jobs.items():
             self.upstream[name] = self._upstream(job)
         derived = frozenset(name for name, job in jobs.items() if job.source.query and self.upstream[name])
-        sources, source_specs = source_assets(jobs.values(), derived)
-        assets = [self._asset(job, sources.get(name, [])) for name, job in jobs.items()]
+        self.read, source_specs = source_assets(jobs.values(), derived)
+        assets = [self._asset(job) for job in jobs.values()]
         conditions = [a.key for a in assets if next(iter(a.specs)).automation_condition is not None]
         sensors: list[dg.SensorDefinition] = []
         if conditions:
@@ -93,7 +97,7 @@ class _Builder:
                 )
             )
         watched = [
-            Watched(job, self.keys[name], tuple(sources.get(name, ())))
+            Watched(job, self.keys[name], tuple(self._source_keys(name)))
             for name, job in jobs.items()
             if job.enabled
             and name not in self.faults
@@ -111,11 +115,14 @@ class _Builder:
             self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
             return job.upstream
 
-    def _asset(self, job: JobConfig, sources: Sequence[dg.AssetKey]) -> dg.AssetsDefinition:
+    def _source_keys(self, name: str) -> list[dg.AssetKey]:
+        return [source_key(source) for source in self.read.get(name, ())]
+
+    def _asset(self, job: JobConfig) -> dg.AssetsDefinition:
         key = self.keys[job.name]
         waits_for = [self.keys[name] for name in self.upstream[job.name] if name in self.keys]
         waits_for += [external_key(text) for text in job.external_upstream]
-        deps = list(dict.fromkeys([*sources, *waits_for]))
+        deps = list(dict.fromkeys([*self._source_keys(job.name), *waits_for]))
         try:
             contract = self._contract(job)
             if fault := self.faults.get(job.name):
@@ -140,7 +147,8 @@ class _Builder:
         return _assets_definition(spec, compute, specs, pool(job))
 
     def _compute(self, job: JobConfig, key: dg.AssetKey, checks: dict[str, str]) -> Compute:
-        return JobAsset(job, self.project, self.registry, key, checks).compute
+        origins = Origins(self.keys, tuple(self.read.get(job.name, ())))
+        return JobAsset(job, self.project, self.registry, key, checks, origins).compute
 
     def _broken(self) -> list[dg.AssetsDefinition]:
         taken = set(self.keys.values())

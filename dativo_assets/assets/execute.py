@@ -1,9 +1,10 @@
 """What a step does: bind its job, run it, and tell Dagster the outcome."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -11,10 +12,12 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from dativo_assets.config import JobConfig, Project
 from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_error
+from dativo_assets.lineage.events import telling
 from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
+from .lineage import Origins
 from .metadata import check_results, failure, last_outcomes, run_metadata, unchanged_metadata
 
 RESULT = "result"
@@ -28,13 +31,14 @@ Compute = Callable[[Any, Any], Iterator[Any]]
 
 @dataclass(frozen=True)
 class JobAsset:
-    """A job under its names in Dagster. checks: output names by check name."""
+    """A job under its names in Dagster. checks: output names by check name. origins: where its rows come from."""
 
     job: JobConfig
     project: Project
     registry: Registry
     key: dg.AssetKey
     checks: dict[str, str]
+    origins: Origins = field(default_factory=Origins)
 
     def compute(self, context: dg.OpExecutionContext, inputs: Any) -> Iterator[Any]:
         """The body of the asset's op.
@@ -47,7 +51,12 @@ class JobAsset:
             plan = bind(self.job, self.project, self.registry)
         except Exception as error:
             raise failure(to_dativo_error(error, job=self.job.name, stage="bind")) from None
-        result = _run(plan, run_id_of(context.run), context)
+        run_id = run_id_of(context.run)
+        try:
+            with telling(self.project, os.environ) as events:
+                result = events.around(plan, run_id, lambda: _run(plan, run_id, context))
+        except DativoError as error:
+            raise failure(error.at(job=self.job.name)) from None
         if result.error is not None:
             yield from check_results(self.key, frozenset(self.checks), result)
             raise failure(result.error) from None
@@ -57,9 +66,12 @@ class JobAsset:
         seq = result.commit.seq if result.commit is not None else 0
         yield dg.MaterializeResult(
             asset_key=self.key,
-            metadata=run_metadata(self.job, plan.contract, result),
+            metadata=run_metadata(
+                self.job, plan.contract, result, self.origins.columns(plan, result, RunSettings().environment)
+            ),
             data_version=dg.DataVersion(str(seq)),
         )
+        yield from self.origins.observations(plan, result)
         told = set()
         for outcome in check_results(self.key, frozenset(self.checks), result):
             told.add(outcome.check_name)

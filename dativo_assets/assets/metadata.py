@@ -16,7 +16,9 @@ from .translate import column_schema, cursor_field, table_name, target_uri
 _MAX_FILES_SHOWN = 20
 
 
-def run_metadata(job: JobConfig, contract: Contract | None, result: RunResult) -> dict[str, Any]:
+def run_metadata(
+    job: JobConfig, contract: Contract | None, result: RunResult, lineage: dg.TableColumnLineage | None = None
+) -> dict[str, Any]:
     """What a materialization says. Numbers are plotted over runs; bytes are bytes, seconds seconds."""
     found: dict[str, Any] = {
         "dagster/row_count": result.table_rows,
@@ -46,6 +48,7 @@ def run_metadata(job: JobConfig, contract: Contract | None, result: RunResult) -
     found["dagster/table_name"] = table_name(job)
     if result.schema_text:
         found["dagster/column_schema"] = column_schema(result.schema_text, contract, cursor_field(job))
+    found["dagster/column_lineage"] = lineage
     found["schema_changes"] = _lines(result.schema_changes)
     found["notes"] = _lines(result.notes)
     if commit is not None and commit.quarantine:

@@ -14,6 +14,7 @@ from dagster._core.definitions.utils import DISALLOWED_NAMES
 from dativo_assets.config import JobConfig
 from dativo_assets.config.masking import MASK, is_secret_name, mask_line
 from dativo_assets.contract import Column, Contract
+from dativo_assets.lineage import plugin_kinds
 
 from .schedule import automation_condition, freshness_policy, partitions_definition
 
@@ -26,7 +27,6 @@ _SAFE = re.compile(r"[A-Za-z_][\w./-]*")
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off"})
 _SHOWN_LEFT_OUT = frozenset({"description", "columns", "owners", "tags", "group", "metadata", "version", "credentials"})
 _DURATIONS = frozenset({"poll", "timeout", "delay", "max_delay", "fail_after", "warn_after", "within", "lookback"})
-_KIND_OF = {"jsonl": "json", "rest": "rest", "delta": "deltalake", "postgresql": "postgres"}
 
 
 def asset_key(name: str, group: str = DEFAULT_GROUP) -> dg.AssetKey:
@@ -45,22 +45,6 @@ def op_name(key: dg.AssetKey) -> str:
     if all(_CLEAN.fullmatch(part) for part in key.path) and name not in DISALLOWED_NAMES:
         return name
     return f"{name}_{hashlib.sha256(repr(key.path).encode()).hexdigest()[:8]}"
-
-
-def plugin_kinds(reference: str) -> tuple[str, ...]:
-    """The kinds that a plugin's name tells: `rust_csv` is csv and rust, `plugins/shop.py:Orders` is python."""
-    if ":" in reference:
-        return ("rust",) if reference.rpartition(":")[0].endswith((".so", ".dylib", ".dll")) else ("python",)
-    if reference.startswith("rust_"):
-        return (_kind(reference.removeprefix("rust_")), "rust")
-    if reference == "sql":
-        return ("sql", "duckdb")
-    return (_kind(reference),)
-
-
-def _kind(name: str) -> str:
-    word = re.sub(r"[^a-z0-9_]", "", name.lower())[:40] or "plugin"
-    return _KIND_OF.get(word, word)
 
 
 def kinds(job: JobConfig) -> set[str]:

@@ -25,6 +25,7 @@ VERBS = {
     "discover": "List what a job's source offers.",
     "preview": "Show a job's first rows after its contract; nothing is written.",
     "plan": "Show what a run would do; nothing is written.",
+    "lineage": "Show where tables and columns come from, and where they go.",
     "plugins": "List installed readers and writers.",
     "schema": "Print the JSON Schema of job files, for editors.",
     "maintain": "Join small files of targets, and remove what nobody reads any more.",

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from dativo_plugin_sdk import ConfigurationError, DativoError
 
-from dativo_assets.config import JobConfig, Project, find_project, load_job, load_project
+from dativo_assets.config.project import Project, find_project
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan, bind, upstream_jobs
 from dativo_assets.registry import PluginRef, Registry
+
+if TYPE_CHECKING:
+    from dativo_assets.config import JobConfig
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,11 +58,10 @@ def select(names: Sequence[str], project: str | None = None, config: str | None 
 
     Raises: ConfigurationError: when the project itself can't be read.
     """
+    from dativo_assets.config import load_project
+
     names = (*names, config) if config else tuple(names)
-    explicit = project or _group_option("project")
-    paths = [name for name in names if _is_path(name)]
-    root = find_project(paths[0] if paths else None, explicit=explicit)
-    loaded = load_project(root)
+    loaded = load_project(project_root(names, project))
     registry = Registry(loaded.root)
     if not names:
         found = [Named(name, job) for name, job in loaded.jobs.items()]
@@ -75,6 +77,13 @@ def select(names: Sequence[str], project: str | None = None, config: str | None 
             item, loaded = _named(name, loaded)
             found.append(item)
     return Selection(loaded, registry, _ordered(found, loaded, registry))
+
+
+def project_root(names: Sequence[str], project: str | None) -> Path:
+    """The folder of the project that a verb is about. Raises: ConfigurationError: when there is no such folder."""
+    explicit = project or _group_option("project")
+    paths = [name for name in names if _is_path(name)]
+    return find_project(paths[0] if paths else None, explicit=explicit)
 
 
 def plan_of(job: str | None, project: str | None, config: str | None) -> JobPlan:
@@ -117,6 +126,8 @@ def _is_path(name: str) -> bool:
 
 
 def _named(name: str, project: Project) -> tuple[Named, Project]:
+    from dativo_assets.config import load_job
+
     try:
         job = load_job(name, project)
     except DativoError as error:

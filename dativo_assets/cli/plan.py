@@ -8,7 +8,8 @@ from contextlib import closing
 import click
 from dativo_plugin_sdk.arrow import schema_text
 
-from dativo_assets.pipeline import RunSettings, plan_read
+from dativo_assets.pipeline import RunSettings
+from dativo_assets.pipeline.preview import plan_read
 
 from .context import calling, config_option, json_option, plan_of, project_option
 from .output import print_json, print_table, size

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from dativo_assets.pipeline import preview
+from dativo_assets.pipeline.preview import preview
 
 from .context import config_option, json_option, plan_of, project_option
 from .output import print_json, print_table

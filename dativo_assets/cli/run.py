@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from dativo_plugin_sdk import CancelledError, ConfigurationError, DativoError
@@ -17,11 +19,15 @@ from dativo_assets.pipeline import CancelToken, RunResult, RunSettings, run
 from dativo_assets.plan import bind, upstream_jobs
 
 from .app import EXIT_INTERRUPTED
-from .context import Named, Selection, config_option, json_option, project_option, select
+from .context import Named, Selection, config_option, json_option, project_option, project_root, select
+from .known import recall, remember
 from .output import print_error, print_json, size
 from .progress import watching
 from .secrets import MANAGERS, secrets_of
 from .witness import witnessed
+
+if TYPE_CHECKING:
+    from dativo_assets.lineage.events import Events
 
 _UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
 
@@ -72,8 +78,11 @@ def command(
     if job_dir is not None:
         jobs = (*jobs, *_in_folder(Path(job_dir)))
     environment = {**secrets_of(secret_manager, secrets_dir, tenant_id), **os.environ}
+    jobs = (*jobs, config) if config else jobs
+    began_ns = time.time_ns()
     try:
-        selection = select(jobs, project, config)
+        known = recall(jobs, project_root(jobs, project))
+        selection = known or select(jobs, project)
     except DativoError as error:
         if not (as_json and jobs):
             raise
@@ -101,12 +110,16 @@ def command(
         witnessed() as begin,
         _signals(token),
         watching(on_terminal=not as_json, logs=log_format is not None) as watch,
+        _events(selection, environment) as events,
     ):
-        for result in _results(selection, names, token, RunSettings(**options, on_progress=watch.tell), begin):
+        settings = RunSettings(**options, on_progress=watch.tell)
+        for result in _results(selection, names, token, settings, begin, events):
             results.append(result)
             watch.done(result.job)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
+    if known is None:
+        remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])
         for result in results:
@@ -121,17 +134,36 @@ def _results(
     token: CancelToken,
     settings: RunSettings,
     begin: Callable[[str], None],
+    events: Events | None,
 ) -> Iterator[RunResult]:
     failed: set[str] = set()
     for named in names:
         begin(named.name)
-        result = _one(selection, named, failed, token, settings)
+        result = _one(selection, named, failed, token, settings, events)
         if not result.ok:
             failed.add(named.name)
         yield result
 
 
-def _one(selection: Selection, named: Named, failed: set[str], token: CancelToken, settings: RunSettings) -> RunResult:
+@contextmanager
+def _events(selection: Selection, environment: Mapping[str, str]) -> Iterator[Events | None]:
+    if selection.project.config.openlineage is None:
+        yield None
+        return
+    from dativo_assets.lineage.events import telling
+
+    with telling(selection.project, environment) as events:
+        yield events
+
+
+def _one(
+    selection: Selection,
+    named: Named,
+    failed: set[str],
+    token: CancelToken,
+    settings: RunSettings,
+    events: Events | None,
+) -> RunResult:
     try:
         token.check()
         if named.job is None:
@@ -145,7 +177,11 @@ def _one(selection: Selection, named: Named, failed: set[str], token: CancelToke
                 {"job": named.name},
                 hint="mend it and run again",
             )
-        return run(bind(named.job, selection.project, selection.registry), settings)
+        plan = bind(named.job, selection.project, selection.registry)
+        if events is None:
+            return run(plan, settings)
+        run_id = uuid.uuid4().hex
+        return events.around(plan, run_id, lambda: run(plan, settings, run_id))
     except DativoError as error:
         status = "cancelled" if isinstance(error, CancelledError) else "failed"
         return RunResult(named.name, "", status, error=error)  # type: ignore[arg-type]

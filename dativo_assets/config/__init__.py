@@ -1,18 +1,21 @@
-"""YAML files as frozen models; every error carries file:line:column. Imports no Arrow and no Dagster."""
+"""YAML files as frozen models; every error carries file:line:column. Imports no Arrow and no Dagster, and nothing before it is
+asked for.
+"""
 
-from .load import BrokenJob, Project, find_project, load_config, load_job, load_project, read_job
-from .models import (
-    Column,
-    Incremental,
-    JobConfig,
-    ProjectConfig,
-    Source,
-    Target,
-)
-from .origin import Origin
-from .problems import invalid, nearest, problem
-from .secrets import Redactor, references, resolve
-from .timing import Freshness, Partitions, Retry, Trigger
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .load import load_config, load_job, load_project, read_job
+    from .models import Column, Incremental, JobConfig, ProjectConfig, Source, Target
+    from .origin import Origin
+    from .problems import invalid, problem
+    from .project import BrokenJob, Project, find_project, job_files
+    from .secrets import Redactor, references, resolve
+    from .timing import Freshness, Partitions, Retry, Trigger
+    from .words import nearest
 
 __all__ = [
     "BrokenJob",
@@ -31,6 +34,7 @@ __all__ = [
     "Trigger",
     "find_project",
     "invalid",
+    "job_files",
     "load_config",
     "load_job",
     "load_project",
@@ -40,3 +44,22 @@ __all__ = [
     "references",
     "resolve",
 ]
+
+_MODULES = {
+    "load": ("load_config", "load_job", "load_project", "read_job"),
+    "models": ("Column", "Incremental", "JobConfig", "ProjectConfig", "Source", "Target"),
+    "origin": ("Origin",),
+    "problems": ("invalid", "problem"),
+    "project": ("BrokenJob", "Project", "find_project", "job_files"),
+    "secrets": ("Redactor", "references", "resolve"),
+    "timing": ("Freshness", "Partitions", "Retry", "Trigger"),
+    "words": ("nearest",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            found = globals()[name] = getattr(import_module(f".{module}", __name__), name)
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dativo_assets.errors import ConfigurationError
 
 from .models import JobConfig
-from .problems import nearest, problem
+from .problems import problem
+from .words import nearest
 
 
 def find_faults(jobs: Sequence[JobConfig], broken: set[str]) -> dict[int, list[ConfigurationError]]:

@@ -9,11 +9,10 @@ project.connection(job.source)       the mapping of a source's or target's conne
 from __future__ import annotations
 
 import gc
-import glob
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,73 +23,12 @@ from dativo_assets.errors import ConfigurationError, ConfigurationErrors
 from .compat import translated
 from .defaults import check_defaults, with_defaults
 from .graph import find_faults
-from .models import JobConfig, ProjectConfig, Source, Target
+from .models import JobConfig, ProjectConfig
 from .origin import Layer, Origin
-from .problems import invalid, nearest, problem
+from .problems import invalid, problem
+from .project import PROJECT_FILE, BrokenJob, Project, connection_hint, job_files
+from .words import nearest
 from .yaml import Document, load_file
-
-PROJECT_FILE = "dativo.yaml"
-PROJECT_VARIABLE = "DATIVO_PROJECT"
-
-
-@dataclass(frozen=True)
-class BrokenJob:
-    """A job file that can't be used. name: the job's where it could be read, else the file's stem."""
-
-    path: Path
-    name: str
-    error: ConfigurationError
-
-
-@dataclass(frozen=True)
-class Project:
-    """What a folder holds. root: absolute. jobs: by name, in the order of their files."""
-
-    root: Path
-    config: ProjectConfig
-    jobs: Mapping[str, JobConfig] = field(default_factory=dict)
-    broken: tuple[BrokenJob, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return self.config.name or self.root.name or "dativo"
-
-    def connection(self, section: Source | Target) -> dict[str, Any]:
-        """The keys of a source's or target's connection, by name or written in place; {} where it has none.
-
-        Raises: ConfigurationError: when dativo.yaml has no connection of that name.
-        """
-        given = section.connection
-        if not isinstance(given, str):
-            return dict(given or {})
-        if given not in self.config.connections:
-            raise ConfigurationError(f"no connection named `{given}`", hint=_connection_hint(given, self.config))
-        return dict(self.config.connections[given])
-
-
-def find_project(start: Path | str | None = None, explicit: Path | str | None = None) -> Path:
-    """The project's folder.
-
-    It is `explicit`, else DATIVO_PROJECT, else the nearest folder upwards of `start` (the current folder) that holds a
-    dativo.yaml, else the start itself.
-
-    start: a folder, or a file such as a job's. explicit: a folder, or its dativo.yaml.
-
-    Raises: ConfigurationError: when `explicit` or DATIVO_PROJECT names no folder.
-    """
-    for given, what in ((explicit, "the project"), (os.environ.get(PROJECT_VARIABLE), PROJECT_VARIABLE)):
-        if not given:
-            continue
-        path = Path(given).expanduser().resolve()
-        folder = path.parent if path.is_file() else path
-        if not folder.is_dir():
-            raise ConfigurationError(
-                f"{what} names no folder: {given}", hint=f"name a folder that holds a {PROJECT_FILE}"
-            )
-        return folder
-    begin = Path(start or ".").expanduser().resolve()
-    begin = begin if begin.is_dir() else begin.parent
-    return next((folder for folder in (begin, *begin.parents) if (folder / PROJECT_FILE).is_file()), begin)
 
 
 def load_project(root: Path | str) -> Project:
@@ -103,7 +41,7 @@ def load_project(root: Path | str) -> Project:
     loaded: list[JobConfig] = []
     broken: list[BrokenJob] = []
     with _collector_paused():
-        for path in _job_files(folder, config):
+        for path in job_files(folder, config.jobs):
             try:
                 loaded.append(read_job(path, folder, config))
             except ConfigurationError as error:
@@ -222,14 +160,9 @@ def _check_connections(job: JobConfig, config: ProjectConfig) -> None:
                 job.origin,
                 section,
                 "connection",
-                hint=_connection_hint(given, config),
+                hint=connection_hint(given, config),
                 key=False,
             )
-
-
-def _connection_hint(name: str, config: ProjectConfig) -> str:
-    guess = nearest(name, config.connections)
-    return f"did you mean `{guess}`?" if guess else f"declare it under `connections` in {PROJECT_FILE}"
 
 
 def load_job(path_or_name: Path | str, project: Project) -> JobConfig:
@@ -266,14 +199,6 @@ def _existing(path: Path, root: Path) -> Path | None:
         if found.is_file():
             return found
     return None
-
-
-def _job_files(root: Path, config: ProjectConfig) -> list[Path]:
-    found: dict[str, None] = {}
-    for pattern in config.jobs:
-        for name in glob.iglob(pattern, root_dir=root, recursive=True):
-            found[os.path.normpath(name)] = None
-    return [root / name for name in sorted(found) if os.path.isfile(root / name)]
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -16,6 +16,8 @@ differs, the YAML key is its alias: `job.columns` is `schema`, `job.timeout_s` i
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from dativo_plugin_sdk.models import Incremental as SdkIncremental
@@ -45,8 +47,7 @@ from .fields import (
 from .origin import Located
 from .timing import Freshness, Partitions, Retry, Trigger
 from .types import DURATION_HINT, seconds
-
-EXTERNAL_PREFIX = "external:"
+from .upstream import external_upstream, upstream
 
 
 class Incremental(Frozen):
@@ -296,21 +297,39 @@ class JobConfig(Located):
     @property
     def upstream(self) -> tuple[str, ...]:
         """The jobs of this project in depends_on."""
-        return tuple(name for name in self.depends_on if not is_external(name))
+        return upstream(self.depends_on)
 
     @property
     def external_upstream(self) -> tuple[str, ...]:
         """The keys (`shop/orders`) of assets of other code locations in depends_on."""
-        return tuple(name.removeprefix(EXTERNAL_PREFIX) for name in self.depends_on if is_external(name))
+        return external_upstream(self.depends_on)
 
+    @property
+    def digest(self) -> str:
+        """Changes with any of its values."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
 
-def is_external(name: str) -> bool:
-    """Whether an entry of depends_on names an asset of another code location."""
-    return name.startswith(EXTERNAL_PREFIX) or "/" in name
+    @property
+    def checked_options(self) -> Mapping[str, Any]:
+        """What is known of the options of its plugins without asking their models: nothing."""
+        return {}
 
 
 def _globs(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+class OpenLineage(Located):
+    """Events of runs for a lineage service."""
+
+    namespace: Text | None = Field(
+        None, description="The namespace of the project's jobs. Default: the project's name."
+    )
+    transport: dict[str, Any] = Field(
+        repr=False,
+        description="Where events go, as the OpenLineage client takes it: {type: http, url: ...}, or {type: file, "
+        "log_file_path: ..., append: true} with a path relative to the project's folder.",
+    )
 
 
 class ProjectConfig(Located):
@@ -329,4 +348,7 @@ class ProjectConfig(Located):
     )
     connections: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
+    )
+    openlineage: OpenLineage | None = Field(
+        None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."
     )

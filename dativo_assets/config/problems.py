@@ -14,6 +14,7 @@ from .fields import Problem, one_of
 from .masking import is_secret_name
 from .models import JobConfig
 from .origin import Origin, Steps
+from .words import nearest
 
 _KINDS = {
     "string_type": "must be text",
@@ -65,19 +66,6 @@ def problem(
     error = ConfigurationError(message, details=origin.location(*path, key=key).details(), hint=hint)
     error.at(job=job)
     return error
-
-
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant."""
-    import difflib
-
-    words = list(known)
-    lowered = {name.lower().replace("-", "_"): name for name in words}
-    folded = word.lower().replace("-", "_")
-    if folded in lowered:
-        return lowered[folded]
-    found = difflib.get_close_matches(folded, lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else None
 
 
 def keys_of(model: type[BaseModel]) -> list[str]:

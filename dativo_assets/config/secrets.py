@@ -47,6 +47,10 @@ class Redactor:
             self._values |= forms
             self._pattern = None
 
+    @property
+    def knows_any(self) -> bool:
+        return bool(self._values)
+
     def redact(self, text: str) -> str:
         """The text with every known value masked. A value of under four characters is masked where it stands alone."""
         if not self._values:

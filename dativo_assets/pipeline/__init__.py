@@ -1,19 +1,7 @@
-"""Runs one bound job: `run(plan) -> RunResult`."""
+"""Runs one bound job: `run(plan) -> RunResult`. Its first rows alone are in `pipeline.preview`."""
 
-from .preview import Preview, plan_read, preview
 from .result import CheckOutcome, RunResult, StageMetrics
 from .run import run
 from .settings import CancelToken, Progress, RunSettings
 
-__all__ = [
-    "CancelToken",
-    "CheckOutcome",
-    "Preview",
-    "Progress",
-    "RunResult",
-    "RunSettings",
-    "StageMetrics",
-    "plan_read",
-    "preview",
-    "run",
-]
+__all__ = ["CancelToken", "CheckOutcome", "Progress", "RunResult", "RunSettings", "StageMetrics", "run"]

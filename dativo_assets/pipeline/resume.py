@@ -37,7 +37,7 @@ def resume_key(plan: JobPlan, base: Commit | None, mode: str, *attempt: object) 
     rules = None if contract is None else [contract.on_violation, *map(repr, (*contract.columns, *contract.rules))]
     plugins = [plan.reader.load().name, plan.writer.load().name]
     following = None if base is None else [base.seq, base.run_id]
-    run = [plan.job.model_dump_json(by_alias=True), rules, plugins, following, mode]
+    run = [plan.job.digest, rules, plugins, following, mode]
     return f"{_digest(run)}.{_digest(list(attempt))}"
 
 

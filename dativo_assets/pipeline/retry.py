@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import TYPE_CHECKING
 
 from dativo_plugin_sdk import DativoError, RateLimitError
 
-from dativo_assets.config import Retry
+if TYPE_CHECKING:
+    from dativo_assets.config import Retry
 
 
 def delay_s(retry: Retry, attempt: int, error: DativoError) -> float:

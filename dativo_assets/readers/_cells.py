@@ -38,9 +38,11 @@ class Cells:
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         plain = not (self.options.trim or self.dialect.escape or self.dialect.comment)
+        done = 0
         for batch in self._by_arrow() if plain else self._by_record():
             if batch.nbytes > self.options.max_field_bytes:
-                self._check_sizes(batch)
+                self._check_sizes(batch, done)
+            done += batch.num_rows
             yield batch
 
     # -- pyarrow ---------------------------------------------------------------------------------------------------
@@ -110,12 +112,13 @@ class Cells:
         """Bytes of the first record longer than a block."""
         source = self.open()
         try:
-            sizes = ((record.line, len(record.text)) for record in self.dialect.records(source))
-            line, size = next(((line, size) for line, size in sizes if size >= block), (0, block * 4))
+            records = enumerate(self.dialect.records(source), 1)
+            sizes = ((row, record.line, len(record.text)) for row, record in records)
+            row, line, size = next((found for found in sizes if found[2] >= block), (0, 0, block * 4))
         finally:
             source.close()
         if size > self.options.max_field_bytes * len(self.names):
-            raise self._too_long(source.path, {"line": line})
+            raise self._too_long(source.path, {"row": row, "line": line})
         return size
 
     def _ragged(self, row: int, found: int) -> ValidationError:
@@ -174,18 +177,20 @@ class Cells:
     def _too_long(self, path: str, details: dict[str, Any]) -> ValidationError:
         limit = self.options.max_field_bytes
         return ValidationError(
-            f"{path} holds a field longer than {limit:,} bytes",
-            details={"file": path, **details},
+            f"{path}: row {details['row']} holds a field longer than {limit:,} bytes",
+            "FIELD_TOO_LONG",
+            {"file": path, **details},
             hint="look for a quote left open before it, or raise options.max_field_bytes",
         )
 
-    def _check_sizes(self, batch: pa.RecordBatch) -> None:
+    def _check_sizes(self, batch: pa.RecordBatch, done: int) -> None:
+        """done: rows before the batch."""
         with self.open() as source:
             path = source.path
         for name in self.wanted:
-            longest = pc.max(pc.binary_length(batch.column(name))).as_py()
-            if (longest or 0) > self.options.max_field_bytes:
-                raise self._too_long(path, {"column": name})
+            is_long = pc.greater(pc.binary_length(batch.column(name)), self.options.max_field_bytes)
+            if (at := pc.index(is_long, True).as_py()) >= 0:
+                raise self._too_long(path, {"row": done + at + 1, "column": name})
 
 
 class _RecordOverBlock(Exception):

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import IO, Protocol
 
-from dativo_plugin_sdk import AuthenticationError, ConfigurationError, TransientError, ValidationError, open_input
+from dativo_plugin_sdk import (
+    AuthenticationError,
+    ConfigurationError,
+    ConnectionError,
+    TransientError,
+    ValidationError,
+    open_input,
+)
 from dativo_plugin_sdk.files import Compression
 from typing_extensions import Self
 
@@ -34,28 +41,43 @@ _BROKEN = (EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeErro
 
 
 @contextmanager
-def file_errors(path: str) -> Iterator[None]:
-    """Whatever opening, reading or decompressing a file raises, as an error of the tree that names the file."""
+def file_errors(path: str, byte: int | None = None) -> Iterator[None]:
+    """Whatever opening, reading or decompressing a file raises, as an error of the tree that names the file.
+
+    byte: of its text, where reading had come to.
+    """
+    details: dict[str, object] = {"file": path} if byte is None else {"file": path, "byte": byte}
+    said = f"can't read {path}" if byte is None else f"can't read {path} from byte {byte} on"
     try:
         yield
     except PermissionError as error:
-        raise AuthenticationError(f"no permission to read {path}", details={"file": path}) from error
+        raise AuthenticationError(
+            f"no permission to read {path}", "PERMISSION_DENIED", details, hint="grant the running user access to it"
+        ) from error
+    except FileNotFoundError as error:
+        raise ConnectionError(
+            f"{path} does not exist any more", "FILE_NOT_FOUND", details, retryable=False, hint="check the path"
+        ) from error
+    except IsADirectoryError as error:
+        raise ConfigurationError(
+            f"{path} is a directory", "IS_A_DIRECTORY", details, hint="name files, or a glob"
+        ) from error
     except _BROKEN as error:
-        raise _corrupt(path, error) from error
+        raise _damaged(said, details, error) from error
     except OSError as error:
         if error.errno is None:  # bz2, gzip and zstd tell of broken data this way
-            raise _corrupt(path, error) from error
-        said, details = f"can't read {path}: {error.strerror}", {"file": path}
+            raise _damaged(said, details, error) from error
         if error.errno in _DEVICE:
             hint = f"look at the disk or mount of {path}, then run the job again"
-            raise TransientError(said, "IO_ERROR", details, hint=hint) from error
-        raise ValidationError(said, details=details) from error
+            raise TransientError(f"{said}: {error.strerror}", "IO_ERROR", details, hint=hint) from error
+        raise ValidationError(f"{said}: {error.strerror}", details=details) from error
 
 
-def _corrupt(path: str, error: Exception) -> ValidationError:
+def _damaged(said: str, details: dict[str, object], error: Exception) -> ValidationError:
     return ValidationError(
-        f"{path} is truncated or corrupt: {error}",
-        details={"file": path},
+        f"{said}: it is truncated or corrupt: {error}",
+        "DAMAGED_FILE",
+        details,
         hint="get the file again, or set options.compression if its suffix misleads",
     )
 
@@ -95,7 +117,7 @@ class TextInput:
             raise
 
     def _begin(self, encoding: str) -> None:
-        with file_errors(self.path):
+        with file_errors(self.path, 0):
             head = self._file.read(_CHUNK_BYTES)
         for bom, named in _BOMS:
             if head.startswith(bom):
@@ -136,7 +158,7 @@ class TextInput:
     def _more(self) -> bytes:
         """The next piece; b"" at the end alone."""
         while not self._ended:
-            with file_errors(self.path):
+            with file_errors(self.path, self._offset):
                 raw = self._file.read(_CHUNK_BYTES)
             self._ended = not raw
             piece = self._decode(raw)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 from dativo_plugin_sdk import (
     CsvOptions,
+    DativoError,
     FileReader,
     InputFile,
     ReadPlan,
@@ -87,6 +88,27 @@ class CsvReader(FileReader):
         return ReadPlan(splits=splits, schema=schema, applied=frozenset(applied), notes=tuple(notes))
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self._batches(split)
+        except ValidationError as error:
+            self._check_unchanged(split, error)  # what half a record looks like is no news then
+            raise
+        if split.payload["limit"] is None:
+            self._check_unchanged(split)
+
+    def _check_unchanged(self, split: Split, cause: DativoError | None = None) -> None:
+        path = split.payload["file"]
+        with file_errors(path):
+            now = self.fingerprint(path)
+        if now != split.payload["fingerprint"]:
+            raise TransientError(
+                f"{path} changed while it was read",
+                "FILE_CHANGED",
+                {"file": path} if cause is None else {**cause.details, "file": path},
+                hint="run again once it is complete",
+            ) from cause
+
+    def _batches(self, split: Split) -> Iterator[pa.RecordBatch]:
         path, left = split.payload["file"], split.payload["limit"]
         schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
         inferred, grammar = frozenset(split.payload["inferred"]), Grammar.of(self.options)
@@ -106,12 +128,6 @@ class CsvReader(FileReader):
                 return
         if texts_of.skipped:
             self.note(f"{split.id}: {texts_of.skipped} rows of another length were left out")
-        with file_errors(path):
-            now = self.fingerprint(path)
-        if now != split.payload["fingerprint"]:
-            raise TransientError(
-                f"{path} changed while it was read", details={"file": path}, hint="run again once it is complete"
-            )
 
     # -- columns ---------------------------------------------------------------------------------------------------
 

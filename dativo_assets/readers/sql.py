@@ -6,7 +6,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,10 @@ class SqlReader(BaseReader):
             return frozenset()
         own = {cte.alias for cte in tree.find_all(exp.CTE)}
         return frozenset(table.name for table in tree.find_all(exp.Table)) - own
+
+    @classmethod
+    def column_lineage(cls, source: SourceConfig) -> Mapping[str, Sequence[tuple[str, str]]]:
+        return column_lineage(source.query or "", {name: table.schema_text for name, table in source.upstream.items()})
 
     def plan(self, request: ReadRequest) -> ReadPlan:
         self._request = request

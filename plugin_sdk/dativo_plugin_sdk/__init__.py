@@ -1,6 +1,12 @@
-"""What a plugin author imports. Everything public is in `__all__`; the rest of the package is private."""
+"""What a plugin author imports. Everything public is in `__all__`; the rest of the package is private.
+
+Models of options are imported when they are asked for, and pydantic with them.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from .adapt import lift_reader, lift_writer
 from .directory import DirectoryTable
@@ -35,7 +41,6 @@ from .models import (
     Incremental,
     MaintainReport,
     MaintainRequest,
-    Options,
     ReadPlan,
     ReadRequest,
     Snapshot,
@@ -47,13 +52,15 @@ from .models import (
     WriteTask,
 )
 from .native import NativeFileReader, NativeReader, NativeSink, NativeWriter
-from .options import CsvOptions, DirectoryOptions, MergeOptions, ParquetDirectoryOptions
 from .parquet_writer import ParquetDirectoryWriter
 from .partitions import Partition, parse_partitions
 from .reader import BaseReader
 from .rows import to_batches
 from .version import API_VERSION, check_api_version
 from .writer import BaseWriter, SplitWriter
+
+if TYPE_CHECKING:
+    from .options import CsvOptions, DirectoryOptions, MergeOptions, Options, ParquetDirectoryOptions
 
 __version__ = "0.1.0"
 
@@ -119,3 +126,9 @@ __all__ = [
     "to_batches",
     "wrap_exception",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(".options", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

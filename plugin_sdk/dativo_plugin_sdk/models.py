@@ -1,28 +1,85 @@
-"""What crosses the plugin boundary as control: frozen, and JSON wherever it may leave the process."""
+"""What crosses the plugin boundary as control: frozen, and JSON wherever it may leave the process.
+
+Plain dataclasses: a run of a small job takes less time than pydantic takes to load, so it is left to options and their errors.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Mode = Literal["append", "overwrite", "merge"]
 Strategy = Literal["full_refresh", "append", "updated_at", "file", "file_modified_time", "snapshot"]
 Json = dict[str, Any]
 
 
-class Model(BaseModel):
-    """A frozen model that refuses keys it does not know."""
+# Annotation -> what its values are; a list is taken for a tuple, as JSON has it.
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "str | None": (str, type(None)),
+    "tuple[str, ...]": tuple,
+    "tuple[dict[str, Any], ...]": tuple,
+    "dict[str, Any]": dict,
+    "dict[str, str]": dict,
+    "dict[str, Any] | None": (dict, type(None)),
+}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+class Model:
+    """What the frozen dataclasses that are also kept as JSON have in common."""
+
+    def __post_init__(self) -> None:
+        """Raises: ValueError: for a value of another kind than its field's."""
+        for item in fields(self):  # type: ignore[arg-type]
+            kind, value = _KINDS.get(str(item.type)), getattr(self, item.name)
+            if kind is tuple and isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, item.name, value)
+            if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
+                raise ValueError(f"{type(self).__name__}.{item.name} is a {type(value).__name__}, not {item.type}")
+
+    @classmethod
+    def model_validate(cls, value: Mapping[str, Any]) -> Self:
+        """From a mapping. Raises: ValueError: for keys it does not know, keys it wants, and values of another kind."""
+        known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
+        if unknown := sorted(set(value) - set(known)):
+            raise ValueError(f"{cls.__name__} has no {unknown[0]}")
+        for name, item in known.items():
+            if item.default is MISSING and item.default_factory is MISSING and name not in value:
+                raise ValueError(f"{cls.__name__} needs {name}")
+        return cls(**value)
+
+    @classmethod
+    def model_validate_json(cls, text: str | bytes) -> Self:
+        """From JSON text. Raises: ValueError."""
+        return cls.model_validate(json.loads(text))
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The same with other values."""
+        return replace(self, **update)  # type: ignore[type-var]
+
+    def model_dump(self, *, mode: Literal["json"] = "json") -> Json:
+        """As JSON would give it back."""
+        found: Json = json.loads(self.model_dump_json())
+        return found
+
+    def model_dump_json(self, indent: int | None = None) -> str:
+        separators = (",", ":") if indent is None else None
+        return json.dumps(vars(self), default=_json, indent=indent, separators=separators, ensure_ascii=False)
 
 
-class Options(Model):
-    """Base of a plugin's own options: declare fields with types, defaults and descriptions."""
+def _json(value: Any) -> Any:
+    return vars(value) if isinstance(value, Model) else str(value)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Incremental(Model):
     """How a run finds what is new.
 
@@ -38,6 +95,7 @@ class Incremental(Model):
     compare: Literal["modified", "content"] = "modified"
 
 
+@dataclass(frozen=True, kw_only=True)
 class Upstream(Model):
     """An upstream table as a derived job sees it: committed files alone.
 
@@ -48,12 +106,16 @@ class Upstream(Model):
     format: str
     files: tuple[str, ...] = ()
     seq: int = 0
-    schema_text: dict[str, str] = Field(default_factory=dict)
-    connection: dict[str, Any] = Field(default_factory=dict, repr=False)
+    schema_text: dict[str, str] = field(default_factory=dict)
+    connection: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
 class SourceConfig(Model):
-    """What a reader is constructed with. Values that may hold secrets stay out of the repr."""
+    """What a reader is constructed with. Values that may hold secrets stay out of the repr.
+
+    checked_options: what the plugin's own model has made of the same options before, where that is known.
+    """
 
     job: str = ""
     reader: str = ""
@@ -62,15 +124,17 @@ class SourceConfig(Model):
     tables: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     query: str | None = None
-    connection: dict[str, Any] = Field(default_factory=dict, repr=False)
-    credentials: dict[str, Any] = Field(default_factory=dict, repr=False)
-    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    connection: dict[str, Any] = field(default_factory=dict, repr=False)
+    credentials: dict[str, Any] = field(default_factory=dict, repr=False)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    checked_options: dict[str, Any] | None = field(default=None, repr=False)
     incremental: Incremental | None = None
-    upstream: dict[str, Upstream] = Field(default_factory=dict)
+    upstream: dict[str, Upstream] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
 class TargetConfig(Model):
-    """What a writer is constructed with. path: absolute, or a URI."""
+    """What a writer is constructed with. path: absolute, or a URI. checked_options: as of a SourceConfig."""
 
     job: str = ""
     writer: str = ""
@@ -81,11 +145,13 @@ class TargetConfig(Model):
     mode: Mode = "append"
     keys: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
-    connection: dict[str, Any] = Field(default_factory=dict, repr=False)
-    credentials: dict[str, Any] = Field(default_factory=dict, repr=False)
-    options: dict[str, Any] = Field(default_factory=dict, repr=False)
+    connection: dict[str, Any] = field(default_factory=dict, repr=False)
+    credentials: dict[str, Any] = field(default_factory=dict, repr=False)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    checked_options: dict[str, Any] | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
 class AssetDefinition(Model):
     """The asset a writer writes: its name and, where a contract declares them, its columns."""
 
@@ -219,6 +285,7 @@ class Checkpoint:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class Commit(Model):
     """The record that lands in one step with the data. It is the only state there is.
 
@@ -234,7 +301,7 @@ class Commit(Model):
     mode: Mode | Literal["compact"] = "append"
     cursor: dict[str, Any] | None = None
     schema_hash: str = ""
-    schema_text: dict[str, str] = Field(default_factory=dict)
+    schema_text: dict[str, str] = field(default_factory=dict)
     rows_read: int = 0
     rows_written: int = 0
     rows_rejected: int = 0
@@ -242,8 +309,8 @@ class Commit(Model):
     files: tuple[str, ...] = ()
     quarantine: tuple[str, ...] = ()
     committed_at: str = ""
-    plugins: dict[str, str] = Field(default_factory=dict)
-    details: dict[str, Any] = Field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
 
     @property
     def author(self) -> str:

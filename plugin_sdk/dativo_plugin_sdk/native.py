@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
+from .deferred import options_dict
 from .directory_writer import DirectoryWriter, FileSink
 from .errors import DativoError, PluginError, to_text, wrap_exception
 from .file_news import InputFile
@@ -166,7 +167,7 @@ class NativeFileReader(FileReader):
         config = self.source_config.model_copy(
             update={
                 "files": tuple(file.path for file in files),
-                "options": self.options.model_dump(mode="json"),
+                "options": options_dict(self.options),
                 "connection": {},
                 "credentials": {},
             }

@@ -1,14 +1,19 @@
-"""Options that several plugins share, so that one can stand in for another."""
+"""A plugin's own options: their base, and those that several plugins share, so that one can stand in for another."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
 from .files import Compression
-from .models import Options
+
+
+class Options(BaseModel):
+    """Base of a plugin's own options: declare fields with types, defaults and descriptions. Unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class DirectoryOptions(Options):
@@ -19,6 +24,9 @@ class DirectoryOptions(Options):
     )
     overwrite: Literal["table", "partitions"] = Field(
         "table", description="overwrite: the whole table, or only those partitions that new rows are in"
+    )
+    adopt: str | None = Field(
+        None, description="the job whose table this was: its rows and its cursor are this job's from now on"
     )
 
 

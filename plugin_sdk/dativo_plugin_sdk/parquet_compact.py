@@ -45,7 +45,7 @@ def join_files(
                 _finish(sink, folder / names[-1])
                 sink, written = None, 0
             if sink is None:
-                names.append(os.path.normpath(f"{partition}/part-joined-{len(names):04d}.parquet"))
+                names.append(os.path.normpath(os.path.join(partition, f"part-joined-{len(names):04d}.parquet")))
                 sink = open_file(str(folder / names[-1]), schema)
             written += size
             with pq.ParquetFile(path, memory_map=True) as file:

@@ -7,12 +7,16 @@ Level 3: override `plan` and `read` for parallel reads and pushdown.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .deferred import deferred, options_of
 from .errors import CancelledError, PluginError
-from .models import ConnectionTestResult, DiscoveryResult, Options, ReadPlan, ReadRequest, SourceConfig, Split
+from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
 from .version import API_VERSION
+
+if TYPE_CHECKING:
+    from .options import Options
 
 _WHOLE = "all"
 
@@ -25,12 +29,11 @@ class BaseReader:
 
     __version__: ClassVar[str] = "1.0.0"
     api_version: ClassVar[int] = API_VERSION
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
 
     def __init__(self, source_config: SourceConfig) -> None:
         self.source_config = source_config
-        options = getattr(source_config, "options", None)
-        self.options: Any = self.Options.model_validate(options or {})
+        self.options: Any = options_of(self, source_config)
         self.notes: list[str] = []
         self._request = ReadRequest()
         self._stop = threading.Event()
@@ -64,6 +67,15 @@ class BaseReader:
     def query_tables(cls, query: str) -> frozenset[str]:
         """For a reader of queries: the tables a query names; those that are jobs of the project become upstream."""
         return frozenset()
+
+    @classmethod
+    def column_lineage(cls, source: SourceConfig) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """For a reader that renames or computes columns: {column: [(table, its column), ...]}; {}: they keep their names.
+
+        A table is a job of the project that the query reads, or one of the source's tables or objects; "" where the source is
+        one. source: as the job writes it, without secrets; nothing is read.
+        """
+        return {}
 
     def get_total_records_estimate(self) -> int | None:
         """Rows the source will give, where it knows without reading."""

@@ -120,7 +120,7 @@ class RemoteFiles:
             ) from error
         except known.PreconditionError as error:
             raise TransientError(
-                f"{uri} changed while it was read", details=details, hint="run again once it is complete"
+                f"{uri} changed while it was read", "FILE_CHANGED", details, hint="run again once it is complete"
             ) from error
         except (known.UnknownConfigurationKeyError, ValueError, TypeError) as error:
             raise ConfigurationError(

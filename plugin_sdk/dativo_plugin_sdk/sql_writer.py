@@ -29,13 +29,12 @@ from .models import (
     ConnectionTestResult,
     MaintainReport,
     MaintainRequest,
-    Options,
     Snapshot,
     TargetConfig,
     WriteRequest,
     WriteTask,
 )
-from .options import MergeOptions
+from .options import MergeOptions, Options
 from .records import conflict, duplicates, null_keys, parse_record
 from .staged_rows import StagedRows, staged_batches, staged_schema
 from .staging import Staging

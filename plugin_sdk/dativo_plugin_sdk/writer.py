@@ -9,8 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from .deferred import deferred, options_of
 from .errors import PluginError
 from .models import (
     AssetDefinition,
@@ -20,13 +21,15 @@ from .models import (
     ConnectionTestResult,
     MaintainReport,
     MaintainRequest,
-    Options,
     Snapshot,
     TargetConfig,
     WriteRequest,
     WriteTask,
 )
 from .version import API_VERSION
+
+if TYPE_CHECKING:
+    from .options import Options
 
 
 class SplitWriter(ABC):
@@ -56,7 +59,7 @@ class BaseWriter:
 
     __version__: ClassVar[str] = "1.0.0"
     api_version: ClassVar[int] = API_VERSION
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
     """The modes this writer can do; a job that asks for another is refused when it is bound."""
     quarantines: ClassVar[bool] = False
@@ -72,8 +75,7 @@ class BaseWriter:
         self.asset_definition = asset_definition
         self.target_config = target_config
         self.output_base = output_base
-        options = getattr(target_config, "options", None)
-        self.options: Any = self.Options.model_validate(options or {})
+        self.options: Any = options_of(self, target_config)
 
     @classmethod
     def at(cls, asset_definition: AssetDefinition, target_config: TargetConfig) -> BaseWriter:

@@ -168,3 +168,31 @@ def test_a_run_of_some_partitions_is_refused_at_the_line_that_declares_them(benc
         "sales/orders", tags={"dagster/asset_partition_range_start": "eu", "dagster/asset_partition_range_end": "us"}
     )
     assert whole.ok
+
+
+def test_a_materialization_tells_the_origin_of_each_column_and_observes_its_source(bench) -> None:
+    bench.orders()
+    bench.write(
+        "jobs/daily.yaml",
+        """
+        source: {reader: sql, query: "SELECT sum(amount) AS revenue, count(*) AS n FROM orders"}
+        target: {writer: parquet, path: warehouse/daily, mode: overwrite}
+        """,
+    )
+    run = bench.run()
+    orders = run.metadata("sales/orders")["dagster/column_lineage"].deps_by_column
+    source = dg.AssetKey(["source", "csv", "data", "orders"])
+    assert orders["amount"] == [dg.TableColumnDep(source, "amount")]
+    daily = run.metadata("daily")["dagster/column_lineage"].deps_by_column
+    assert daily == {"revenue": [dg.TableColumnDep(dg.AssetKey(["sales", "orders"]), "amount")]}
+    seen = run.observed()["source/csv/data/orders"].metadata
+    assert seen["rows_read"].value == 2
+    newest = (bench.root / "data/orders/one.csv").stat().st_mtime
+    assert seen["dagster/last_updated_timestamp"].value == pytest.approx(newest, abs=1)
+
+
+def test_a_source_that_was_read_whole_tells_its_row_count(bench) -> None:
+    bench.report()
+    bench.orders()
+    seen = bench.run().observed()["source/csv/data/report.csv"].metadata
+    assert seen["dagster/row_count"].value == 1

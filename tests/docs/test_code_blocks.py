@@ -21,6 +21,7 @@ PAGES = (
     "README.md",
     "docs/tutorial.md",
     "docs/how-to/first-plugin-python.md",
+    "docs/how-to/follow-lineage.md",
     "docs/how-to/keep-a-parquet-table.md",
     "docs/how-to/load-a-database.md",
     "docs/how-to/load-a-lakehouse.md",

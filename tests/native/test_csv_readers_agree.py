@@ -111,6 +111,12 @@ def test_any_text(text: str, header: bool, escape: bool, trim: bool) -> None:
     assert_same(text, options, ReadRequest())
 
 
+@given(TABLES, st.integers(1, 6))
+@example("1,2,3\n,,\n1,2,3\n", 2)
+def test_a_limit(rows: str, limit: int) -> None:
+    assert_same("a,b,c\n" + rows, {}, ReadRequest(limit=limit))
+
+
 NUMBERS = st.lists(st.text(alphabet="-0123456789.,' eE", max_size=9), min_size=1, max_size=4)
 
 

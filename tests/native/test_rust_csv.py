@@ -75,7 +75,7 @@ def test_a_plan_names_splits_schema_and_what_it_applied(tmp_path: Path) -> None:
     schema = pa.schema([("a", pa.int16())])
     plan = make(tmp_path).plan(ReadRequest(schema=schema))
     assert schema_text(plan.schema) == {"a": "int16", "b": "string"}
-    assert plan.applied == {"columns", "schema"}
+    assert plan.applied == {"columns", "limit", "schema"}
     assert any("';'" in note for note in plan.notes)
 
 

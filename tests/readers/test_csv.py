@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from dativo_plugin_sdk import (
     ConfigurationError,
+    ConnectionError,
     ReadRequest,
     SchemaMismatchError,
     SourceConfig,
@@ -324,7 +325,7 @@ def test_a_file_that_vanishes_or_is_unknown_is_an_error(tmp_path: Path) -> None:
     reader = CsvReader(SourceConfig(root=str(tmp_path), files=("f.csv",), reader="csv"))
     plan = reader.plan(ReadRequest())
     os.unlink(tmp_path / "f.csv")
-    with pytest.raises(ValidationError, match="can't read"):
+    with pytest.raises(ConnectionError, match="does not exist any more"):
         list(reader.read(plan.splits[0]))
 
 

@@ -161,6 +161,20 @@ def test_of_many_runs_that_race_one_wins_and_the_others_leave_nothing(target: Ta
     assert len(target.glob()) == 1002
 
 
+def test_every_file_of_a_run_is_in_its_own_staging_folder(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = []
+    open_file = ParquetWriter.open_file
+
+    def watched(writer: ParquetWriter, path: str, schema: Any) -> Any:
+        paths.append(Path(path))
+        return open_file(writer, path, schema)
+
+    monkeypatch.setattr(ParquetWriter, "open_file", watched)
+    target.deliver("r1", rows(1), rows(2))
+    assert len(paths) == 3, "two parts and what they are joined to"
+    assert all(path.is_relative_to(target.root) for path in paths)
+
+
 @pytest.mark.parametrize("lost", ["answer", "request"])
 def test_a_put_without_an_answer_is_looked_for(target: Target, monkeypatch: pytest.MonkeyPatch, lost: str) -> None:
     target.deliver("r1", rows(1))

@@ -22,6 +22,7 @@ pub struct Blocks {
     /// Where `buffer` starts in the text.
     offset: u64,
     block_bytes: usize,
+    max_record_bytes: usize,
     ended: bool,
     newline_added: bool,
 }
@@ -37,6 +38,7 @@ impl Blocks {
             used: 0,
             offset,
             block_bytes: block_bytes.max(1),
+            max_record_bytes: MAX_RECORD_BYTES,
             ended: false,
             newline_added: false,
         }
@@ -125,10 +127,10 @@ impl Blocks {
                 Ok(0) if self.ended => return Ok(None),
                 Ok(0) => {
                     tokens.bad_rows = bad_before;
-                    wanted = self.filled.saturating_mul(2).max(wanted);
-                    if wanted > MAX_RECORD_BYTES {
-                        return Ok(Some(Taken::Fault(Fault::LongField { at: 0 })));
+                    if self.filled >= self.max_record_bytes {
+                        return Ok(Some(Taken::Fault(Fault::LongRecord)));
                     }
+                    wanted = self.filled.saturating_mul(2).max(wanted).min(self.max_record_bytes);
                 }
                 Ok(bytes) => {
                     self.used = bytes;
@@ -158,4 +160,31 @@ pub enum Taken {
     Records(usize),
     /// A place that can't be read.
     Fault(Fault),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_may_be_as_long_as_a_batch_can_hold_and_no_longer() {
+        let dialect = Dialect { delimiter: b',', quote: Some(b'"'), escape: None, comment: None, header: true };
+        let limits = Limits { width: Some(2), max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
+        for (length, fits) in [(98, true), (99, true), (100, false), (5000, false)] {
+            for quote in ["", "\""] {
+                let text = format!("a,b\n1,{quote}{}{quote}", "x".repeat(length - 2 - 2 * quote.len()));
+                let text = std::io::Cursor::new(format!("{text}\n3,4\n").into_bytes());
+                let mut blocks = Blocks { max_record_bytes: 100, ..Blocks::new(Box::new(text), "x.csv", 0, 7) };
+                let mut tokens = Tokens::default();
+                assert!(matches!(blocks.next(&dialect, &limits, &mut tokens), Ok(Some(Taken::Records(4)))));
+                let second = blocks.next(&dialect, &limits, &mut tokens).expect("reads");
+                match second {
+                    Some(Taken::Records(bytes)) => assert!(fits && bytes == length + 1, "{length}"),
+                    Some(Taken::Fault(fault)) => assert!(!fits && fault == Fault::LongRecord, "{length}: {fault:?}"),
+                    None => panic!("{length}: nothing"),
+                }
+                assert_eq!(blocks.offset(), 4);
+            }
+        }
+    }
 }

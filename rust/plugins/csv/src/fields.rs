@@ -118,6 +118,15 @@ impl Tokens {
         if self.indexed { self.index.ends.len() } else { self.fields.len() }
     }
 
+    /// Leaves out what is behind the first `count` fields.
+    pub fn truncate(&mut self, count: usize) {
+        if self.indexed {
+            self.index.ends.truncate(count);
+        } else {
+            self.fields.truncate(count);
+        }
+    }
+
     /// A column's texts, quotes and all, row by row; for a plain block.
     pub fn spans<'a>(&'a self, block: &'a [u8], width: usize, position: usize) -> Option<Spans<'a>> {
         let last = width.checked_sub(1).filter(|_| self.indexed)?;

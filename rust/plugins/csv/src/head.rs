@@ -29,13 +29,14 @@ impl Head {
                 None => return Ok(None),
                 Some(Taken::Records(_)) if tokens.rows() == 0 => {}
                 Some(Taken::Records(_)) => break,
-                Some(Taken::Fault(Fault::OpenQuote { at })) => {
+                Some(Taken::Fault(Fault::OpenQuote { at, .. })) => {
                     return Err(blocks
                         .error_at("a quote in the header is never closed", at)
                         .code("OPEN_QUOTE")
                         .hint("close it, or set options.quote_char: null where quotes are ordinary characters"));
                 }
-                Some(Taken::Fault(Fault::LongField { at } | Fault::Ragged { at, .. })) => {
+                Some(Taken::Fault(fault)) => {
+                    let at = if let Fault::LongField { at, .. } = fault { at } else { 0 };
                     return Err(blocks
                         .error_at("a name in the header is too long", at)
                         .code("FIELD_TOO_LONG")

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
-use dativo_plugin::{Error, InputFile, Result, Storage, is_remote};
+use dativo_plugin::{Error, InputFile, Kind, Result, Storage, is_remote};
 
 use crate::charset::{Charset, decoded, marked};
 use crate::options::{Compression, CsvOptions};
@@ -146,9 +146,9 @@ impl Read for Exactly {
         let got = self.inner.read(out)?;
         let left = self.inner.limit();
         if got == 0 && left > 0 && !out.is_empty() {
-            let error = Error::validation(format!("the file ends {left} bytes before its planned end"))
+            let error = Error::new(Kind::TransientError, format!("the file ends {left} bytes before its planned end"))
                 .code("FILE_CHANGED")
-                .hint("the file shrank while it was read: run again when its writer is done");
+                .hint("the file shrank while it was read: run again once it is complete");
             return Err(io::Error::other(error));
         }
         Ok(got)

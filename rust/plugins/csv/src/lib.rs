@@ -19,6 +19,7 @@ mod head;
 mod infer;
 mod input;
 mod options;
+mod place;
 mod plan;
 mod reader;
 mod span;

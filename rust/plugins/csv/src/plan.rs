@@ -99,9 +99,11 @@ pub fn plan(
     let columns = choose(&names, &candidates, &input.options, request, &mut notes)?;
     let schema = schema_of(&columns)?;
     // Large splits first, small ones last: no thread is left with much to do when the others have ended.
-    let next_bytes = |left: u64| match split_bytes {
-        Some(bytes) => bytes,
-        None => (left / (2 * threads)).clamp(piece_bytes, MAX_SPLIT_BYTES),
+    let next_bytes = |left: u64| match (request.limit, split_bytes) {
+        // Its rows are counted where they are read, from the first one on.
+        (Some(_), _) => u64::MAX,
+        (None, Some(bytes)) => bytes,
+        (None, None) => (left / (2 * threads)).clamp(piece_bytes, MAX_SPLIT_BYTES),
     };
     let idle_threads = planned.len() < context.parallelism && planned.iter().all(|file| !file.plain);
     let splits = divide(planned, total, next_bytes, |parts| Payload {
@@ -109,9 +111,10 @@ pub fn plan(
         names: names.clone(),
         columns: columns.clone(),
         parts,
+        limit: request.limit,
         idle_threads,
     })?;
-    let mut applied = vec!["columns".to_owned()];
+    let mut applied = vec!["columns".to_owned(), "limit".to_owned()];
     if request.schema.is_some() {
         applied.push("schema".to_owned());
     }

@@ -25,7 +25,7 @@ pub struct CsvReaderPlugin;
 impl ReaderPlugin for CsvReaderPlugin {
     const NAME: &'static str = "rust_csv";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const CAPABILITIES: &'static [&'static str] = &["columns", "schema", "splits", "widen"];
+    const CAPABILITIES: &'static [&'static str] = &["columns", "limit", "schema", "splits", "widen"];
     type Reader = CsvReader;
 
     fn options_schema() -> Value {

@@ -18,6 +18,7 @@ use crate::fields::Tokens;
 use crate::head::Head;
 use crate::input::{Input, Text};
 use crate::options::BadLines;
+use crate::place::{Look, Place};
 use crate::tokens::{Fault, Limits};
 use crate::values;
 use crate::words::Words;
@@ -47,6 +48,9 @@ pub struct Payload {
     pub columns: Vec<Column>,
     /// What to read, in order.
     pub parts: Vec<Part>,
+    /// Rows wanted; `None` for all.
+    #[serde(default)]
+    pub limit: Option<u64>,
     /// Whether there are threads with nothing else to do.
     #[serde(default)]
     pub idle_threads: bool,
@@ -82,6 +86,8 @@ pub struct CsvStream {
     tokens: Tokens,
     /// What came up after rows that were still to be given out.
     pending: Option<Error>,
+    /// Rows still wanted.
+    left: usize,
     /// Of each column.
     spares: Vec<Spares>,
     failed: bool,
@@ -94,6 +100,7 @@ impl CsvStream {
             words: Words::new(&input.options)?,
             schema: schema_of(&payload.columns)?,
             spares: payload.columns.iter().map(|_| Spares::default()).collect(),
+            left: payload.limit.map_or(usize::MAX, |rows| usize::try_from(rows).unwrap_or(usize::MAX)),
             input,
             payload,
             context,
@@ -167,7 +174,7 @@ impl CsvStream {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
-        loop {
+        while self.left > 0 {
             self.context.cancel.check()?;
             let Some(open) = self.open.as_mut() else {
                 let Some(part) = self.payload.parts.get(self.next_part).cloned() else {
@@ -181,15 +188,21 @@ impl CsvStream {
                 width: Some(self.payload.names.len()),
                 max_field_bytes: self.input.options.max_field_bytes,
                 skip_bad: self.input.options.bad_lines == BadLines::Skip,
-                max_rows: usize::MAX,
+                max_rows: self.left,
             };
             match open.blocks.next(&self.payload.dialect, &limits, &mut self.tokens)? {
                 None => self.open = None,
                 Some(Taken::Fault(fault)) => return Err(self.explain(fault)),
                 Some(Taken::Records(_)) if self.tokens.len() == 0 => {}
-                Some(Taken::Records(_)) => return self.batch().map(Some),
+                Some(Taken::Records(_)) => {
+                    self.tokens.truncate(self.left.saturating_mul(self.payload.names.len()));
+                    let batch = self.batch()?;
+                    self.left -= batch.num_rows();
+                    return Ok(Some(batch));
+                }
             }
         }
+        Ok(None)
     }
 
     /// The next batch, or those of several small files together, of about a block: what comes after goes by the batch.
@@ -291,93 +304,51 @@ impl CsvStream {
                     .at("columns", found)
                     .at("expected_columns", columns)
             }
-            Fault::OpenQuote { at } => {
+            Fault::OpenQuote { at, field } => {
                 let place = self.locate(open, at);
-                let message = format!("the quote that opens in {} is never closed", place.text);
+                let column = self.name_of(open, field);
+                let message = format!("the quote that opens in column {column} of {} is never closed", place.text);
                 place
                     .on(open.blocks.error_at(&message, at))
                     .code("OPEN_QUOTE")
                     .hint("close it, or set options.quote_char: null where quotes are ordinary characters")
+                    .at("column", column)
             }
-            Fault::LongField { at } => {
+            Fault::LongField { at, field } => {
                 let place = self.locate(open, at);
+                let column = self.name_of(open, field);
                 let limit = self.input.options.max_field_bytes;
-                let message = format!("a field in {} is longer than {limit} bytes", place.text);
+                let message = format!("column {column} of {} is longer than {limit} bytes", place.text);
                 place
                     .on(open.blocks.error_at(&message, at))
                     .code("FIELD_TOO_LONG")
                     .hint("often a quote left open; if not, raise options.max_field_bytes")
+                    .at("column", column)
+            }
+            Fault::LongRecord => {
+                let place = self.locate(open, 0);
+                let message = format!("{} is longer than 2 GiB, which is more than a batch can hold", place.text);
+                place
+                    .on(open.blocks.error_at(&message, 0))
+                    .code("RECORD_TOO_LONG")
+                    .hint("often a quote left open; if not, split the value")
             }
         }
     }
 
-    /// Row and line of a place in the current block, by reading the file again from its beginning up to there.
+    /// The name of a column by its place in the open file; its number where that file's order is its own.
+    fn name_of(&self, open: &Open, field: usize) -> String {
+        let is_there = |(_, position): &(&Column, &usize)| **position == field;
+        let found = self.payload.columns.iter().zip(&open.positions).find(is_there);
+        found.map_or_else(|| (field + 1).to_string(), |(column, _)| column.name.clone())
+    }
+
+    /// Row and line of a place in the current block.
     fn locate(&self, open: &Open, at: usize) -> Place {
-        self.count(open, open.blocks.offset() + at as u64).unwrap_or_else(|_| Place::unknown())
+        let target = open.blocks.offset() + at as u64;
+        let look = Look { input: &self.input, dialect: &self.payload.dialect, block_bytes: self.block_bytes };
+        look.locate(&open.part, target, &self.context.cancel).unwrap_or_else(|_| Place::unknown())
     }
-
-    fn count(&self, open: &Open, target: u64) -> Result<Place> {
-        let path = open.part.path.as_str();
-        let (text, mark) = match open.part.end {
-            Some(_) => self.input.open_plain(path, self.input.storage.open(path)?.size())?,
-            None => self.input.open(path)?,
-        };
-        let mut blocks = Blocks::new(text, path, mark, self.block_bytes);
-        let mut tokens = Tokens::default();
-        let limits = Limits { width: None, max_field_bytes: usize::MAX, skip_bad: false, max_rows: usize::MAX };
-        blocks.skip_lines(self.input.options.skip_rows)?;
-        blocks.peek(1)?;
-        let (mut rows, mut lines) = (0, self.input.options.skip_rows);
-        loop {
-            self.context.cancel.check()?;
-            let taken = blocks.next(&self.payload.dialect, &limits, &mut tokens)?;
-            let consumed = match taken {
-                Some(Taken::Records(bytes)) => bytes,
-                _ => blocks.current().len(),
-            };
-            let into = usize::try_from(target.saturating_sub(blocks.offset())).unwrap_or(usize::MAX);
-            let last = into < consumed || consumed == 0 || !matches!(taken, Some(Taken::Records(_)));
-            let seen = &blocks.current()[..into.min(consumed)];
-            lines += line_ends(seen, blocks.current().get(seen.len()).copied());
-            let starts_by = |row: &usize| tokens.row(*row).first().is_some_and(|field| field.start() <= into + 1);
-            rows += (0..tokens.rows()).take_while(starts_by).count() as u64;
-            if last {
-                // A record that could not be taken apart is not among the rows counted.
-                rows += u64::from(!matches!(taken, Some(Taken::Records(_))));
-                break;
-            }
-        }
-        let row = rows.saturating_sub(u64::from(self.payload.dialect.header)).max(1);
-        Ok(Place { row: Some(row), line: Some(lines + 1), text: format!("row {row} (line {})", lines + 1) })
-    }
-}
-
-/// Where something is, for a person.
-struct Place {
-    row: Option<u64>,
-    line: Option<u64>,
-    text: String,
-}
-
-impl Place {
-    fn unknown() -> Self {
-        Self { row: None, line: None, text: "a row".to_owned() }
-    }
-
-    fn on(&self, mut error: Error) -> Error {
-        for (key, value) in [("row", self.row), ("line", self.line)] {
-            if let Some(value) = value {
-                error = error.at(key, value);
-            }
-        }
-        error
-    }
-}
-
-/// Lines that end in `text`, which `next` follows: at a line feed, or at a carriage return without one.
-fn line_ends(text: &[u8], next: Option<u8>) -> u64 {
-    let ends = |at: &usize| text[*at] == b'\n' || text.get(at + 1).copied().or(next) != Some(b'\n');
-    memchr::memchr2_iter(b'\n', b'\r', text).filter(ends).count() as u64
 }
 
 impl BatchStream for CsvStream {

@@ -16,7 +16,7 @@ pub struct Limits {
     pub max_field_bytes: usize,
     /// Whether rows of another width are left out instead of being an error.
     pub skip_bad: bool,
-    /// Stop after this many records, while the width is unknown.
+    /// Stop after this many records. A plain block may have more of them: [`Tokens::truncate`].
     pub max_rows: usize,
 }
 
@@ -34,12 +34,18 @@ pub enum Fault {
     OpenQuote {
         /// Where the quote is.
         at: usize,
+        /// Fields before it in its record.
+        field: usize,
     },
     /// The field at `at` is longer than allowed.
     LongField {
         /// Where the field starts.
         at: usize,
+        /// Fields before it in its record.
+        field: usize,
     },
+    /// The record at the block's beginning is longer than any may be.
+    LongRecord,
 }
 
 /// Where the pass is.
@@ -63,6 +69,7 @@ pub fn tokenize(
     tokens.fields.clear();
     tokens.row_ends.clear();
     let max_field_bytes = limits.max_field_bytes.min(MAX_FIELD_BYTES);
+    let max_fields = limits.width.map_or(usize::MAX, |width| limits.max_rows.saturating_mul(width));
     // Where no quote (or escape) is configured, a newline stands in: it is looked for anyway.
     let quote = dialect.quote.unwrap_or(b'\n');
     let escape = dialect.escape.unwrap_or(b'\n');
@@ -91,7 +98,7 @@ pub fn tokenize(
                 State::Plain if byte == dialect.delimiter || is_newline(byte) => {
                     let ends_record = byte != dialect.delimiter;
                     if at - field_start > max_field_bytes {
-                        return Err(Fault::LongField { at: field_start });
+                        return Err(Fault::LongField { at: field_start, field: tokens.fields.len() - first_field });
                     }
                     let field = match closed.take() {
                         None => Field::new(field_start, at, 0),
@@ -118,7 +125,7 @@ pub fn tokenize(
                     }
                     first_field = tokens.fields.len();
                     record_start = at + 1;
-                    if limits.width.is_none() && tokens.row_ends.len() >= limits.max_rows {
+                    if first_field >= max_fields || tokens.row_ends.len() >= limits.max_rows {
                         return Ok(record_start);
                     }
                     if comment.is_some() && block.get(record_start).copied() == comment {
@@ -159,12 +166,13 @@ pub fn tokenize(
         }
     }
 
+    let field = tokens.fields.len() - first_field;
     tokens.fields.truncate(first_field);
     if state != State::Comment && block.len() - field_start > max_field_bytes {
-        return Err(Fault::LongField { at: field_start });
+        return Err(Fault::LongField { at: field_start, field });
     }
     if at_end && state == State::Quoted {
-        return Err(Fault::OpenQuote { at: field_start });
+        return Err(Fault::OpenQuote { at: field_start, field });
     }
     Ok(record_start)
 }
@@ -281,7 +289,7 @@ mod tests {
 
     #[test]
     fn an_open_quote_tells_where_it_opened() {
-        assert_eq!(split(&COMMAS, "a,b\n1,\"2\n3,4\n"), Err(Fault::OpenQuote { at: 6 }));
+        assert_eq!(split(&COMMAS, "a,b\n1,\"2\n3,4\n"), Err(Fault::OpenQuote { at: 6, field: 1 }));
     }
 
     #[test]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from dativo_plugin_sdk.deferred import deferred
 from dativo_plugin_sdk.native import NativeFileReader
-from dativo_plugin_sdk.options import CsvOptions
 
 from ._native import Reader
 
@@ -15,7 +15,7 @@ __all__ = ["RustCsvReader"]
 class RustCsvReader(NativeFileReader):
     """CSV files, plain or compressed, straight into Arrow columns."""
 
-    Options = CsvOptions
+    Options = deferred("dativo_plugin_sdk.options:CsvOptions")
     suffixes = (".csv", ".tsv", ".txt", ".psv")
     remote = True
     native: ClassVar[Any] = Reader
