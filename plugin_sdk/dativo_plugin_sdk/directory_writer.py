@@ -206,6 +206,13 @@ class DirectoryWriter(BaseWriter):
         return None
 
     def maintain(self, request: MaintainRequest) -> MaintainReport:
+        if foreign := self.table.foreign():
+            raise ValidationError(
+                f"{foreign[0]} is of no commit ({len(foreign)} such in {self.table.root})",
+                "FOREIGN_FILE",
+                {"files": foreign[:20]},
+                hint="readers of the folder take its rows for the table's: move it out of the folder",
+            )
         try:
             found = self.compact(request)
         except CommitConflictError as error:
