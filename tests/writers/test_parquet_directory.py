@@ -478,3 +478,17 @@ def test_files_that_promise_an_order_are_left_alone(tmp_path: Path) -> None:
     assert "sorted_by" in maintain(target, options=options).notes[0]
     with pytest.raises(ConfigurationError, match="keeps no order"):
         target.writer(options=options, **MERGE)
+
+
+def test_a_file_that_somebody_put_among_the_committed_ones_is_told_and_stays(target: Target) -> None:
+    target.deliver("r1", pa.table({"id": [1]}))
+    target.deliver("r2", pa.table({"id": [2]}))
+    foreign = target.root / "t" / "2" / "mine.parquet"
+    foreign.write_bytes(b"PAR1")
+    (target.root / "t" / "2" / "_SUCCESS").touch()
+    with pytest.raises(ValidationError, match=r"2/mine\.parquet is of no commit") as caught:
+        maintain(target)
+    assert caught.value.error_code == "FOREIGN_FILE"
+    assert foreign.exists()
+    foreign.unlink()
+    assert maintain(target).commit is not None
