@@ -122,7 +122,7 @@ def _run(plan: JobPlan, run_id: str, context: dg.OpExecutionContext) -> RunResul
     """Run the plan in a thread of its own, while this one logs progress and hears Dagster's request to stop."""
     cancel = CancelToken()
     latest: list[Progress] = []
-    settings: RunSettings = RunSettings(cancel=cancel, on_progress=latest.append)
+    settings = RunSettings(cancel=cancel, on_progress=latest.append, profile=plan.job.preview)
     outcome: list[RunResult | BaseException] = []
 
     def work() -> None:

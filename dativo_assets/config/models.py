@@ -245,6 +245,10 @@ class JobConfig(Located):
     timeout_s: Duration = Field(
         3600.0, alias="timeout", gt=0, description="The longest wait for one call of a plugin, such as 30m."
     )
+    preview: bool = Field(
+        True,
+        description="Whether Dagster shows a few rows of each run and a profile of its columns, personal data masked.",
+    )
     freshness: Freshness | None = Field(
         None, description="How old the asset may grow: 24h, {fail_after, warn_after} or {cron, within}."
     )

@@ -36,6 +36,7 @@ from .incremental import CursorFilter, cursor_column, is_incremental, leaves_cur
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
+from .profile import profiler
 from .report import counts_of, details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
 from .resume import Resume, can_resume, resume_key
@@ -220,6 +221,7 @@ class _Run:
             read_ahead=len(read.splits) < self.settings.workers,
             pass_through=passing is not None,
             resume=self.resume,
+            profiler=profiler(self.settings, self.result),
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:

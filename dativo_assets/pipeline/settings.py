@@ -69,7 +69,7 @@ class RunSettings:
     """workers: threads. memory_bytes: budget for batches in flight and buffers of writers. full_refresh: forget the
     cursor and replace the table. environment: what `${NAME}` resolves from. retries: False for one attempt alone.
     checkpoint_s: how often a worker closes its files on the way, so that a run that follows a crash need not read them again;
-    None for never.
+    None for never. profile: whether the result tells what the rows look like.
     """
 
     workers: int = field(default_factory=_cpus)
@@ -77,6 +77,7 @@ class RunSettings:
     full_refresh: bool = False
     retries: bool = True
     checkpoint_s: float | None = 10.0
+    profile: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
     cancel: CancelToken = field(default_factory=CancelToken)
     on_progress: Callable[[Progress], None] | None = None
