@@ -35,7 +35,7 @@ print(json.dumps({"seconds": time.perf_counter() - start}))
 """
 _OURS = """
 import json, sys, time
-import pyarrow.parquet as pq
+import pyarrow.compute, pyarrow.parquet as pq
 from dativo_plugin_sdk import AssetDefinition, Commit, TargetConfig, WriteRequest, WriteTask
 module, name, root, changes = json.loads(sys.argv[1])
 plugin = getattr(__import__(module, fromlist=[name]), name)

@@ -17,6 +17,7 @@ from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
+from .connections import Connections
 from .lineage import Origins
 from .metadata import check_results, failure, last_outcomes, run_metadata, unchanged_metadata
 
@@ -38,17 +39,20 @@ class JobAsset:
     registry: Registry
     key: dg.AssetKey
     checks: dict[str, str]
+    connections: Connections
     origins: Origins = field(default_factory=Origins)
 
-    def compute(self, context: dg.OpExecutionContext, inputs: Any) -> Iterator[Any]:
+    def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
         """The body of the asset's op.
 
         Yields: check results and a MaterializeResult; an observation alone when nothing is new.
         Raises: dg.Failure: when the run failed; nothing is recorded as materialized then.
         """
+        context = asset_context.op_execution_context
         try:
             _refuse_some_partitions(self.job, context)
-            plan = bind(self.job, self.project, self.registry)
+            project = self.connections.given(self.project, context.resources)
+            plan = bind(self.job, project, self.registry)
         except Exception as error:
             raise failure(to_dativo_error(error, job=self.job.name, stage="bind")) from None
         run_id = run_id_of(context.run)

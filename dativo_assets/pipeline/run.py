@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     run_id: give the same one again to retry a run whose outcome is unknown; it never commits twice.
     """
     settings = settings or RunSettings()
-    result = RunResult(job=plan.job.name, run_id=run_id or uuid.uuid4().hex)
+    result = RunResult(job=plan.job.name, run_id=run_id or os.urandom(16).hex())
     start = time.perf_counter()
     retry = plan.job.retry
     attempts = max(1, retry.max_attempts) if settings.retries else 1
