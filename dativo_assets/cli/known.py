@@ -95,11 +95,10 @@ def _described(selection: Selection) -> dict[str, Any]:
         files.add(str(named.job.path))
     if project.config.openlineage is not None:
         raise Uncompiled  # its client takes longer to load than all of this saves
-    config = {"name": project.config.name, "connections": project.config.connections, "openlineage": None}
     return {
         "patterns": list(project.config.jobs),
         "files": sorted(files.union(str(path) for folder in folders for path in folder.glob("*.py"))),
-        "config": kept(SimpleNamespace(**config)),
+        "config": kept(project.config),
         "jobs": jobs,
         "plugins": [kept(SimpleNamespace(**vars(ref))) for ref in plugins],
     }

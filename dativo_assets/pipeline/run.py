@@ -32,7 +32,7 @@ from dativo_assets.state import commit_once, look, new_record, schema_hash
 from .attend import Attendant, read_plan
 from .evolve import schema_changes, schema_of
 from .executor import ThreadExecutor
-from .incremental import CursorFilter, cursor_column
+from .incremental import CursorFilter, cursor_column, is_incremental, leaves_cursor
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
-_BATCH_BYTES = (256 << 10, 8 << 20)
 
 
 def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None = None) -> RunResult:
@@ -147,7 +146,8 @@ class _Run:
         self.notes = []
         with self.attendant.calling("plan", self.plan.reader.reference):
             self.reader = self.plan.open_reader(self.settings.environment)
-        base = self.base if self.mode != "overwrite" or self._incremental_overwrite() else None
+        continues = self.mode != "overwrite" or (not self.settings.full_refresh and is_incremental(self.plan.job))
+        base = self.base if continues else None
         stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.load().name))
         request = ReadRequest(
             columns=None,
@@ -156,7 +156,7 @@ class _Run:
             cursor=None if self.settings.full_refresh or base is None else base.cursor,
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
-            batch_bytes=self._batch_bytes(),
+            batch_bytes=self.settings.batch_bytes,
             guess=guess,
         )
         with timed(stage), self.attendant.calling("plan", self.plan.reader.reference):
@@ -165,14 +165,6 @@ class _Run:
         if self.plan.contract is not None:
             self.notes.extend(self.plan.contract.notes)
         return read
-
-    def _incremental_overwrite(self) -> bool:
-        incremental = self.plan.job.incremental
-        return not self.settings.full_refresh and incremental is not None and incremental.strategy != "full_refresh"
-
-    def _batch_bytes(self) -> int:
-        low, high = _BATCH_BYTES
-        return max(low, min(high, self.settings.memory_bytes // (8 * max(1, self.settings.workers))))
 
     def _wanted_schema(self, *, native: bool = False) -> Any:
         """What text should be parsed to: the contract's columns, else the table's as committed. native: an Arrow schema of
@@ -191,7 +183,9 @@ class _Run:
     def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
         job = self.plan.job
         key = None
-        if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
+        if can_resume(self.plan, self.writer, read.splits, self.settings) and not leaves_cursor(
+            self.plan.job.incremental, read
+        ):
             key = resume_key(self.plan, self.base, self.mode, widen, sorted(self.released), read.schema_text)
         request = WriteRequest(
             job=job.name,
@@ -212,14 +206,14 @@ class _Run:
         splits, known = read.splits, read.schema
         if self.resume is not None:
             splits, known = self.resume.splits, self.resume.input_schema if known is None else known
-        looks = self._filters(read) or bool(job.target.partition_by)
+        looks = leaves_cursor(self.plan.job.incremental, read) or bool(job.target.partition_by)
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
             reader=self.reader,
             writer=self.writer,
             cancel=self.settings.cancel,
-            batch_bytes=self._batch_bytes(),
+            batch_bytes=self.settings.batch_bytes,
             declared=None if passing else self._wanted_schema(),
             widen=widen,
             settle=lambda schema: self._settle(schema, read),
@@ -298,20 +292,15 @@ class _Run:
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
-    def _filters(self, read: ReadPlan) -> bool:
-        incremental = self.plan.job.incremental
-        by_field = incremental is not None and incremental.strategy in ("append", "updated_at")
-        return by_field and "cursor" not in read.applied
-
     def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
         incremental = self.plan.job.incremental
-        if incremental is None or incremental.cursor_field is None or not self._filters(read):
+        if incremental is None or incremental.cursor_field is None or not leaves_cursor(incremental, read):
             return None
         base = None if self.settings.full_refresh else self.base
         asks_table = getattr(self.writer, "extension", None) == "parquet"
         files_back_to = self.writer.files_back_to if asks_table else None
-        merges = self.plan.job.target.mode == "merge"
-        return CursorFilter(incremental, base, files_back_to, cursor_column(incremental, output), merges=merges)
+        column, merges = cursor_column(incremental, output), self.plan.job.target.mode == "merge"
+        return CursorFilter(incremental, base, files_back_to, column, merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from dativo_plugin_sdk import CancelledError
 
+_BATCH_BYTES = (256 << 10, 8 << 20)
+
 
 class CancelToken:
     """Set from anywhere, seen by the run within a tenth of a second."""
@@ -79,3 +81,9 @@ class RunSettings:
     cancel: CancelToken = field(default_factory=CancelToken)
     on_progress: Callable[[Progress], None] | None = None
     progress_interval_s: float = 0.2
+
+    @property
+    def batch_bytes(self) -> int:
+        """About how large a batch should be: those of all workers take an eighth of the budget, within reason."""
+        low, high = _BATCH_BYTES
+        return max(low, min(high, self.memory_bytes // (8 * max(1, self.workers))))

@@ -37,6 +37,7 @@ class PostgresWriter(SqlWriter):
     """
 
     format: ClassVar[str] = "postgres"
+    keeps_connection: ClassVar[bool] = True
 
     @property
     def _parameters(self) -> dict[str, Any]:

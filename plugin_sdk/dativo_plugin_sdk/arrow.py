@@ -150,6 +150,8 @@ def type_name(data_type: Any) -> str:
         return f"time[{data_type.unit}]"
     if types.is_date32(data_type):
         return "date"
+    if types.is_date64(data_type):
+        return "date64"
     if types.is_floating(data_type):
         return f"float{data_type.bit_width}"
     if types.is_dictionary(data_type):

@@ -3,7 +3,7 @@
 A native reader is made of a SourceConfig in JSON and, where files are named by URI, an object with `open(uri)`, which
 returns one with `size` and `read(start, end, ahead)`. It has `describe()`, `check()`, `discover()`,
 `plan(request_json, schema)`, `read(split_json)`, `cancel()`; a native file format has `describe()` and a sink class's
-`write`, `finish`, `abort`. Both are made by the Rust SDK's export macro.
+`write`, `take_group`, `finish`, `abort`. Both are made by the Rust SDK's export macro.
 """
 
 from __future__ import annotations

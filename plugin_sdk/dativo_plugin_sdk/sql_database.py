@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from .errors import ConfigurationError, ConnectionError, DativoError, PluginError
+from .models import AssetDefinition, TargetConfig
 from .writer import BaseWriter
 
 
@@ -16,10 +17,16 @@ class SqlDatabase(BaseWriter):
     format: ClassVar[str] = ""
     """The database's name in a snapshot."""
     begin: ClassVar[str] = "BEGIN"
+    keeps_connection: ClassVar[bool] = False
+    """Whether one call leaves its connection to the next, where making one takes long and an idle one bars nobody."""
     schema: str | None
     """The target's schema in the database."""
     name: str
     """The target's table."""
+
+    def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
+        super().__init__(asset_definition, target_config, output_base)
+        self._idle: list[Any] = []
 
     # -- what a database gives -------------------------------------------------------------------------------------
 
@@ -105,12 +112,17 @@ class SqlDatabase(BaseWriter):
     @contextmanager
     def _connection(self) -> Iterator[Any]:
         try:
-            connection = self.connect()
+            # Whoever uses a connection has it alone: a thread of a cancelled run may be in one that never answers.
+            connection = self._idle.pop() if self._idle else self.connect()
             try:
                 yield connection
-            finally:
-                with suppress(Exception):  # a connection that is lost already
-                    connection.close()
+            except BaseException:
+                _close(connection)
+                raise
+            if self.keeps_connection:
+                self._idle.append(connection)
+            else:
+                _close(connection)
         except DativoError:
             raise
         except Exception as error:
@@ -131,3 +143,13 @@ class SqlDatabase(BaseWriter):
                     self.run(connection, "ROLLBACK")
                 raise
             self.run(connection, "COMMIT")
+
+    def disconnect(self) -> None:
+        """Close what a call left to the next."""
+        while self._idle:
+            _close(self._idle.pop())
+
+
+def _close(connection: Any) -> None:
+    with suppress(Exception):  # it is lost already
+        connection.close()

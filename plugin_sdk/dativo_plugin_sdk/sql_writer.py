@@ -147,6 +147,7 @@ class SqlWriter(SqlDatabase):
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, request: WriteRequest) -> None:
+        self.disconnect()  # reading may take hours
         self._request = request
         self._staging.close()
         self._staging.sweep(request.resume_key)
@@ -382,4 +383,5 @@ class SqlWriter(SqlDatabase):
         self._staging.close()
 
     def close(self) -> None:
+        self.disconnect()
         self._staging.end()

@@ -65,7 +65,9 @@ def imported(shell: Any) -> list[str]:
     return list(modules)
 
 
-def test_a_run_of_a_known_job_loads_no_model_no_yaml_and_no_arrow(orders: Any) -> None:
+@pytest.mark.parametrize("rules", ["", "schema:\n  - {name: id, type: int64, min: 1}\n  - {name: v, type: int64}\n"])
+def test_a_run_of_a_known_job_loads_no_model_no_yaml_and_no_arrow(orders: Any, rules: str) -> None:
+    orders.write("jobs/orders.yaml", JOB + rules)
     for _ in range(20):
         modules = imported(orders)
         if "pydantic" not in modules:
