@@ -15,6 +15,7 @@ from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_erro
 from dativo_assets.lineage.events import telling
 from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run
 from dativo_assets.plan import JobPlan, bind
+from dativo_assets.prometheus import record
 from dativo_assets.registry import Registry
 
 from .connections import Connections
@@ -54,13 +55,16 @@ class JobAsset:
             project = self.connections.given(self.project, context.resources)
             plan = bind(self.job, project, self.registry)
         except Exception as error:
-            raise failure(to_dativo_error(error, job=self.job.name, stage="bind")) from None
+            found = to_dativo_error(error, job=self.job.name, stage="bind")
+            record(self.project, RunResult(self.job.name, run_id_of(context.run), "failed", error=found))
+            raise failure(found) from None
         run_id = run_id_of(context.run)
         try:
             with telling(self.project, os.environ) as events:
                 result = events.around(plan, run_id, lambda: _run(plan, run_id, context))
         except DativoError as error:
             raise failure(error.at(job=self.job.name)) from None
+        record(self.project, result)
         if result.error is not None:
             yield from check_results(self.key, frozenset(self.checks), result)
             raise failure(result.error) from None

@@ -332,6 +332,15 @@ class OpenLineage(Located):
     )
 
 
+class Metrics(Frozen):
+    """Numbers of runs for a monitor."""
+
+    prometheus: Path = Field(
+        description="A folder, relative to the project's, that holds a file a job in Prometheus' text format, for the "
+        "textfile collector of node_exporter.",
+    )
+
+
 class ProjectConfig(Located):
     """dativo.yaml, at the project's root."""
 
@@ -349,6 +358,7 @@ class ProjectConfig(Located):
     connections: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
     )
+    metrics: Metrics | None = Field(None, description="Where numbers of runs go. Default: nowhere.")
     openlineage: OpenLineage | None = Field(
         None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."
     )
