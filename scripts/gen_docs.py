@@ -11,8 +11,18 @@ import click
 from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
-from dativo_assets.config.models import Column, Incremental, JobConfig, OpenLineage, ProjectConfig, Source, Target
+from dativo_assets.config.models import (
+    Column,
+    Incremental,
+    JobConfig,
+    Metrics,
+    OpenLineage,
+    ProjectConfig,
+    Source,
+    Target,
+)
 from dativo_assets.config.timing import (
+    Alerts,
     FilesTrigger,
     Freshness,
     Partitions,
@@ -21,6 +31,7 @@ from dativo_assets.config.timing import (
     StaticPartitions,
     TimePartitions,
     Trigger,
+    VolumeAlert,
 )
 from dativo_assets.registry import Registry
 
@@ -40,7 +51,10 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("partitions.static", "", StaticPartitions),
     ("retry", "", Retry),
     ("freshness", "", Freshness),
+    ("alerts", "", Alerts),
+    ("alerts.volume", "", VolumeAlert),
     ("The project: dativo.yaml", "", ProjectConfig),
+    ("dativo.yaml: metrics", "", Metrics),
     ("openlineage", "", OpenLineage),
 )
 BUILT_IN = {"reader": ("csv", "json", "parquet", "sql"), "writer": ("parquet", "csv", "jsonl")}

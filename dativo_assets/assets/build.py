@@ -22,8 +22,9 @@ from dativo_assets.errors import ConfigurationError, DativoError, render, to_dat
 from dativo_assets.lineage import Source
 from dativo_assets.plan import upstream_jobs
 from dativo_assets.registry import Registry
-from dativo_assets.sensors import Watched, trigger_sensor
+from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 
+from .alerts import LAG, AlertChecks, alert_specs
 from .broken import broken_spec, group_of
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
@@ -132,6 +133,13 @@ class _Builder:
         if watched:
             needed = self.custom.connections.resource_keys(item.job for item in watched)
             sensors.append(trigger_sensor(watched, self.project, self.registry, needed, self.custom.connections.given))
+        lags = {
+            self.keys[name]: job.alerts.lag_s
+            for name, job in jobs.items()
+            if name not in self.faults and job.alerts is not None and job.alerts.lag_s is not None
+        }
+        if lags:
+            sensors.append(alert_sensor(lags, LAG))
         return dg.Definitions(
             assets=[*source_specs, *assets, *broken], sensors=sensors, resources=self.custom.connections.resources
         )
@@ -194,6 +202,11 @@ class _Builder:
             spec = spec.replace_attributes(key=data.key)
         specs = {f"check_{check.name}": check for check in check_specs(spec.key, data.contract)}
         compute = self._compute(job, spec.key, {check.name: output for output, check in specs.items()})
+        if job.alerts is not None:
+            told = {f"check_{check.name}": check for check in alert_specs(spec.key, job.alerts)}
+            outputs = {check.name: output for output, check in told.items()}
+            compute = _with_alerts(compute, AlertChecks(job.alerts, {spec.key: outputs}))
+            specs |= told
         return self._assets_definition(spec, compute, specs, job)
 
     def _compute(self, job: JobConfig, key: dg.AssetKey, checks: dict[str, str]) -> Compute:
@@ -262,3 +275,10 @@ class _Builder:
         """Of the job's connections, and of those where the tables are that it reads."""
         read = [self.project.jobs[name] for name in self.upstream[job.name] if name in self.project.jobs]
         return self.custom.connections.resource_keys([job, *read])
+
+
+def _with_alerts(compute: Compute, checks: AlertChecks) -> Compute:
+    def watched(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
+        yield from checks.around(compute(context, inputs), context.instance)
+
+    return watched

@@ -45,7 +45,7 @@ from .fields import (
     Whole,
 )
 from .origin import Located
-from .timing import Freshness, Partitions, Retry, Trigger
+from .timing import Alerts, Freshness, Partitions, Retry, Trigger
 from .types import DURATION_HINT, seconds
 from .upstream import external_upstream, upstream
 
@@ -252,6 +252,7 @@ class JobConfig(Located):
     freshness: Freshness | None = Field(
         None, description="How old the asset may grow: 24h, {fail_after, warn_after} or {cron, within}."
     )
+    alerts: Alerts | None = Field(None, description="What is told by asset checks of its own: {failure, lag, volume}.")
     owners: tuple[Owner, ...] = Field((), description="team:NAME or e-mail addresses.")
     tags: dict[TagKey, TagValue] = Field(default_factory=dict, description="Labels of the asset.")
     metadata: dict[str, ScalarValue] = Field(
