@@ -138,7 +138,7 @@ def _finds_the_line_of_a_mistake_within_two_clicks(server: Server, page: Page, s
     line = FILES["jobs/refunds.yaml"].strip("\n").splitlines().index("            compresion: zstd") + 1
     expect(page.get_by_text(f"jobs/refunds.yaml:{line}:", exact=False).first).to_be_visible()
     expect(page.get_by_text("did you mean `compression`?", exact=False).first).to_be_visible()
-    shoot("mistake", clip=(240, 410, 1260, 250))
+    shoot("mistake", clip=(240, 410, 1260, 200))
 
 
 def _fills_partitions(server: Server, page: Page, shoot: Callable[..., None]) -> None:
