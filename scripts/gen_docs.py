@@ -11,7 +11,9 @@ import click
 from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
-from dativo_assets.config.models import Column, Incremental, JobConfig, OpenLineage, ProjectConfig, Source, Target
+from dativo_assets.config.incremental import Incremental
+from dativo_assets.config.models import Column, JobConfig, OpenLineage, ProjectConfig, Source, Target
+from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
     FilesTrigger,
     Freshness,
@@ -29,6 +31,8 @@ MADE = "<!-- Made by `make docs`; a test says when it is out of date. -->\n"
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("A job", "", JobConfig),
     ("source", "", Source),
+    ("source.tables, source.objects", "", NamedStream),
+    ("source.files", "", FilesStream),
     ("source.incremental", "", Incremental),
     ("target", "", Target),
     ("schema", "A list of columns, each with:", Column),

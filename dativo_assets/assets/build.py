@@ -7,7 +7,7 @@ collector rests meanwhile: a project of thousands of jobs loads near Dagster's o
 import gc
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from dativo_assets.registry import Registry
 from dativo_assets.sensors import Watched, trigger_sensor
 
 from .broken import broken_spec, group_of
-from .execute import RESULT, Compute, JobAsset, broken_compute
+from .execute import RESULT, Compute, JobAsset, Table, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
 from .sources import source_assets, source_key
@@ -31,7 +31,7 @@ from .translate import asset_key, asset_spec, external_key, op_name, pool
 
 _NOTHING_OUT = dg.Out(dg.Nothing)
 _NOTHING_IN = dg.In(dg.Nothing)
-_CHECK_OUT = dg.Out(dg.Nothing, is_required=False)
+_CHECK_OUT = _STREAM_OUT = dg.Out(dg.Nothing, is_required=False)
 
 
 def build_definitions(path: Path | str | None = None) -> dg.Definitions:
@@ -78,14 +78,15 @@ class _Builder:
     def build(self) -> dg.Definitions:
         self.registry = Registry(self.project.root)
         jobs = self.project.jobs
-        self.keys = {name: asset_key(name, job.group) for name, job in jobs.items()}
+        parts = [part for job in jobs.values() for part in job.parts]
+        self.keys = {part.name: asset_key(part.job_name, part.group, part.stream) for part in parts}
         broken = self._broken()
         for name, job in jobs.items():
             self.upstream[name] = self._upstream(job)
         derived = frozenset(name for name, job in jobs.items() if job.source.query and self.upstream[name])
-        self.read, source_specs = source_assets(jobs.values(), derived)
+        self.read, source_specs = source_assets(parts, derived)
         assets = [self._asset(job) for job in jobs.values()]
-        conditions = [a.key for a in assets if next(iter(a.specs)).automation_condition is not None]
+        conditions = [spec.key for a in assets for spec in a.specs if spec.automation_condition is not None]
         sensors: list[dg.SensorDefinition] = []
         if conditions:
             sensors.append(
@@ -97,12 +98,12 @@ class _Builder:
                 )
             )
         watched = [
-            Watched(job, self.keys[name], tuple(self._source_keys(name)))
-            for name, job in jobs.items()
-            if job.enabled
-            and name not in self.faults
-            and job.trigger is not None
-            and (job.trigger.files or job.trigger.probe)
+            Watched(part, self.keys[part.name], tuple(self._source_keys(part.name)))
+            for part in parts
+            if part.enabled
+            and self.faults.keys().isdisjoint((part.name, part.job_name))
+            and part.trigger is not None
+            and (part.trigger.files or part.trigger.probe)
         ]
         if watched:
             sensors.append(trigger_sensor(watched, self.project, self.registry))
@@ -119,36 +120,49 @@ class _Builder:
         return [source_key(source) for source in self.read.get(name, ())]
 
     def _asset(self, job: JobConfig) -> dg.AssetsDefinition:
-        key = self.keys[job.name]
-        waits_for = [self.keys[name] for name in self.upstream[job.name] if name in self.keys]
+        """One asset, or one for each stream, any of which can run alone."""
+        waits_for = [key for name in self.upstream[job.name] for key in self._keys(name)]
         waits_for += [external_key(text) for text in job.external_upstream]
-        deps = list(dict.fromkeys([*self._source_keys(job.name), *waits_for]))
+        specs, tables, checks = [], [], dict[str, dg.AssetCheckSpec]()
+        for part in job.parts:
+            output = RESULT if part.stream is None else op_name(dg.AssetKey(part.stream))
+            deps = list(dict.fromkeys([*self._source_keys(part.name), *waits_for]))
+            spec, own = self._spec(part, deps, waits_for)
+            names = {
+                check.name: f"check_{check.name}" if part is job else f"{output}_check_{check.name}" for check in own
+            }
+            checks.update({names[check.name]: check for check in own})
+            specs.append(spec)
+            origins = Origins(self.keys, tuple(self.read.get(part.name, ())))
+            tables.append(Table(part, spec.key, output, names, origins))
+        compute = JobAsset(job, self.project, self.registry, tuple(tables)).compute
+        name = op_name(asset_key(job.name, job.group))
+        return _assets_definition(name, specs, compute, checks, pool(job), tuple(table.output for table in tables))
+
+    def _keys(self, name: str) -> list[dg.AssetKey]:
+        """The assets of a job or stream, be it broken."""
+        parts = [part.name for part in self.project.parts(name)] or [name]
+        return [self.keys[part] for part in parts if part in self.keys]
+
+    def _spec(
+        self, job: JobConfig, deps: Sequence[dg.AssetKey], waits_for: Sequence[dg.AssetKey]
+    ) -> tuple[dg.AssetSpec, list[dg.AssetCheckSpec]]:
+        """The spec of a job's asset, and its checks; one that shows the error where the job can't be used."""
+        key = self.keys[job.name]
         try:
             contract = self._contract(job)
-            if fault := self.faults.get(job.name):
+            if fault := self.faults.get(job.job_name):
                 raise fault
-            spec = asset_spec(job, key, deps, contract, waits_for)
-            return self._definition(job, spec, contract)
+            return asset_spec(job, key, deps, contract, waits_for), check_specs(key, contract)
         except Exception as error:
-            fault = self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
             # The step binds the job again: its error is the same, or it was mended since.
-            return _assets_definition(
-                broken_spec(key, job.group, fault, job.path, deps), self._compute(job, key, {}), {}, None
-            )
+            fault = self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
+            return broken_spec(key, job.group, fault, job.path, deps), []
 
     def _contract(self, job: JobConfig) -> Contract | None:
         self.registry.resolve("reader", job.source.reader)
         self.registry.resolve("writer", job.target.writer)
         return load_contract(job, self.project.root, locate=False)
-
-    def _definition(self, job: JobConfig, spec: dg.AssetSpec, contract: Contract | None) -> dg.AssetsDefinition:
-        specs = {f"check_{check.name}": check for check in check_specs(spec.key, contract)}
-        compute = self._compute(job, spec.key, {check.name: output for output, check in specs.items()})
-        return _assets_definition(spec, compute, specs, pool(job))
-
-    def _compute(self, job: JobConfig, key: dg.AssetKey, checks: dict[str, str]) -> Compute:
-        origins = Origins(self.keys, tuple(self.read.get(job.name, ())))
-        return JobAsset(job, self.project, self.registry, key, checks, origins).compute
 
     def _broken(self) -> list[dg.AssetsDefinition]:
         taken = set(self.keys.values())
@@ -158,11 +172,8 @@ class _Builder:
             taken.add(key)
             self.keys.setdefault(item.name, key)
             group = group_of(item, self.project.config)
-            found.append(
-                _assets_definition(
-                    broken_spec(key, group, item.error, item.path, ()), broken_compute(item.error), {}, None
-                )
-            )
+            spec = broken_spec(key, group, item.error, item.path, ())
+            found.append(_assets_definition(op_name(key), [spec], broken_compute(item.error), {}, None))
         return found
 
     def _free_key(self, item: BrokenJob, taken: set[dg.AssetKey]) -> dg.AssetKey:
@@ -178,21 +189,31 @@ class _Builder:
 
 
 def _assets_definition(
-    spec: dg.AssetSpec, compute: Compute, checks: dict[str, dg.AssetCheckSpec], pool: str | None
+    name: str,
+    specs: Sequence[dg.AssetSpec],
+    compute: Compute,
+    checks: dict[str, dg.AssetCheckSpec],
+    pool: str | None,
+    outputs: Sequence[str] = (RESULT,),
 ) -> dg.AssetsDefinition:
-    inputs = {f"upstream_{index}": dep.asset_key for index, dep in enumerate(spec.deps)}
+    """outputs: of the op, one a spec; those of streams may be left out."""
+    deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
+    inputs = {f"upstream_{index}": key for index, key in enumerate(deps)}
+    streams = outputs[0] != RESULT
     node = dg.OpDefinition(
         compute_fn=compute,
-        name=op_name(spec.key),
+        name=name,
         ins=dict.fromkeys(inputs, _NOTHING_IN),
-        outs={RESULT: _NOTHING_OUT, **dict.fromkeys(checks, _CHECK_OUT)},
+        outs={**dict.fromkeys(outputs, _STREAM_OUT if streams else _NOTHING_OUT), **dict.fromkeys(checks, _CHECK_OUT)},
         pool=pool,
     )
+    partitioned = any(spec.partitions_def is not None for spec in specs)
     return dg.AssetsDefinition(
         node_def=node,
         keys_by_input_name=inputs,
-        keys_by_output_name={RESULT: spec.key},
-        specs=[spec],
+        keys_by_output_name={output: spec.key for output, spec in zip(outputs, specs, strict=True)},
+        specs=specs,
         check_specs_by_output_name=checks,
-        backfill_policy=dg.BackfillPolicy.single_run() if spec.partitions_def is not None else None,
+        can_subset=streams,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitioned else None,
     )

@@ -77,6 +77,6 @@ def details_of(plan: JobPlan, result: RunResult) -> dict[str, Any]:
 
 def summary(result: RunResult) -> dict[str, Any]:
     """A line of the log."""
-    keys = ("job", "run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
-    out = {key: getattr(result, key) for key in keys}
+    keys = ("run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
+    out = {"job": result.name, **{key: getattr(result, key) for key in keys}}
     return {**out, "error": str(result.error)} if result.error else out

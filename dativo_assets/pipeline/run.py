@@ -55,7 +55,7 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     run_id: give the same one again to retry a run whose outcome is unknown; it never commits twice.
     """
     settings = settings or RunSettings()
-    result = RunResult(job=plan.job.name, run_id=run_id or uuid.uuid4().hex)
+    result = RunResult(job=plan.job.job_name, run_id=run_id or uuid.uuid4().hex, stream=plan.job.stream)
     start = time.perf_counter()
     retry = plan.job.retry
     attempts = max(1, retry.max_attempts) if settings.retries else 1
@@ -194,7 +194,8 @@ class _Run:
         if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
             key = resume_key(self.plan, self.base, self.mode, widen, sorted(self.released), read.schema_text)
         request = WriteRequest(
-            job=job.name,
+            job=job.job_name,
+            stream=self.plan.stream,
             run_id=self.result.run_id,
             base_seq=0 if self.base is None else self.base.seq,
             mode=self.mode,  # type: ignore[arg-type]
@@ -347,7 +348,8 @@ class _Run:
             self.notes.extend(self.cursor.notes)
         record = new_record(
             self.base,
-            job=job.name,
+            job=job.job_name,
+            stream=self.plan.stream,
             run_id=result.run_id,
             mode=self.mode,
             cursor=cursor,

@@ -114,9 +114,11 @@ class SourceConfig(Model):
     """What a reader is constructed with. Values that may hold secrets stay out of the repr.
 
     checked_options: what the plugin's own model has made of the same options before, where that is known.
+    stream: of a job that loads several tables, the one that this reader is for; tables, objects and files are its own alone.
     """
 
     job: str = ""
+    stream: str = "default"
     reader: str = ""
     root: str = "."
     files: tuple[str, ...] = ()
@@ -133,9 +135,12 @@ class SourceConfig(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig(Model):
-    """What a writer is constructed with. path: absolute, or a URI. checked_options: as of a SourceConfig."""
+    """What a writer is constructed with. path: absolute, or a URI. stream: of the job; path and table are its own alone.
+    checked_options: as of a SourceConfig.
+    """
 
     job: str = ""
+    stream: str = "default"
     writer: str = ""
     root: str = "."
     path: str | None = None

@@ -179,7 +179,7 @@ class SqlWriter(BaseWriter):
             connection,
             f"SELECT seq, record FROM {self.qualified(COMMITS)} WHERE target = ? AND job = ? AND stream = ? {condition}"
             f" ORDER BY seq DESC LIMIT {limit}",
-            (self.name, self._job, "default", *values),
+            (self.name, self._job, self.target_config.stream, *values),
         )
         return [self._record(int(seq), str(text)) for seq, text in rows]
 
