@@ -15,6 +15,7 @@ from dativo_assets.config.incremental import Incremental
 from dativo_assets.config.models import Column, JobConfig, OpenLineage, ProjectConfig, Source, Target
 from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
+    DynamicPartitions,
     FilesTrigger,
     Freshness,
     Partitions,
@@ -42,6 +43,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("partitions", "", Partitions),
     ("partitions.hourly, .daily, .weekly, .monthly", "", TimePartitions),
     ("partitions.static", "", StaticPartitions),
+    ("partitions.dynamic", "", DynamicPartitions),
     ("retry", "", Retry),
     ("freshness", "", Freshness),
     ("The project: dativo.yaml", "", ProjectConfig),

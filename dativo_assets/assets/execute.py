@@ -10,9 +10,11 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 from dativo_assets.config import JobConfig, Project
-from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_error
+from dativo_assets.config.partition_keys import of_keys
+from dativo_assets.errors import DativoError, to_dativo_error
 from dativo_assets.lineage.events import Events, telling
 from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run, run_all
 from dativo_assets.plan import JobPlan, bind
@@ -61,14 +63,15 @@ class JobAsset:
         """
         wanted = [table for table in self.tables if table.output in context.selected_output_names]
         errors: list[DativoError] = []
+        partition = None
         plans: dict[str, tuple[Table, JobPlan]] = {}
         for table in wanted:
             try:
-                _refuse_some_partitions(table, context)
+                partition = _partition(table, context)
                 plans[table.job.name] = (table, bind(table.job, self.project, self.registry))
             except Exception as error:
                 errors.append(to_dativo_error(error, job=table.job.name, stage="bind"))
-        for result in self._run([plan for _, plan in plans.values()], context):
+        for result in self._run([plan for _, plan in plans.values()], context, partition):
             table, plan = plans[result.name]
             if result.error is not None:
                 errors.append(result.error)
@@ -80,10 +83,12 @@ class JobAsset:
         if errors:
             raise failure(*errors, of=len(wanted)) from None
 
-    def _run(self, plans: Sequence[JobPlan], context: dg.OpExecutionContext) -> Iterator[RunResult]:
+    def _run(
+        self, plans: Sequence[JobPlan], context: dg.OpExecutionContext, partition: PartitionSelection | None
+    ) -> Iterator[RunResult]:
         try:
             with telling(self.project, os.environ) as events:
-                yield from _run(plans, run_id_of(context.run), context, events)
+                yield from _run(plans, context, events, partition)
         except DativoError as error:
             raise failure(error.at(job=self.job.name)) from None
 
@@ -138,11 +143,13 @@ def run_id_of(run: dg.DagsterRun) -> str:
     return str(run.run_id)
 
 
-def _run(plans: Sequence[JobPlan], run_id: str, context: dg.OpExecutionContext, events: Events) -> Iterator[RunResult]:
+def _run(
+    plans: Sequence[JobPlan], context: dg.OpExecutionContext, events: Events, partition: PartitionSelection | None
+) -> Iterator[RunResult]:
     """Run the plans in a thread of its own, while this one logs progress and hears Dagster's request to stop."""
     cancel = CancelToken()
     latest: list[Progress] = []
-    settings: RunSettings = RunSettings(cancel=cancel, on_progress=latest.append)
+    settings: RunSettings = RunSettings(cancel=cancel, on_progress=latest.append, partition=partition)
     outcomes: queue.SimpleQueue[RunResult | BaseException | None] = queue.SimpleQueue()
 
     def told(plan: JobPlan, settings: RunSettings, run_id: str) -> RunResult:
@@ -150,7 +157,7 @@ def _run(plans: Sequence[JobPlan], run_id: str, context: dg.OpExecutionContext, 
 
     def work() -> None:
         try:
-            for result in run_all(plans, settings, run_id, told):
+            for result in run_all(plans, settings, run_id_of(context.run), told):
                 outcomes.put(result)
             outcomes.put(None)
         except BaseException as error:
@@ -199,24 +206,20 @@ def _said(progress: Progress) -> str:
     return ", ".join(parts)
 
 
-def _refuse_some_partitions(table: Table, context: dg.OpExecutionContext) -> None:
-    """A run over all partitions loads the whole table; one over some of them is refused, since a run can't be narrowed yet.
+def _partition(table: Table, context: dg.OpExecutionContext) -> PartitionSelection | None:
+    """The partitions that a run is over; None for a run without, or over all of a table that no column divides.
 
-    Raises: ConfigurationError: at the line of `partitions`.
+    Raises: ConfigurationError: at the line of `partitions`, where rows can't be told apart by it.
     """
     job = table.job
     if job.partitions is None or not (context.has_partition_key or context.has_partition_key_range):
-        return
-    wanted = context.partition_key_range
-    keys = context.asset_partitions_def_for_output(table.output).get_partition_keys()
-    if keys and (wanted.start, wanted.end) == (keys[0], keys[-1]):
-        return
-    error = ConfigurationError(
-        f"a run of partitions {wanted.start} to {wanted.end} alone is not supported yet",
-        "PARTITIONS_NOT_SUPPORTED",
-        hint="select all partitions and launch them as a single run, or remove `partitions` from the job",
-    )
-    raise error.at(job=job.name, **job.location("partitions").details())
+        return None
+    keys = context.partition_keys
+    if any(axis.column is None for axis in job.partitions.axes):
+        known = context.asset_partitions_def_for_output(table.output)
+        if list(keys) == list(known.get_partition_keys(dynamic_partitions_store=context.instance)):
+            return None
+    return of_keys(job, keys)
 
 
 def broken_compute(error: DativoError) -> Compute:

@@ -43,6 +43,9 @@ def run_metadata(
         for side in ("reader", "writer"):
             found[side] = commit.plugins.get(side)
         found["contract"] = commit.details.get("contract")
+        if partitions := commit.details.get("partitions"):
+            found["partitions"] = partitions["keys"]
+            found["dagster/partition_row_count"] = None if ".." in partitions["keys"] else result.rows_written
     found["files"] = _files(result.files)
     found["dagster/uri"] = target_uri(job)
     found["dagster/table_name"] = table_name(job)

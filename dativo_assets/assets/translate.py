@@ -75,7 +75,7 @@ def asset_spec(
         metadata=definition_metadata(job, contract),
         freshness_policy=freshness_policy(job.freshness),
         automation_condition=automation_condition(job, upstream) if job.enabled else None,
-        partitions_def=partitions_definition(job.partitions),
+        partitions_def=partitions_definition(job.partitions, job.job_name),
     )
 
 

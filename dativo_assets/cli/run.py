@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ Examples:
   dativo run orders customers         two of them
   dativo run jobs/orders.yaml --json  a JSON array, one object a job
   dativo run orders --full-refresh    forget the cursor, replace the table
+  dativo run orders --partition 2024-01-01..2024-01-31
   dativo run shop --stream customers  one of the tables that a job loads
 
 A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a second Ctrl-C at once."""
@@ -46,6 +48,7 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 @click.command(epilog=EPILOG)
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
 @stream_option
+@click.option("--partition", metavar="A..B", help="These partitions alone, in place of what the table has of them.")
 @click.option("--full-refresh", is_flag=True, help="Forget the cursor and replace the table.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads a job. Default: the processors.")
 @click.option("--memory", metavar="SIZE", help="Budget for rows in flight, such as 256MB. Default: 128MB.")
@@ -61,6 +64,7 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 def command(
     jobs: tuple[str, ...],
     streams: tuple[str, ...],
+    partition: str | None,
     full_refresh: bool,
     workers: int | None,
     memory: str | None,
@@ -85,7 +89,7 @@ def command(
     jobs = (*jobs, config) if config else jobs
     began_ns = time.time_ns()
     try:
-        known = None if streams else recall(jobs, project_root(jobs, project))
+        known = None if streams or partition else recall(jobs, project_root(jobs, project))
         selection = known or select(jobs, project, streams=streams)
     except DativoError as error:
         if not (as_json and jobs):
@@ -93,6 +97,8 @@ def command(
         print_json([RunResult(name, "", "failed", error=error).to_dict() for name in jobs])
         print_error(error)
         return EXIT_NONE_RAN
+    if partition is not None and full_refresh:
+        raise click.UsageError("--partition and --full-refresh exclude each other")
     token = CancelToken()
     options: dict[str, Any] = {
         "cancel": token,
@@ -117,12 +123,12 @@ def command(
         _events(selection, environment) as events,
     ):
         settings = RunSettings(**options, on_progress=watch.tell)
-        for result in _results(selection, names, token, settings, begin, events):
+        for result in _results(selection, names, settings, partition, begin, events):
             results.append(result)
             watch.done(result.name)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
-    if known is None and not streams:
+    if known is None and not (streams or partition):
         remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])
@@ -135,8 +141,8 @@ def command(
 def _results(
     selection: Selection,
     names: list[Named],
-    token: CancelToken,
     settings: RunSettings,
+    partition: str | None,
     begin: Callable[[str], None],
     events: Events | None,
 ) -> Iterator[RunResult]:
@@ -149,7 +155,7 @@ def _results(
         family = [other for other in names if _are_streams(named, other)] or [named]
         done.update(other.name for other in family)
         begin(named.name if len(family) == 1 else ", ".join(other.name for other in family))
-        for result in _some(selection, family, failed, token, settings, events):
+        for result in _some(selection, family, failed, settings, partition, events):
             if not result.ok:
                 failed.add(result.name)
             yield result
@@ -175,15 +181,19 @@ def _some(
     selection: Selection,
     family: list[Named],
     failed: set[str],
-    token: CancelToken,
     settings: RunSettings,
+    partition: str | None,
     events: Events | None,
 ) -> Iterator[RunResult]:
     """The results of one job, or of its streams."""
     plans = []
     for named in family:
         try:
-            token.check()
+            settings.cancel.check()
+            if partition is not None and named.job is not None:
+                from dativo_assets.config.partition_keys import selected
+
+                settings = replace(settings, partition=selected(named.job, partition))
             plans.append(_plan(selection, named, failed))
         except DativoError as error:
             status = "cancelled" if isinstance(error, CancelledError) else "failed"

@@ -14,6 +14,7 @@ from dativo_plugin_sdk import (
     BaseWriter,
     CancelledError,
     Commit,
+    CommitConflictError,
     DativoError,
     ReadPlan,
     ReadRequest,
@@ -36,6 +37,7 @@ from .incremental import CursorFilter, cursor_column
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
+from .partition import PartitionRows, change_of, check_partitions
 from .report import counts_of, details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
 from .resume import Resume, can_resume, resume_key
@@ -43,6 +45,8 @@ from .retry import delay_s
 from .settings import Progress, RunSettings
 
 if TYPE_CHECKING:
+    from dativo_plugin_sdk.partition_rows import PartitionSelection
+
     from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
@@ -70,7 +74,9 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             found = plan.redacted(to_dativo_error(error, job=plan.job.name))
             result.error = found
             result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
-            if not found.retryable or attempt == attempts or settings.cancel.cancelled:
+            # Partitions don't meet: what another run has committed meanwhile is none of this one's.
+            again = found.retryable or (settings.partition is not None and isinstance(found, CommitConflictError))
+            if not again or attempt == attempts or settings.cancel.cancelled:
                 break
             delay = delay_s(retry, attempt, found)
             result.failed_attempts.append(FailedAttempt(attempt, found.error_code, str(found), round(delay, 3)))
@@ -98,6 +104,9 @@ class _Run:
     released: set[str] = field(default_factory=set)
     checker: Checker | None = None
     cursor: CursorFilter | None = None
+    partition: PartitionRows | None = None
+    bound: str | None = None
+    changed: tuple[str, ...] = ()
     resume: Resume | None = None
 
     def __post_init__(self) -> None:
@@ -113,12 +122,16 @@ class _Run:
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
                 return self._report(done)
+            if self.settings.partition is not None:
+                self._begin_partitions(self.settings.partition)
             widen: dict[str, str] = {}
             guess, read = True, None
             for _ in range(_MAX_RESTARTS):
                 try:
                     read = self._plan_read(widen, guess)
-                    if read.unchanged or (not read.splits and self.base is not None and read.cursor is None):
+                    if self.settings.partition is None and (
+                        read.unchanged or (not read.splits and self.base is not None and read.cursor is None)
+                    ):
                         return self._unchanged()
                     workers = self._move(read, widen)
                     break
@@ -139,12 +152,20 @@ class _Run:
         finally:
             self.writer.close()
 
+    def _begin_partitions(self, selection: PartitionSelection) -> None:
+        """Rows of these partitions go as those of the source come; the rest of the table, and its cursor, stay."""
+        self.mode = "merge" if self.plan.job.target.mode == "merge" else "append"
+        with self._calling_writer("open"):
+            self.bound = check_partitions(self.plan.job, self.writer, self.base)
+            changed = change_of(selection, self.writer.history())
+        self.changed = () if changed is None else (changed,)
+
     # -- plan the read ---------------------------------------------------------------------------------------------
 
     def _plan_read(self, widen: dict[str, str], guess: bool) -> ReadPlan:
         self._tell("plan")
         self.settings.cancel.check()
-        self.notes = []
+        self.notes = [*self.changed]
         with self.attendant.calling("plan", self.plan.reader.reference):
             self.reader = self.plan.open_reader(self.settings.environment)
         base = self.base if self.mode != "overwrite" or self._incremental_overwrite() else None
@@ -153,11 +174,12 @@ class _Run:
             columns=None,
             schema=self._wanted_schema(native=True),
             widen=dict(widen),
-            cursor=None if self.settings.full_refresh or base is None else base.cursor,
+            cursor=None if self.settings.full_refresh or self.settings.partition or base is None else base.cursor,
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             batch_bytes=self._batch_bytes(),
             guess=guess,
+            partition=self.settings.partition,
         )
         with timed(stage), self.attendant.calling("plan", self.plan.reader.reference):
             read = read_plan(self.reader, request)
@@ -192,7 +214,15 @@ class _Run:
         job = self.plan.job
         key = None
         if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
-            key = resume_key(self.plan, self.base, self.mode, widen, sorted(self.released), read.schema_text)
+            key = resume_key(
+                self.plan,
+                self.base,
+                self.mode,
+                widen,
+                sorted(self.released),
+                read.schema_text,
+                repr(self.settings.partition),
+            )
         request = WriteRequest(
             job=job.job_name,
             stream=self.plan.stream,
@@ -206,6 +236,7 @@ class _Run:
             cursor_field=None if job.incremental is None else job.incremental.cursor_field,
             full_refresh=self.settings.full_refresh,
             resume_key=key,
+            replaces=self.settings.partition,
         )
         with self._calling_writer("open"):
             self.writer.open(request)
@@ -213,7 +244,7 @@ class _Run:
         splits, known = read.splits, read.schema
         if self.resume is not None:
             splits, known = self.resume.splits, self.resume.input_schema if known is None else known
-        looks = self._filters(read) or bool(job.target.partition_by)
+        looks = self._filters(read) or bool(job.target.partition_by) or self.settings.partition is not None
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
@@ -278,7 +309,9 @@ class _Run:
             output = self.checker.output_schema
         self._evolve(schema_text(output))
         self.cursor = self._cursor_filter(output, read)
-        return Settled(output, self.checker, self.cursor)
+        if self.settings.partition is not None:
+            self.partition = PartitionRows(self.settings.partition, output, self.bound, self.base)
+        return Settled(output, self.checker, self.partition or self.cursor)
 
     def _passing(self, read: ReadPlan, columns: Mapping[str, str]) -> Settled | None:
         """How the reader's own batches go to the writer, where no Arrow library has to look at them on the way."""
@@ -302,7 +335,7 @@ class _Run:
     def _filters(self, read: ReadPlan) -> bool:
         incremental = self.plan.job.incremental
         by_field = incremental is not None and incremental.strategy in ("append", "updated_at")
-        return by_field and "cursor" not in read.applied
+        return by_field and "cursor" not in read.applied and self.settings.partition is None
 
     def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
         incremental = self.plan.job.incremental
@@ -340,12 +373,16 @@ class _Run:
         self._tell("commit")
         result, job = self.result, self.plan.job
         committables = [item for worker in workers for item in worker.committables]
-        tell_counts(result, workers, committables, read.splits, 0 if self.cursor is None else self.cursor.skipped)
+        rows = self.partition or self.cursor
+        tell_counts(result, workers, committables, read.splits, 0 if rows is None else rows.skipped)
         incremental = job.incremental
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
             self.notes.extend(self.cursor.notes)
+        if self.settings.partition is not None and self.base is not None:
+            cursor = self.base.cursor
+            result.schema_text = result.schema_text or self.base.schema_text
         record = new_record(
             self.base,
             job=job.job_name,
@@ -357,7 +394,7 @@ class _Run:
             schema_hash=schema_hash(result.schema_text),
             **counts_of(result),
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
-            details=details_of(self.plan, result),
+            details=details_of(self.plan, result, self.settings.partition),
         )
         stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()

@@ -26,6 +26,7 @@ PAGES = (
     "docs/how-to/load-a-database.md",
     "docs/how-to/load-a-lakehouse.md",
     "docs/how-to/load-incrementally.md",
+    "docs/how-to/load-partitions.md",
     "docs/how-to/load-several-tables.md",
     "docs/how-to/read-any-csv.md",
     "plugin_sdk/README.md",
