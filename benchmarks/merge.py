@@ -35,10 +35,11 @@ print(json.dumps({"seconds": time.perf_counter() - start}))
 """
 _OURS = """
 import json, sys, time
-import pyarrow.parquet as pq
+import pyarrow.compute, pyarrow.parquet as pq
 from dativo_plugin_sdk import AssetDefinition, Commit, TargetConfig, WriteRequest, WriteTask
 module, name, root, changes = json.loads(sys.argv[1])
 plugin = getattr(__import__(module, fromlist=[name]), name)
+plugin.Options  # loads their module
 start = time.perf_counter()
 config = TargetConfig(job="merge", root=root, path="warehouse/merge", writer="parquet", mode="merge", keys=("id",))
 writer = plugin(AssetDefinition(name="merge"), config)

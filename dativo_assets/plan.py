@@ -18,6 +18,7 @@ from dativo_plugin_sdk import (
     TargetConfig,
     Upstream,
 )
+from dativo_plugin_sdk.remote import is_remote
 
 from dativo_assets.config.entries import plain
 from dativo_assets.config.secrets import Redactor, resolve
@@ -203,6 +204,8 @@ class UpstreamTarget:
         writer = self.plan.open_writer(environment)
         try:
             table = writer.snapshot()
+            remote = table is not None and any(is_remote(path) for path in table.files)
+            connection = writer.store_connection() if remote else {}
         finally:
             writer.close()
         if table is None:
@@ -210,7 +213,12 @@ class UpstreamTarget:
                 f"upstream {self.name} holds no commit yet", hint=f"run it first: dativo run {self.name}"
             )
         return Upstream(
-            name=self.name, format=table.format, files=table.files, seq=table.seq, schema_text=dict(table.schema_text)
+            name=self.name,
+            format=table.format,
+            files=table.files,
+            seq=table.seq,
+            schema_text=dict(table.schema_text),
+            connection=connection,
         )
 
 

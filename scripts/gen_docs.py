@@ -12,9 +12,18 @@ from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
 from dativo_assets.config.incremental import Incremental
-from dativo_assets.config.models import Column, JobConfig, OpenLineage, ProjectConfig, Source, Target
+from dativo_assets.config.models import (
+    Column,
+    JobConfig,
+    Metrics,
+    OpenLineage,
+    ProjectConfig,
+    Source,
+    Target,
+)
 from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
+    Alerts,
     DynamicPartitions,
     FilesTrigger,
     Freshness,
@@ -24,6 +33,7 @@ from dativo_assets.config.timing import (
     StaticPartitions,
     TimePartitions,
     Trigger,
+    VolumeAlert,
 )
 from dativo_assets.registry import Registry
 
@@ -46,7 +56,10 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("partitions.dynamic", "", DynamicPartitions),
     ("retry", "", Retry),
     ("freshness", "", Freshness),
+    ("alerts", "", Alerts),
+    ("alerts.volume", "", VolumeAlert),
     ("The project: dativo.yaml", "", ProjectConfig),
+    ("dativo.yaml: metrics", "", Metrics),
     ("openlineage", "", OpenLineage),
 )
 BUILT_IN = {"reader": ("csv", "json", "parquet", "sql"), "writer": ("parquet", "csv", "jsonl")}

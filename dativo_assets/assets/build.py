@@ -1,4 +1,4 @@
-"""build_definitions(path) -> dg.Definitions: one asset a job, its sources, its checks, and what starts it.
+"""define(path, customization) -> dg.Definitions: one asset a job, its sources, its checks, and what starts it.
 
 Assets are built raw (an OpDefinition around a plain function), five times as fast as by decorators, and the garbage
 collector rests meanwhile: a project of thousands of jobs loads near Dagster's own floor.
@@ -7,49 +7,74 @@ collector rests meanwhile: a project of thousands of jobs loads near Dagster's o
 import gc
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
+from dativo_assets.config.timing import Alerts
 from dativo_assets.contract import Contract, load_contract
-from dativo_assets.errors import DativoError, render, to_dativo_error
+from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
 from dativo_assets.plan import upstream_jobs
 from dativo_assets.registry import Registry
-from dativo_assets.sensors import Watched, trigger_sensor
+from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 
+from .alerts import LAG, AlertChecks, alert_specs
 from .broken import broken_spec, group_of
+from .connections import Connections, GivenConnection
+from .customize import Customization, Execution, Translation, execute, translated
 from .execute import RESULT, Compute, JobAsset, Table, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
 from .sources import source_assets, source_key
-from .translate import asset_key, asset_spec, external_key, op_name, pool
+from .translate import AssetData, asset_key, external_key, op_name, pool
 
 _NOTHING_OUT = dg.Out(dg.Nothing)
 _NOTHING_IN = dg.In(dg.Nothing)
-_CHECK_OUT = _STREAM_OUT = dg.Out(dg.Nothing, is_required=False)
+_MAYBE_NOTHING_OUT = dg.Out(dg.Nothing, is_required=False)
 
 
-def build_definitions(path: Path | str | None = None) -> dg.Definitions:
-    """The definitions of a project. path: its folder, or its dativo.yaml; default: as the `dativo` command finds it.
+def build_definitions(
+    path: Path | str | None = None,
+    *,
+    translation: Translation | None = None,
+    execute: Execution = execute,
+    op: OpSpec | None = None,
+    connections: Mapping[str, GivenConnection] | None = None,
+) -> dg.Definitions:
+    """The definitions of a project.
+
+    path: its folder, or its dativo.yaml; default: as the `dativo` command finds it. translation: (spec, data) -> spec, what
+    is changed of an asset's spec. execute: the body of each step, which as a rule yields from `execute(context, asset)`.
+    op: tags, pool, name and backfill policy of the steps. connections: those of dativo.yaml that Dagster gives, by name: the
+    key of a resource, a resource, or keys whose values may be EnvVars.
 
     No plugin is imported, but for the readers of queries, and no secret is resolved. A job that is broken becomes an asset
     that shows its error and fails with it.
 
     Raises: DagsterInvalidDefinitionError: when dativo.yaml itself is wrong; its text is the whole error.
     """
+    given = Connections.of(connections or {})
+    return define(path, Customization(translated(translation), execute, op or OpSpec(), given))
+
+
+def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
+    """As `build_definitions`."""
     try:
         project = load_project(find_project(explicit=path))
+        custom.connections.check(project)
     except DativoError as error:
         raise dg.DagsterInvalidDefinitionError(f"the project can't be loaded\n\n{render(error)}") from None
     with _collector_paused(), warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return _Builder(project).build()
+        return _Builder(project, custom).build()
 
 
 @contextmanager
@@ -69,9 +94,11 @@ class _Builder:
     read: {job: sources it reads}."""
 
     project: Project
+    custom: Customization
     registry: Registry = field(init=False)
     keys: dict[str, dg.AssetKey] = field(default_factory=dict)
     upstream: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    contracts: dict[str, Contract | None] = field(default_factory=dict)
     faults: dict[str, DativoError] = field(default_factory=dict)
     read: dict[str, list[Source]] = field(default_factory=dict)
 
@@ -79,7 +106,7 @@ class _Builder:
         self.registry = Registry(self.project.root)
         jobs = self.project.jobs
         parts = [part for job in jobs.values() for part in job.parts]
-        self.keys = {part.name: asset_key(part.job_name, part.group, part.stream) for part in parts}
+        self._find_keys(parts)
         broken = self._broken()
         for name, job in jobs.items():
             self.upstream[name] = self._upstream(job)
@@ -106,14 +133,46 @@ class _Builder:
             and (part.trigger.files or part.trigger.probe)
         ]
         if watched:
-            sensors.append(trigger_sensor(watched, self.project, self.registry))
-        return dg.Definitions(assets=[*source_specs, *assets, *broken], sensors=sensors)
+            needed = self.custom.connections.resource_keys(item.job for item in watched)
+            sensors.append(trigger_sensor(watched, self.project, self.registry, needed, self.custom.connections.given))
+        lags = {
+            self.keys[part.name]: part.alerts.lag_s
+            for part in parts
+            if self.faults.keys().isdisjoint((part.name, part.job_name))
+            and part.alerts is not None
+            and part.alerts.lag_s is not None
+        }
+        if lags:
+            sensors.append(alert_sensor(lags, LAG))
+        return dg.Definitions(
+            assets=[*source_specs, *assets, *broken], sensors=sensors, resources=self.custom.connections.resources
+        )
+
+    def _find_keys(self, parts: Sequence[JobConfig]) -> None:
+        """The key of each job, as the customization has it; its own one where that fails or gives one key twice."""
+        taken: dict[dg.AssetKey, str] = {}
+        for job in parts:
+            name, key = job.name, asset_key(job.job_name, job.group, job.stream)
+            try:
+                contract = self.contracts[name] = self._contract(job)
+                if self.custom.translates:
+                    wanted = self.custom.spec(AssetData(job, key, contract)).key
+                    if wanted in taken:
+                        raise ConfigurationError(
+                            f"the jobs {taken[wanted]} and {name} are both translated to {wanted.to_user_string()}",
+                            hint='make the key from the job\'s: key: "{{ spec.key.to_user_string() }}_raw"',
+                        )
+                    key = wanted
+            except Exception as error:
+                self.faults[name] = to_dativo_error(error, job=name, stage="bind")
+            self.keys[name] = key
+            taken[key] = name
 
     def _upstream(self, job: JobConfig) -> tuple[str, ...]:
         try:
             return upstream_jobs(job, self.project, self.registry)
         except Exception as error:
-            self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
+            self.faults.setdefault(job.name, to_dativo_error(error, job=job.name, stage="bind"))
             return job.upstream
 
     def _source_keys(self, name: str) -> list[dg.AssetKey]:
@@ -124,20 +183,28 @@ class _Builder:
         waits_for = [key for name in self.upstream[job.name] for key in self._keys(name)]
         waits_for += [external_key(text) for text in job.external_upstream]
         specs, tables, checks = [], [], dict[str, dg.AssetCheckSpec]()
+        alerts: dict[str, tuple[dg.AssetKey, dict[str, str]]] = {}
         for part in job.parts:
             output = RESULT if part.stream is None else op_name(dg.AssetKey(part.stream))
+            prefix = "check" if part.stream is None else f"{output}_check"
             deps = list(dict.fromkeys([*self._source_keys(part.name), *waits_for]))
-            spec, own = self._spec(part, deps, waits_for)
-            names = {
-                check.name: f"check_{check.name}" if part is job else f"{output}_check_{check.name}" for check in own
-            }
-            checks.update({names[check.name]: check for check in own})
-            specs.append(spec)
+            spec, usable = self._spec(part, deps, waits_for)
+            own = check_specs(spec.key, self.contracts[part.name]) if usable else []
+            told = alert_specs(spec.key, job.alerts) if usable else []
+            checks |= {f"{prefix}_{check.name}": check for check in (*own, *told)}
+            names = [{check.name: f"{prefix}_{check.name}" for check in some} for some in (own, told)]
+            alerts[output] = (spec.key, names[1])
             origins = Origins(self.keys, tuple(self.read.get(part.name, ())))
-            tables.append(Table(part, spec.key, output, names, origins))
-        compute = JobAsset(job, self.project, self.registry, tuple(tables)).compute
-        name = op_name(asset_key(job.name, job.group))
-        return _assets_definition(name, specs, compute, checks, pool(job), tuple(table.output for table in tables))
+            specs.append(spec)
+            tables.append(Table(part, spec.key, output, names[0], origins))
+        compute = self._compute(job, tables)
+        if job.alerts is not None and checks:
+            compute = _with_alerts(compute, job.alerts, alerts)
+        key = specs[0].key if tables[0].output == RESULT else asset_key(job.name, job.group)
+        usable = job.name not in self.faults
+        return self._assets_definition(
+            key, specs, compute, checks, job if usable else None, [table.output for table in tables]
+        )
 
     def _keys(self, name: str) -> list[dg.AssetKey]:
         """The assets of a job or stream, be it broken."""
@@ -146,23 +213,33 @@ class _Builder:
 
     def _spec(
         self, job: JobConfig, deps: Sequence[dg.AssetKey], waits_for: Sequence[dg.AssetKey]
-    ) -> tuple[dg.AssetSpec, list[dg.AssetCheckSpec]]:
-        """The spec of a job's asset, and its checks; one that shows the error where the job can't be used."""
+    ) -> tuple[dg.AssetSpec, bool]:
+        """The spec of a job's asset, and whether it can be used; one that shows the error where it can't."""
         key = self.keys[job.name]
         try:
-            contract = self._contract(job)
-            if fault := self.faults.get(job.job_name):
-                raise fault
-            return asset_spec(job, key, deps, contract, waits_for), check_specs(key, contract)
+            for name in (job.name, job.job_name):
+                if fault := self.faults.get(name):
+                    raise fault
+            spec = self.custom.spec(AssetData(job, key, self.contracts[job.name], deps, waits_for))
+            return spec if spec.key == key else spec.replace_attributes(key=key), True
         except Exception as error:
             # The step binds the job again: its error is the same, or it was mended since.
             fault = self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
-            return broken_spec(key, job.group, fault, job.path, deps), []
+            return broken_spec(key, job.group, fault, job.path, deps), False
 
     def _contract(self, job: JobConfig) -> Contract | None:
         self.registry.resolve("reader", job.source.reader)
         self.registry.resolve("writer", job.target.writer)
         return load_contract(job, self.project.root, locate=False)
+
+    def _compute(self, job: JobConfig, tables: Sequence[Table]) -> Compute:
+        asset = JobAsset(job, self.project, self.registry, tuple(tables), self.custom.connections)
+        body = self.custom.execute
+
+        def compute(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
+            yield from body(context, asset)
+
+        return compute
 
     def _broken(self) -> list[dg.AssetsDefinition]:
         taken = set(self.keys.values())
@@ -173,7 +250,7 @@ class _Builder:
             self.keys.setdefault(item.name, key)
             group = group_of(item, self.project.config)
             spec = broken_spec(key, group, item.error, item.path, ())
-            found.append(_assets_definition(op_name(key), [spec], broken_compute(item.error), {}, None))
+            found.append(self._assets_definition(key, [spec], broken_compute(item.error), {}, None))
         return found
 
     def _free_key(self, item: BrokenJob, taken: set[dg.AssetKey]) -> dg.AssetKey:
@@ -187,33 +264,61 @@ class _Builder:
                 return key
         raise AssertionError("unreachable")
 
+    def _assets_definition(
+        self,
+        key: dg.AssetKey,
+        specs: Sequence[dg.AssetSpec],
+        compute: Compute,
+        checks: Mapping[str, dg.AssetCheckSpec],
+        job: JobConfig | None,
+        outputs: Sequence[str] = (RESULT,),
+    ) -> dg.AssetsDefinition:
+        """key: that the op is named after. job: None for one that can't be used. outputs: of the op, one a spec; those of
+        streams may be left out.
+        """
+        deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
+        inputs = {f"upstream_{index}": dep for index, dep in enumerate(deps)}
+        streams = outputs[0] != RESULT
+        op = self.custom.op
+        node = dg.OpDefinition(
+            compute_fn=compute,
+            name=self.custom.op_name(key, alone=len(self.project.jobs) + len(self.project.broken) == 1),
+            description=op.description,
+            tags=op.tags,
+            ins=dict.fromkeys(inputs, _NOTHING_IN),
+            outs={
+                **dict.fromkeys(outputs, _MAYBE_NOTHING_OUT if streams else _NOTHING_OUT),
+                **dict.fromkeys(checks, _MAYBE_NOTHING_OUT),
+            },
+            pool=None if job is None else op.pool or pool(job),
+            required_resource_keys=None if job is None else self._resource_keys(job),
+        )
+        partitioned = any(spec.partitions_def is not None for spec in specs)
+        single = dg.BackfillPolicy.single_run() if partitioned else None
+        return dg.AssetsDefinition(
+            node_def=node,
+            keys_by_input_name=inputs,
+            keys_by_output_name={output: spec.key for output, spec in zip(outputs, specs, strict=True)},
+            specs=specs,
+            check_specs_by_output_name=checks,
+            can_subset=streams,
+            backfill_policy=op.backfill_policy or single,
+        )
 
-def _assets_definition(
-    name: str,
-    specs: Sequence[dg.AssetSpec],
-    compute: Compute,
-    checks: dict[str, dg.AssetCheckSpec],
-    pool: str | None,
-    outputs: Sequence[str] = (RESULT,),
-) -> dg.AssetsDefinition:
-    """outputs: of the op, one a spec; those of streams may be left out."""
-    deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
-    inputs = {f"upstream_{index}": key for index, key in enumerate(deps)}
-    streams = outputs[0] != RESULT
-    node = dg.OpDefinition(
-        compute_fn=compute,
-        name=name,
-        ins=dict.fromkeys(inputs, _NOTHING_IN),
-        outs={**dict.fromkeys(outputs, _STREAM_OUT if streams else _NOTHING_OUT), **dict.fromkeys(checks, _CHECK_OUT)},
-        pool=pool,
-    )
-    partitioned = any(spec.partitions_def is not None for spec in specs)
-    return dg.AssetsDefinition(
-        node_def=node,
-        keys_by_input_name=inputs,
-        keys_by_output_name={output: spec.key for output, spec in zip(outputs, specs, strict=True)},
-        specs=specs,
-        check_specs_by_output_name=checks,
-        can_subset=streams,
-        backfill_policy=dg.BackfillPolicy.single_run() if partitioned else None,
-    )
+    def _resource_keys(self, job: JobConfig) -> set[str]:
+        """Of the job's connections, and of those where the tables are that it reads."""
+        read = [part for name in self.upstream[job.name] for part in self.project.parts(name)]
+        return self.custom.connections.resource_keys([job, *read])
+
+
+def _with_alerts(
+    compute: Compute, alerts: Alerts, outputs: Mapping[str, tuple[dg.AssetKey, dict[str, str]]]
+) -> Compute:
+    """outputs: {output of an asset: its key, and the outputs of its checks}."""
+
+    def watched(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
+        wanted = context.op_execution_context.selected_output_names
+        checks = AlertChecks(alerts, dict(own for output, own in outputs.items() if output in wanted))
+        yield from checks.around(compute(context, inputs), context.instance)
+
+    return watched

@@ -18,8 +18,10 @@ from dativo_assets.errors import DativoError, to_dativo_error
 from dativo_assets.lineage.events import Events, telling
 from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run, run_all
 from dativo_assets.plan import JobPlan, bind
+from dativo_assets.prometheus import record
 from dativo_assets.registry import Registry
 
+from .connections import Connections
 from .lineage import Origins
 from .metadata import check_results, failure, last_outcomes, run_metadata, unchanged_metadata
 
@@ -54,25 +56,38 @@ class JobAsset:
     project: Project
     registry: Registry
     tables: tuple[Table, ...]
+    connections: Connections
 
-    def compute(self, context: dg.OpExecutionContext, inputs: Any) -> Iterator[Any]:
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset; the first one, where there are streams."""
+        return self.tables[0].key
+
+    def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
         """The body of the op. A stream that fails leaves the others alone.
 
         Yields: for each table check results and a MaterializeResult; an observation alone when nothing is new.
         Raises: dg.Failure: when a run failed; nothing of it is recorded as materialized then.
         """
+        context = asset_context.op_execution_context
         wanted = [table for table in self.tables if table.output in context.selected_output_names]
         errors: list[DativoError] = []
         partition = None
         plans: dict[str, tuple[Table, JobPlan]] = {}
         for table in wanted:
+            job = table.job if table.job.stream is not None else self.job
             try:
                 partition = _partition(table, context)
-                plans[table.job.name] = (table, bind(table.job, self.project, self.registry))
+                project = self.connections.given(self.project, context.resources)
+                plans[job.name] = (table, bind(job, project, self.registry))
             except Exception as error:
-                errors.append(to_dativo_error(error, job=table.job.name, stage="bind"))
+                found = to_dativo_error(error, job=job.name, stage="bind")
+                unrun = RunResult(job.job_name, run_id_of(context.run), "failed", job.stream, error=found)
+                record(self.project, unrun)
+                errors.append(found)
         for result in self._run([plan for _, plan in plans.values()], context, partition):
             table, plan = plans[result.name]
+            record(self.project, result)
             if result.error is not None:
                 errors.append(result.error)
                 yield from check_results(table.key, frozenset(table.checks), result)
@@ -149,7 +164,9 @@ def _run(
     """Run the plans in a thread of its own, while this one logs progress and hears Dagster's request to stop."""
     cancel = CancelToken()
     latest: list[Progress] = []
-    settings: RunSettings = RunSettings(cancel=cancel, on_progress=latest.append, partition=partition)
+    settings = RunSettings(
+        cancel=cancel, on_progress=latest.append, partition=partition, profile=any(plan.job.preview for plan in plans)
+    )
     outcomes: queue.SimpleQueue[RunResult | BaseException | None] = queue.SimpleQueue()
 
     def told(plan: JobPlan, settings: RunSettings, run_id: str) -> RunResult:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,26 @@ def kinds(job: JobConfig) -> set[str]:
     return set(list(wanted)[:_MAX_KINDS])
 
 
-def asset_spec(
-    job: JobConfig,
-    key: dg.AssetKey,
-    deps: Sequence[dg.AssetKey],
-    contract: Contract | None,
-    upstream: Sequence[dg.AssetKey] = (),
-) -> dg.AssetSpec:
-    """The spec of a job's asset. deps: every asset it reads or waits for. upstream: those that depends_on or its query name."""
+@dataclass(frozen=True)
+class AssetData:
+    """What the spec of a job's asset is made from.
+
+    deps: every asset it reads or waits for. upstream: those that depends_on or its query name.
+    """
+
+    job: JobConfig
+    key: dg.AssetKey
+    contract: Contract | None = None
+    deps: Sequence[dg.AssetKey] = ()
+    upstream: Sequence[dg.AssetKey] = ()
+
+
+def asset_spec(data: AssetData) -> dg.AssetSpec:
+    """The spec of a job's asset."""
+    job, contract = data.job, data.contract
     return dg.AssetSpec(
-        key=key,
-        deps=deps,
+        key=data.key,
+        deps=data.deps,
         description=description(job, contract),
         group_name=job.group,
         owners=list(job.owners),
@@ -74,7 +84,7 @@ def asset_spec(
         code_version=code_version(job),
         metadata=definition_metadata(job, contract),
         freshness_policy=freshness_policy(job.freshness),
-        automation_condition=automation_condition(job, upstream) if job.enabled else None,
+        automation_condition=automation_condition(job, data.upstream) if job.enabled else None,
         partitions_def=partitions_definition(job.partitions, job.job_name),
     )
 

@@ -22,6 +22,7 @@ VERBS = {
     "materialize": "Run jobs through Dagster, so that its UI shows them.",
     "validate": "Find every mistake in the project's files.",
     "check": "Test the connections of jobs.",
+    "doctor": "Find what keeps jobs from running well: versions, connections, the daemon, disk.",
     "discover": "List what a job's source offers.",
     "preview": "Show a job's first rows after its contract; nothing is written.",
     "plan": "Show what a run would do; nothing is written.",

@@ -54,11 +54,12 @@ def _both(named: Named, selection: Selection) -> list[dict[str, Any]]:
         plan = bind(named.job, selection.project, selection.registry)
     except DativoError as error:
         return [_failed(named.name, "job", "", error)]
-    return [_side(plan, "source"), _side(plan, "target")]
+    return [check_side(plan, "source"), check_side(plan, "target")]
 
 
-def _side(plan: JobPlan, side: str) -> dict[str, Any]:
+def check_side(plan: JobPlan, side: str) -> dict[str, Any]:
     ref = plan.reader if side == "source" else plan.writer
+    """Whether a plan's source or target answers: job, side, plugin, success, message, and the cause of a failure."""
     try:
         plugin = plan.open_reader(os.environ) if side == "source" else plan.open_writer(os.environ)
         try:

@@ -3,8 +3,8 @@
     <project>/.dativo/cache/<what was asked for>.json     one selection of jobs, read, checked and bound to plugins
 
 An entry counts while every file that it was made of is the same by its inode, size and times: dativo.yaml, all job files, the
-modules that judge them, and the folders that plugins are installed into. It holds no secret, and no contract or data. Anything
-else in its place, or nothing, is no entry; one is written whole and renamed, so that runs side by side don't meet.
+modules that judge them, and the folders that plugins are installed into. It holds no secret, and no contract or data. What is
+not as it was written is no entry; one is written whole and renamed, so that runs side by side don't meet.
 """
 
 from __future__ import annotations
@@ -40,7 +40,10 @@ _SLOW_TICK_NS = 2_000_000_000
 def recall(names: Sequence[str], root: Path) -> Selection | None:
     """The jobs of these names or paths as an earlier run has bound them; None where it has not, or a file has changed."""
     try:
-        entry = json.loads(_entry(names, root).read_bytes(), object_hook=as_object)
+        digest, _, text = _entry(names, root).read_bytes().partition(b"\n")
+        if hashlib.sha256(text).hexdigest().encode() != digest:
+            return None
+        entry = json.loads(text, object_hook=as_object)
         made_of, _ = _made_of(root, entry["patterns"], entry["files"])
         if entry["made_of"] != made_of:
             return None
@@ -61,7 +64,7 @@ def remember(names: Sequence[str], selection: Selection, read_at_ns: int) -> Non
         entry["made_of"], newest = _made_of(root, entry["patterns"], entry["files"])
         tick = _TICK_NS if newest % 1_000_000_000 else _SLOW_TICK_NS
         if newest + tick < read_at_ns:
-            _write(_entry(names, root), json.dumps(entry))
+            _write(_entry(names, root), json.dumps(entry).encode())
 
 
 def _described(selection: Selection) -> dict[str, Any]:
@@ -92,11 +95,10 @@ def _described(selection: Selection) -> dict[str, Any]:
         files.add(str(named.job.path))
     if project.config.openlineage is not None:
         raise Uncompiled  # its client takes longer to load than all of this saves
-    config = {"name": project.config.name, "connections": project.config.connections, "openlineage": None}
     return {
         "patterns": list(project.config.jobs),
         "files": sorted(files.union(str(path) for folder in folders for path in folder.glob("*.py"))),
-        "config": kept(SimpleNamespace(**config)),
+        "config": kept(project.config),
         "jobs": jobs,
         "plugins": [kept(SimpleNamespace(**vars(ref))) for ref in plugins],
     }
@@ -123,13 +125,14 @@ def _entry(names: Sequence[str], root: Path) -> Path:
     return root / _FOLDER / f"{hashlib.sha256(asked.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: bytes) -> None:
+    """A line with the digest of the text, and the text."""
     folder = path.parent
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ".gitignore").write_text("*\n")
     new = folder / f".{path.stem}-{os.urandom(4).hex()}"
     try:
-        new.write_text(text, encoding="utf-8")
+        new.write_bytes(hashlib.sha256(text).hexdigest().encode() + b"\n" + text)
         os.rename(new, path)
     finally:
         new.unlink(missing_ok=True)

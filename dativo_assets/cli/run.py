@@ -125,6 +125,10 @@ def command(
         settings = RunSettings(**options, on_progress=watch.tell)
         for result in _results(selection, names, settings, partition, begin, events):
             results.append(result)
+            if selection.project.config.metrics is not None:
+                from dativo_assets.prometheus import record
+
+                record(selection.project, result)
             watch.done(result.name)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]

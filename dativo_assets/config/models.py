@@ -48,7 +48,7 @@ from .fields import (
 from .incremental import Incremental
 from .origin import Located
 from .streams import PLACEHOLDER, FilesStreams, NamedStreams, Part, names_streams, narrowed, placed, streams_of
-from .timing import Freshness, Partitions, Retry, Trigger
+from .timing import Alerts, Freshness, Partitions, Retry, Trigger
 from .upstream import external_upstream, upstream
 
 
@@ -190,9 +190,14 @@ class JobConfig(Located):
     timeout_s: Duration = Field(
         3600.0, alias="timeout", gt=0, description="The longest wait for one call of a plugin, such as 30m."
     )
+    preview: bool = Field(
+        True,
+        description="Whether Dagster shows a few rows of each run and a profile of its columns, personal data masked.",
+    )
     freshness: Freshness | None = Field(
         None, description="How old the asset may grow: 24h, {fail_after, warn_after} or {cron, within}."
     )
+    alerts: Alerts | None = Field(None, description="What is told by asset checks of its own: {failure, lag, volume}.")
     owners: tuple[Owner, ...] = Field((), description="team:NAME or e-mail addresses.")
     tags: dict[TagKey, TagValue] = Field(default_factory=dict, description="Labels of the asset.")
     metadata: dict[str, ScalarValue] = Field(
@@ -355,6 +360,15 @@ class OpenLineage(Located):
     )
 
 
+class Metrics(Frozen):
+    """Numbers of runs for a monitor."""
+
+    prometheus: Path = Field(
+        description="A folder, relative to the project's, that holds a file a job in Prometheus' text format, for the "
+        "textfile collector of node_exporter.",
+    )
+
+
 class ProjectConfig(Located):
     """dativo.yaml, at the project's root."""
 
@@ -372,6 +386,7 @@ class ProjectConfig(Located):
     connections: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
     )
+    metrics: Metrics | None = Field(None, description="Where numbers of runs go. Default: nowhere.")
     openlineage: OpenLineage | None = Field(
         None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."
     )

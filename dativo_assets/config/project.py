@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,12 @@ class Project:
         if given not in self.config.connections:
             raise ConfigurationError(f"no connection named `{given}`", hint=connection_hint(given, self.config))
         return dict(self.config.connections[given])
+
+    def with_connections(self, given: Mapping[str, Mapping[str, Any]]) -> Project:
+        """The same project; keys of `given` go before those that dativo.yaml has for a connection."""
+        known = self.config.connections
+        merged = {**known, **{name: {**known.get(name, {}), **keys} for name, keys in given.items()}}
+        return replace(self, config=self.config.model_copy(update={"connections": merged}))
 
 
 def find_project(start: Path | str | None = None, explicit: Path | str | None = None) -> Path:

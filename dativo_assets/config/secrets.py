@@ -20,7 +20,10 @@ Locate = Callable[..., Location]
 _REFERENCE = re.compile(
     r"\$(?P<escape>\$)?\{(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<wrong>[^}]*)\}?)"
 )
-_URL_PASSWORD = re.compile(r"[A-Za-z][\w+.\-]*://[^\s:/@]*:(?P<password>[^\s@/]+)@")
+_PASSWORD = re.compile(
+    r"""[A-Za-z][\w+.\-]*://[^\s:/@]*:(?P<in_url>[^\s@/]+)@|\b(?:password|pwd)\s*=\s*(?:'(?P<quoted>[^']+)'|(?P<bare>[^\s;'&]+))""",
+    re.IGNORECASE,
+)
 _WHOLE_WORD_CHARACTERS = 4
 
 
@@ -130,8 +133,8 @@ def _resolved(
     text = _text(value, environment, redactor, locate, path) if "${" in value else value
     if secret:
         redactor.add(text)
-    for match in _URL_PASSWORD.finditer(text):
-        redactor.add(match["password"])
+    for match in _PASSWORD.finditer(text):
+        redactor.add(match["in_url"] or match["quoted"] or match["bare"])
     return text
 
 

@@ -128,6 +128,30 @@ class Retry(Frozen):
     )
 
 
+class VolumeAlert(Frozen):
+    """What number of rows is unusual."""
+
+    factor: float = Field(
+        4.0, gt=1, description="How many times more or fewer rows than the median of the runs before are unusual."
+    )
+    runs: Whole = Field(10, ge=3, le=100, description="How many runs before are looked at; fewer than 3 tell nothing.")
+
+
+class Alerts(Frozen):
+    """What becomes an asset check of its own, so that alerts on checks tell of it. A check that fails stops nothing."""
+
+    failure: Flag = Field(False, description="`alert_failure` fails when a run does.")
+    lag_s: Duration | None = Field(
+        None,
+        alias="lag",
+        ge=60,
+        description="`alert_lag` fails when no run has succeeded, or found nothing new, for this long.",
+    )
+    volume: VolumeAlert | None = Field(
+        None, description="`alert_volume` warns when a run wrote an unusual number of rows."
+    )
+
+
 class Freshness(Frozen):
     """How old the asset may grow: `24h`, or {fail_after, warn_after}, or {cron, within}."""
 

@@ -6,20 +6,17 @@ official package, which takes longer to import than a small job may run, judges 
 
 from __future__ import annotations
 
-import functools
-import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dativo_assets.config import JobConfig
-from dativo_assets.config.yaml import MAX_BYTES, loads
 from dativo_assets.errors import ConfigurationError, Location
 
-from .asset_file import is_asset_file, read_asset_file
 from .model import Column, Constraints, Contract, Rule
-from .node import Node
-from .odcs import is_odcs, read_odcs
 from .rules import compile_rules
+
+if TYPE_CHECKING:
+    from dativo_assets.config import JobConfig
 
 
 def load_contract(job: JobConfig, root: Path, *, locate: bool = True) -> Contract | None:
@@ -39,21 +36,9 @@ def _declared(job: JobConfig, root: Path, locate: bool) -> Contract | None:
         return _inline(job, locate)
     if job.contract is None:
         return None
-    name, _, table = job.contract.partition("#")
-    path = root / name
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        missing = isinstance(error, FileNotFoundError)
-        raise ConfigurationError(
-            f"no contract file {name}" if missing else f"can't read contract file {name}: {error.strerror or error}",
-            details={"job": job.name, **job.location("contract", key=False).details()},
-            hint="the path is relative to the project's folder",
-        ) from error
-    digest = hashlib.sha256(data).digest()
-    found = _parsed(_Digested(digest, data), name, table or None, job.name)
-    return replace(found, on_violation=job.on_violation)
+    from .file import read_contract  # and YAML, which an inline schema does without
+
+    return replace(read_contract(job, job.contract, root), on_violation=job.on_violation)
 
 
 def _with_cursor_rule(contract: Contract | None, job: JobConfig) -> Contract | None:
@@ -73,36 +58,6 @@ def _with_cursor_rule(contract: Contract | None, job: JobConfig) -> Contract | N
         return contract
     rule = Rule("null_cursor", "required", (column,), f"{column} IS NOT NULL", location=where)
     return replace(contract, rules=(*contract.rules, rule))
-
-
-class _Digested:
-    """A file's bytes, told apart by their digest, so that the cache keeps no second copy of a file that did not change."""
-
-    def __init__(self, digest: bytes, data: bytes) -> None:
-        self.digest, self.data = digest, data
-
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Digested) and self.digest == other.digest
-
-
-@functools.lru_cache(maxsize=4096)
-def _parsed(file: _Digested, shown: str, table: str | None, job: str) -> Contract:
-    document = loads(file.data, file=shown)
-    node = Node(document, document.value)
-    if document.value is None:
-        raise node.error(f"{shown} is empty", "write an Open Data Contract Standard file, or `schema:` in the job")
-    node.mapping()
-    if is_odcs(node):
-        return read_odcs(node, table, job)
-    if is_asset_file(node):
-        return read_asset_file(node)
-    raise node.error(
-        f"{shown} is no contract",
-        "an Open Data Contract Standard file has `kind: DataContract`, `apiVersion` and `schema`",
-    )
 
 
 def _inline(job: JobConfig, locate: bool) -> Contract:

@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, ValidationError
+from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, ReadPlan, ValidationError
 from dativo_plugin_sdk.arrow import type_name
 
+from dativo_assets.config import JobConfig
 from dativo_assets.contract.origin import ORIGIN_NAMES
 
 from .cursor_value import CursorValues
@@ -278,6 +279,17 @@ class CursorFilter:
         found = {"rows": rows, "nulls": self._null_rows | self._digests("nulls")}
         told = {kind: {digest.hex(): n for digest, n in sorted(digests.items())} for kind, digests in found.items()}
         return {"columns": columns, **told}
+
+
+def is_incremental(job: JobConfig) -> bool:
+    """Whether a run of it reads what came since the last."""
+    return job.incremental is not None and job.incremental.strategy != "full_refresh"
+
+
+def leaves_cursor(incremental: Incremental | None, read: ReadPlan) -> bool:
+    """Whether a reader left it to the pipeline to find the rows past the cursor."""
+    by_field = incremental is not None and incremental.strategy in ("append", "updated_at")
+    return by_field and "cursor" not in read.applied
 
 
 def cursor_column(incremental: Incremental, schema: pa.Schema) -> pa.Field:

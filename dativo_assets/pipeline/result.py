@@ -10,6 +10,8 @@ from dativo_plugin_sdk import Commit, DativoError
 if TYPE_CHECKING:
     from dativo_assets.contract import RuleResult
 
+    from .profile import Profile
+
 Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 
 
@@ -110,6 +112,7 @@ class RunResult:
     table_bytes: int | None = None
     files: tuple[str, ...] = ()
     error: DativoError | None = None
+    profile: Profile | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:

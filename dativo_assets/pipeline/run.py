@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -33,11 +33,12 @@ from dativo_assets.state import commit_once, look, new_record, schema_hash
 from .attend import Attendant, read_plan
 from .evolve import schema_changes, schema_of
 from .executor import ThreadExecutor
-from .incremental import CursorFilter, cursor_column
+from .incremental import CursorFilter, cursor_column, is_incremental, leaves_cursor
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
 from .partition import PartitionRows, change_of, check_partitions
+from .profile import profiler
 from .report import counts_of, details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
 from .resume import Resume, can_resume, resume_key
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
-_BATCH_BYTES = (256 << 10, 8 << 20)
 
 
 def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None = None) -> RunResult:
@@ -59,7 +59,7 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     run_id: give the same one again to retry a run whose outcome is unknown; it never commits twice.
     """
     settings = settings or RunSettings()
-    result = RunResult(job=plan.job.job_name, run_id=run_id or uuid.uuid4().hex, stream=plan.job.stream)
+    result = RunResult(job=plan.job.job_name, run_id=run_id or os.urandom(16).hex(), stream=plan.job.stream)
     start = time.perf_counter()
     retry = plan.job.retry
     attempts = max(1, retry.max_attempts) if settings.retries else 1
@@ -168,7 +168,8 @@ class _Run:
         self.notes = [*self.changed]
         with self.attendant.calling("plan", self.plan.reader.reference):
             self.reader = self.plan.open_reader(self.settings.environment)
-        base = self.base if self.mode != "overwrite" or self._incremental_overwrite() else None
+        continues = self.mode != "overwrite" or (not self.settings.full_refresh and is_incremental(self.plan.job))
+        base = self.base if continues else None
         stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.load().name))
         request = ReadRequest(
             columns=None,
@@ -177,7 +178,7 @@ class _Run:
             cursor=None if self.settings.full_refresh or self.settings.partition or base is None else base.cursor,
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
-            batch_bytes=self._batch_bytes(),
+            batch_bytes=self.settings.batch_bytes,
             guess=guess,
             partition=self.settings.partition,
         )
@@ -187,14 +188,6 @@ class _Run:
         if self.plan.contract is not None:
             self.notes.extend(self.plan.contract.notes)
         return read
-
-    def _incremental_overwrite(self) -> bool:
-        incremental = self.plan.job.incremental
-        return not self.settings.full_refresh and incremental is not None and incremental.strategy != "full_refresh"
-
-    def _batch_bytes(self) -> int:
-        low, high = _BATCH_BYTES
-        return max(low, min(high, self.settings.memory_bytes // (8 * max(1, self.settings.workers))))
 
     def _wanted_schema(self, *, native: bool = False) -> Any:
         """What text should be parsed to: the contract's columns, else the table's as committed. native: an Arrow schema of
@@ -213,16 +206,10 @@ class _Run:
     def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
         job = self.plan.job
         key = None
-        if can_resume(self.plan, self.writer, read.splits, self.settings) and not self._filters(read):
-            key = resume_key(
-                self.plan,
-                self.base,
-                self.mode,
-                widen,
-                sorted(self.released),
-                read.schema_text,
-                repr(self.settings.partition),
-            )
+        leaves = self._leaves_cursor(read)
+        if can_resume(self.plan, self.writer, read.splits, self.settings) and not leaves:
+            found = (sorted(self.released), read.schema_text, repr(self.settings.partition))
+            key = resume_key(self.plan, self.base, self.mode, widen, *found)
         request = WriteRequest(
             job=job.job_name,
             stream=self.plan.stream,
@@ -244,20 +231,21 @@ class _Run:
         splits, known = read.splits, read.schema
         if self.resume is not None:
             splits, known = self.resume.splits, self.resume.input_schema if known is None else known
-        looks = self._filters(read) or bool(job.target.partition_by) or self.settings.partition is not None
+        looks = leaves or bool(job.target.partition_by) or self.settings.partition is not None
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
             reader=self.reader,
             writer=self.writer,
             cancel=self.settings.cancel,
-            batch_bytes=self._batch_bytes(),
+            batch_bytes=self.settings.batch_bytes,
             declared=None if passing else self._wanted_schema(),
             widen=widen,
             settle=lambda schema: self._settle(schema, read),
             read_ahead=len(read.splits) < self.settings.workers,
             pass_through=passing is not None,
             resume=self.resume,
+            profiler=profiler(self.settings, self.result),
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:
@@ -332,20 +320,18 @@ class _Run:
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
 
-    def _filters(self, read: ReadPlan) -> bool:
-        incremental = self.plan.job.incremental
-        by_field = incremental is not None and incremental.strategy in ("append", "updated_at")
-        return by_field and "cursor" not in read.applied and self.settings.partition is None
+    def _leaves_cursor(self, read: ReadPlan) -> bool:
+        return self.settings.partition is None and leaves_cursor(self.plan.job.incremental, read)
 
     def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
         incremental = self.plan.job.incremental
-        if incremental is None or incremental.cursor_field is None or not self._filters(read):
+        if incremental is None or incremental.cursor_field is None or not leaves_cursor(incremental, read):
             return None
         base = None if self.settings.full_refresh else self.base
         asks_table = getattr(self.writer, "extension", None) == "parquet"
         files_back_to = self.writer.files_back_to if asks_table else None
-        merges = self.plan.job.target.mode == "merge"
-        return CursorFilter(incremental, base, files_back_to, cursor_column(incremental, output), merges=merges)
+        column, merges = cursor_column(incremental, output), self.plan.job.target.mode == "merge"
+        return CursorFilter(incremental, base, files_back_to, column, merges=merges)
 
     def _restart(self, error: SchemaMismatchError, widen: dict[str, str]) -> None:
         """Start over with a wider column: nothing was committed, so nothing is lost."""

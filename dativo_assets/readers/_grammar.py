@@ -156,7 +156,7 @@ def parseable(wanted: pa.DataType) -> bool:
         or types.is_large_binary(wanted)
         or types.is_boolean(wanted)
         or _is_number(wanted)
-        or types.is_date(wanted)
+        or types.is_date32(wanted)
         or types.is_time(wanted)
         or types.is_timestamp(wanted)
     )

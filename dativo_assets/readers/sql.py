@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import (
@@ -25,6 +25,7 @@ from dativo_plugin_sdk import (
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type
+from dativo_plugin_sdk.remote import RemoteFiles, is_remote
 
 if TYPE_CHECKING:
     import duckdb
@@ -141,13 +142,15 @@ class SqlReader(BaseReader):
                 "autoload_known_extensions": False,
             },
         )
+        opened = ExitStack()
         try:
             with self._guard:
                 self._running.add(connection)
             connection.execute("SET TimeZone = 'UTC'")
             for name, table in self.source_config.upstream.items():
-                _define(connection, name, table)
-            files = [file for table in self.source_config.upstream.values() for file in table.files]
+                _define(connection, name, table, opened)
+            tables = self.source_config.upstream.values()
+            files = [file for table in tables for file in table.files if not is_remote(file)]
             connection.execute(f"SET allowed_paths = [{', '.join(map(_text, files))}]")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
@@ -172,6 +175,7 @@ class SqlReader(BaseReader):
                 self._running.discard(connection)
             with suppress(duckdb.Error):
                 connection.close()
+            opened.close()
             shutil.rmtree(spill, ignore_errors=True)
 
     def _explained(self, error: duckdb.Error) -> ValidationError | ConfigurationError:
@@ -203,16 +207,16 @@ def _named(schema: str, table: str) -> str:
     return f"{schema}.{table}" if schema not in ("", "main") else table
 
 
-def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -> None:
+def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream, opened: ExitStack) -> None:
     """The upstream table as a view, that of a stream in a schema named after its job."""
-    _define_view(connection, name, table)
+    _define_view(connection, name, table, opened)
     schema, _, stream = name.rpartition(".")
     if schema:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(schema)}")
         connection.execute(f"CREATE VIEW {_name(schema)}.{_name(stream)} AS SELECT * FROM {_name(name)}")
 
 
-def _define_view(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream) -> None:
+def _define_view(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream, opened: ExitStack) -> None:
     """The upstream table as a view over its files; an empty table where it has none."""
     import pyarrow as pa
 
@@ -224,6 +228,9 @@ def _define_view(connection: duckdb.DuckDBPyConnection, name: str, table: Upstre
         return
     files = f"[{', '.join(map(_text, table.files))}]"
     kind = table.format.partition(".")[0]
+    if kind == "parquet" and is_remote(table.files[0]):
+        connection.register(name, _remote(table, schema, opened))
+        return
     if kind == "parquet":
         source = f"read_parquet({files}, union_by_name = true, hive_partitioning = false)"
     elif kind == "csv":
@@ -239,6 +246,17 @@ def _define_view(connection: duckdb.DuckDBPyConnection, name: str, table: Upstre
             hint="write it as parquet, csv or jsonl",
         )
     connection.execute(f"CREATE VIEW {_name(name)} AS SELECT * FROM {source}")
+
+
+def _remote(table: Upstream, schema: Any, opened: ExitStack) -> Any:
+    """Parquet files of a store as a dataset: DuckDB asks it for columns and rows, and each file for what is in them."""
+    import pyarrow as pa
+    from pyarrow import dataset
+
+    files, kind = RemoteFiles(table.connection), dataset.ParquetFileFormat()
+    streams = [opened.enter_context(files.open(files.stat(uri))) for uri in table.files]
+    fragments = [kind.make_fragment(pa.PythonFile(stream, "r")) for stream in streams]
+    return dataset.FileSystemDataset(fragments, schema, kind)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: Any) -> str:

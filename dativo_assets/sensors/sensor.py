@@ -7,8 +7,9 @@ is the job and its watermark: Dagster starts one run for each, whatever happens 
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import dagster as dg
 
@@ -24,6 +25,8 @@ _BUDGET_S = 20.0  # Dagster ends a tick after 60
 _MAX_REQUESTS = 200
 _LEAST_INTERVAL_S = 5
 _KEY_CHARACTERS = 120
+
+WithResources: TypeAlias = Callable[[Project, Any], Project]
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,18 @@ class Watched:
 
 
 def trigger_sensor(
-    watched: Sequence[Watched], project: Project, registry: Registry, budget_s: float = _BUDGET_S
+    watched: Sequence[Watched],
+    project: Project,
+    registry: Registry,
+    resource_keys: set[str] | None = None,
+    with_resources: WithResources = lambda project, resources: project,
+    budget_s: float = _BUDGET_S,
 ) -> dg.SensorDefinition:
-    """The sensor, running from the start. budget_s: the longest that one tick probes."""
-    state = _State(project, registry, Poller(budget_s))
+    """The sensor, running from the start.
+
+    resource_keys, with_resources: what connections need that Dagster gives. budget_s: the longest that one tick probes.
+    """
+    state = _State(project, registry, Poller(budget_s), with_resources)
     by_name = {item.job.name: item for item in watched}
     interval_s = max(_LEAST_INTERVAL_S, int(min(item.poll_s for item in watched)))
 
@@ -59,6 +70,7 @@ def trigger_sensor(
         asset_selection=dg.AssetSelection.assets(*(item.key for item in watched)),
         minimum_interval_seconds=interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
+        required_resource_keys=resource_keys,
         description=f"Starts a job when its source has something new ({len(watched)} watched).",
     )
 
@@ -70,16 +82,18 @@ class _State:
     project: Project
     registry: Registry
     poller: Poller
+    with_resources: WithResources
     plans: dict[str, JobPlan] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
 
     def tick(self, context: dg.SensorEvaluationContext, watched: dict[str, Watched]) -> dg.SensorResult:
         now = time.monotonic()
+        project = self.with_resources(self.project, context.resources)
         names = list(watched)
         offset = int(context.cursor) % len(names) if context.cursor and context.cursor.isdigit() else 0
         due = [name for name in names[offset:] + names[:offset] if self._is_due(watched[name], now)]
-        probes = {name: lambda name=name: self._probe(watched[name].job) for name in due}
+        probes = {name: lambda name=name: self._probe(watched[name].job, project) for name in due}
         outcomes = self.poller.ask(probes, due)
         requests: list[dg.RunRequest] = []
         events: list[dg.AssetObservation] = []
@@ -109,10 +123,10 @@ class _State:
         # Half a second of grace: ticks never come to the millisecond.
         return last is None or now - last >= item.poll_s - 0.5
 
-    def _probe(self, job: JobConfig) -> str | None:
+    def _probe(self, job: JobConfig, project: Project) -> str | None:
         plan = self.plans.get(job.name)
         if plan is None:
-            plan = self.plans[job.name] = bind(job, self.project, self.registry)
+            plan = self.plans[job.name] = bind(job, project, self.registry)
         try:
             return _watermark(plan)
         except (Exception, SystemExit) as error:

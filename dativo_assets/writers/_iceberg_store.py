@@ -38,7 +38,7 @@ from pyiceberg.types import BinaryType, DecimalType, FixedType, UUIDType
 
 from ._iceberg_catalog import Catalog
 from ._iceberg_spec import fields_of, spec_of
-from ._iceberg_table import JOINED, IcebergTable, property_of
+from ._iceberg_table import JOINED, IcebergTable, OneLook, property_of
 from ._iceberg_upkeep import SUMMARY, expire, expired, unnamed
 from ._lake_table import Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError, fitted, holds, stored_type
 
@@ -72,7 +72,7 @@ class IcebergStore(LakeStore):
         columns, added, _ = fitted(self, table, schema, fit)
         rewrites = False
         if isinstance(table, IcebergTable):
-            transaction = table.iceberg.transaction()
+            transaction: Transaction = OneLook(table.iceberg)
             rewrites = _evolve(transaction, table.columns, columns, fit)
         else:
             transaction = self._new(columns)

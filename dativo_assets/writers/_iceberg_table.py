@@ -12,8 +12,10 @@ from dativo_plugin_sdk import Commit, ValidationError
 from dativo_plugin_sdk.records import parse_record
 from pyiceberg.expressions import AlwaysTrue, And, GreaterThanOrEqual, LessThanOrEqual
 from pyiceberg.io.pyarrow import schema_to_pyarrow
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
+from pyiceberg.table.update import TableUpdate
 
 from ._iceberg_upkeep import SUMMARY, archived_commits
 from ._lake_files import as_json
@@ -139,6 +141,23 @@ class IcebergTable(LakeTable):
                 f"{self._name} has files of an older partition spec",
                 hint="rewrite its data files first (CALL rewrite_data_files), then run again",
             )
+
+
+class OneLook(Transaction):
+    """A transaction that works its metadata out once for each change: pyiceberg copies every snapshot each time that it is asked,
+    and asks a dozen times a commit.
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(table)
+        self._seen: tuple[TableMetadata, tuple[TableUpdate, ...], TableMetadata] | None = None
+
+    @property
+    def table_metadata(self) -> TableMetadata:
+        base, updates = self._table.metadata, self._updates
+        if self._seen is None or self._seen[0] is not base or self._seen[1] is not updates:
+            self._seen = (base, updates, super().table_metadata)
+        return self._seen[2]
 
 
 def _as_json(value: Any) -> Any:

@@ -87,6 +87,10 @@ class DuckdbWriter(DatabaseFileWriter):
             return pa.time64("us")
         return None if pa.types.is_decimal256(data_type) else data_type
 
+    def tidy(self, connection: Any) -> str:
+        self.run(connection, "CHECKPOINT")
+        return "the log is moved into the file, and its free blocks are used again"
+
     def error(self, error: Exception) -> DativoError | None:
         text = str(error).strip().splitlines()[0]
         if isinstance(error, _duckdb().IOException) and "space" in text.lower():

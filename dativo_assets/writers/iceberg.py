@@ -12,6 +12,15 @@ from ._lake import LakeWriter
 from ._lake_files import LakeOptions
 from ._lake_table import LakeStore
 
+_STORE_KEYS = {
+    "s3.endpoint": "endpoint",
+    "s3.region": "region",
+    "s3.access-key-id": "access_key_id",
+    "s3.secret-access-key": "secret_access_key",
+    "s3.session-token": "session_token",
+}
+"""A catalog's properties as object_store names them."""
+
 
 class IcebergOptions(LakeOptions):
     """What the writer iceberg takes."""
@@ -56,6 +65,10 @@ class IcebergWriter(LakeWriter):
         if not all(identifier):
             raise ConfigurationError(f"target.table {name!r} has an empty part", hint="table: namespace.table")
         return IcebergStore(self._catalog, identifier, config.partition_by if not suffix else ())
+
+    def store_connection(self) -> dict[str, Any]:
+        given = super().store_connection()
+        return {key: given[name] for name, key in _STORE_KEYS.items() if name in given}
 
     def close(self) -> None:
         super().close()

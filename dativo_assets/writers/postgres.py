@@ -19,12 +19,13 @@ from dativo_plugin_sdk import (
     TransientError,
     ValidationError,
 )
-from dativo_plugin_sdk.sql_writer import SqlWriter
+from dativo_plugin_sdk.sql_writer import COMMITS, SqlWriter
 
 _MAX_NAME_BYTES = 63
 _CONNECT_S = 30
 _IDLE_S = 60
 _LOCK_S = 600.0
+_TIDY_S = 5.0
 _MARK = re.compile(r"""("(?:[^"]|"")*"|'(?:[^']|'')*')|\?""")
 """A parameter's mark, or a name or text in which it is an ordinary character."""
 
@@ -36,6 +37,7 @@ class PostgresWriter(SqlWriter):
     """
 
     format: ClassVar[str] = "postgres"
+    keeps_connection: ClassVar[bool] = True
 
     @property
     def _parameters(self) -> dict[str, Any]:
@@ -85,11 +87,13 @@ class PostgresWriter(SqlWriter):
         return super().run(connection, _MARK.sub(lambda found: found[1] or f"${next(numbers)}", statement), values)
 
     def lock(self, connection: Any) -> None:
-        key = hashlib.sha256(f"{self.schema}.{self.name}".encode()).digest()
         # Who was stopped in a commit, or whose host is gone, must not keep the others out for ever.
         self.run(connection, f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_S}s'")
         self.run(connection, f"SET LOCAL lock_timeout = {int(_LOCK_S * 1000)}")
-        self.run(connection, f"SELECT pg_advisory_xact_lock({int.from_bytes(key[:8], 'big', signed=True)})")
+        # Two that make the table of records at the same time would get in each other's way, whatever they load.
+        for name in (self.name,) if self.columns(connection, COMMITS) else (COMMITS, self.name):
+            key = hashlib.sha256(f"{self.schema}.{name}".encode()).digest()
+            self.run(connection, f"SELECT pg_advisory_xact_lock({int.from_bytes(key[:8], 'big', signed=True)})")
 
     def columns(self, connection: Any, name: str) -> dict[str, str]:
         space = "current_schema()" if self.schema is None else _literal(self.schema)
@@ -143,6 +147,13 @@ class PostgresWriter(SqlWriter):
         columns = ", ".join(map(self.quote, keys))
         self.run(connection, f"CREATE UNIQUE INDEX ON {self.qualified(self.name)} ({columns})")
 
+    def tidy(self, connection: Any) -> str:
+        there = [name for name in (self.name, f"{self.name}_quarantine", COMMITS) if self.columns(connection, name)]
+        self.run(connection, f"SET lock_timeout = {int(_TIDY_S * 1000)}")
+        for name in there:
+            self.run(connection, f"VACUUM (ANALYZE) {self.qualified(name)}")
+        return f"vacuumed and analyzed: {', '.join(there)}"
+
     def error(self, error: Exception) -> DativoError | None:
         text = (str(error).strip() or type(error).__name__).splitlines()[0]
         message = f"{self.place()}: {text}"
@@ -153,7 +164,7 @@ class PostgresWriter(SqlWriter):
             return AuthenticationError(message, hint="grant the user the right to create and write the table")
         if state == "55P03":
             return TransientError(
-                f"{self.place()}: another run has been committing to {self.name} for {_LOCK_S:g} s",
+                f"{self.place()}: another transaction has kept {self.name} locked for longer than this one waits",
                 "TARGET_LOCKED",
                 hint="see who holds it in pg_stat_activity",
             )

@@ -19,6 +19,7 @@ from dativo_plugin_sdk import (
 from ._database_file import DatabaseFileWriter
 
 _LOCK_S = 60.0
+_TIDY_S = 5.0
 _ROWS = 10_000
 
 
@@ -91,6 +92,14 @@ class SqliteWriter(DatabaseFileWriter):
         # From the new rows to the table's by its index: SQLite would scan the table for a correlated condition.
         rows = f"SELECT t.rowid FROM {new} AS n CROSS JOIN {table} AS t WHERE {condition}"
         return f"DELETE FROM {table} WHERE rowid IN ({rows})"
+
+    def tidy(self, connection: Any) -> str:
+        before = self.path.stat().st_size
+        self.run(connection, f"PRAGMA busy_timeout = {int(_TIDY_S * 1000)}")
+        self.run(connection, "VACUUM")
+        self.run(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+        self.run(connection, "PRAGMA optimize")
+        return f"the file is {max(0, before - self.path.stat().st_size):,} bytes smaller"
 
     def error(self, error: Exception) -> DativoError | None:
         details = {"file": str(self.path)}

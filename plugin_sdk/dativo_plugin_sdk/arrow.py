@@ -6,6 +6,7 @@ pyarrow is imported on first use; a plugin whose data is already Arrow and that 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,18 @@ def pyarrow() -> Any:
             hint="pip install pyarrow",
         ) from error
     return module
+
+
+def int64s(values: Iterable[int]) -> Any:
+    """An Arrow array. pyarrow.array and pyarrow.scalar would load pandas, where that is installed, to see if it is one of its."""
+    pa = pyarrow()
+    found = array("q", values)
+    return pa.Array.from_buffers(pa.int64(), len(found), [None, pa.py_buffer(found)])
+
+
+def int64(value: int) -> Any:
+    """An Arrow scalar, in the same way."""
+    return int64s((value,))[0]
 
 
 def _split_arguments(text: str) -> list[str]:
@@ -137,6 +150,8 @@ def type_name(data_type: Any) -> str:
         return f"time[{data_type.unit}]"
     if types.is_date32(data_type):
         return "date"
+    if types.is_date64(data_type):
+        return "date64"
     if types.is_floating(data_type):
         return f"float{data_type.bit_width}"
     if types.is_dictionary(data_type):

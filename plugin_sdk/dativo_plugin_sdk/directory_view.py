@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from .commit_log import RECORD, CommitLog
+from .commit_log import LOG, RECORD, CommitLog
 from .errors import ConfigurationError, ValidationError
 from .models import Commit
 
@@ -87,6 +87,17 @@ class CommittedDirectory:
         folder, commits = self._steady(self._visible)
         files = tuple(str(folder / str(record.seq) / name) for record in commits for name in record.files)
         return folder, commits, files
+
+    def foreign(self) -> list[str]:
+        """Absolute paths of files among the table's that no commit describes, though readers of the folder see them. What begins
+        with `_` or `.` is none of them.
+        """
+        listed = self.current()[0]
+        there = [path for path in listed.rglob("*") if path.is_file() and path.name[0] not in "._"]
+        folder, _, files = self.version()  # only then: what was committed meanwhile is known
+        logs = folder / LOG
+        known = {*map(Path, files)}
+        return sorted(str(p) for p in there if p not in known and logs not in p.parents) if folder == listed else []
 
     def commits(self) -> list[Commit]:
         """Every commit whose data is visible, oldest first."""

@@ -29,6 +29,7 @@ from .models import (
 )
 from .partitions import Partition, parse_partitions, partition_folders
 from .posix import fsync, naming
+from .records import owned
 from .writer import BaseWriter, SplitWriter
 
 _MAX_OPEN_PARTITIONS = 64
@@ -89,7 +90,8 @@ class DirectoryWriter(BaseWriter):
         return ConnectionTestResult(True, f"{self.table.root} can be written")
 
     def last_commit(self) -> Commit | None:
-        return self.table.last_commit()
+        last, job = self.table.last_commit(), self.target_config.job
+        return owned(last, job, lambda: getattr(self.options, "adopt", None), f"target {self.table.root}")
 
     def history(self) -> Sequence[Commit]:
         return tuple(self.table.history())
@@ -204,6 +206,13 @@ class DirectoryWriter(BaseWriter):
         return None
 
     def maintain(self, request: MaintainRequest) -> MaintainReport:
+        if foreign := self.table.foreign():
+            raise ValidationError(
+                f"{foreign[0]} is of no commit ({len(foreign)} such in {self.table.root})",
+                "FOREIGN_FILE",
+                {"files": foreign[:20]},
+                hint="readers of the folder take its rows for the table's: move it out of the folder",
+            )
         try:
             found = self.compact(request)
         except CommitConflictError as error:

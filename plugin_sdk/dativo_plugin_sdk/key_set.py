@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .arrow import pyarrow
+from .arrow import int64, pyarrow
 
 
 class KeySet:
@@ -59,4 +59,4 @@ def _paired(left: Any, right: Any, width: int) -> Any:
     import pyarrow.compute as pc
 
     wide = pyarrow().int64()
-    return pc.add(pc.multiply(left.cast(wide), width), right.cast(wide))
+    return pc.add(pc.multiply(left.cast(wide), int64(width)), right.cast(wide))

@@ -101,7 +101,7 @@ class Incremental(Model):
 class Upstream(Model):
     """An upstream table as a derived job sees it: committed files alone.
 
-    files: absolute paths or URIs. schema_text: {column: type name}, in order.
+    files: absolute paths or URIs. schema_text: {column: type name}, in order. connection: of the store that URIs lead to.
     """
 
     name: str
@@ -109,6 +109,7 @@ class Upstream(Model):
     files: tuple[str, ...] = ()
     seq: int = 0
     schema_text: dict[str, str] = field(default_factory=dict)
+    connection: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 A native reader is made of a SourceConfig in JSON and, where files are named by URI, an object with `open(uri)`, which
 returns one with `size` and `read(start, end, ahead)`. It has `describe()`, `check()`, `discover()`,
 `plan(request_json, schema)`, `read(split_json)`, `cancel()`; a native file format has `describe()` and a sink class's
-`write`, `finish`, `abort`. Both are made by the Rust SDK's export macro.
+`write`, `take_group`, `finish`, `abort`. Both are made by the Rust SDK's export macro.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -204,6 +204,11 @@ class NativeSink:
     def write(self, batch: Any) -> None:
         with native_errors(self._plugin):
             self._sink.write(batch)
+
+    def take_group(self, source: str, group: int, places: Sequence[int], rows: Any) -> bool:
+        """Add a row group of another file, its rows at `places` replaced; False where that can't be done."""
+        with native_errors(self._plugin):
+            return bool(self._sink.take_group(source, group, places, rows))
 
     @property
     def bytes_written(self) -> int:

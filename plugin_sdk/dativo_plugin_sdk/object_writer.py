@@ -37,7 +37,7 @@ from .models import (
 )
 from .parquet_compact import join_files
 from .parquet_footer import with_metadata
-from .records import conflict, parse_record
+from .records import conflict, owned, parse_record
 from .remote import RemoteFile, RemoteFiles
 from .writer import BaseWriter, SplitWriter
 
@@ -111,7 +111,8 @@ class ObjectWriter(BaseWriter):
 
     def last_commit(self) -> Commit | None:
         newest = self._newest()
-        return None if newest is None else newest[1]
+        last = None if newest is None else newest[1]
+        return owned(last, self.target_config.job, lambda: self.options.adopt, f"target {self.root}")
 
     def history(self) -> Sequence[Commit]:
         return tuple(reversed(self._back(_IN_VIEW)))

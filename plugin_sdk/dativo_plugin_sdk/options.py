@@ -25,6 +25,9 @@ class DirectoryOptions(Options):
     overwrite: Literal["table", "partitions"] = Field(
         "table", description="overwrite: the whole table, or only those partitions that new rows are in"
     )
+    adopt: str | None = Field(
+        None, description="the job whose table this was: its rows and its cursor are this job's from now on"
+    )
 
 
 class MergeOptions(Options):

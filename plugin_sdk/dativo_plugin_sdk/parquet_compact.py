@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .arrow import pyarrow
-from .parquet_merge import Sink, conformed, write_table
+from .parquet_copy import Sink, conformed, write_table
 from .posix import fsync
 
 

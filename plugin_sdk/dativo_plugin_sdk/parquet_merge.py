@@ -1,8 +1,9 @@
 """Rows merged by key into Parquet files, copy on write: a file is rewritten where it holds a row that goes, and no other.
 
 Rows come in slices that fit into memory. For each, the files' key columns are looked through, as far as their statistics
-say that a key may be there; then the files with rows to remove are written anew, with the newer rows of those keys at
-their end; rows of new keys go to new files. A later slice finds what an earlier one wrote as it finds the table's own.
+say that a key may be there; then the files with rows to remove are written anew, with the newer rows of those keys in
+their places, or at the end where the sink has no way to do that; rows of new keys go to new files. A later slice finds
+what an earlier one wrote as it finds the table's own.
 """
 
 from __future__ import annotations
@@ -13,23 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from .arrow import pyarrow
+from .arrow import int64, int64s, pyarrow
 from .errors import ValidationError
 from .key_set import KeySet
+from .parquet_copy import Sink, conformed, copy_without, kept, write_table
 from .posix import fsync
 from .records import duplicates, null_keys
 
 _PROBED_ROWS = 1 << 20
 _ROW_BYTES = 96
 """What a slice's row costs beside its key: numbers of keys, their order and the tables that find them."""
-
-
-class Sink(Protocol):
-    def write(self, batch: Any) -> None: ...
-    def finish(self) -> dict[str, Any]: ...
-    def abort(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -126,11 +122,11 @@ class ParquetMerge:
                 zip(merged.files, pool.map(lambda path: self._probe(path, keys, cursors), merged.files), strict=True)
             )
             self._supersede(sum(len(item.rows) for path, item in found.items() if path in merged.new))
-            numbers = _range(keys.size).cast(_code_type())
+            numbers = int64s(range(keys.size)).cast(_code_type())
             stale = _concat([item.codes.filter(pc.invert(item.fresh)) for item in found.values()], _code_type())
             lands = pc.invert(pc.is_in(numbers, value_set=stale))
             if rule.deletes is not None:
-                gone = pc.fill_null(_whole(rows.column(rule.deletes)).take(newest), False)
+                gone = pc.fill_null(_whole(rows.column(rule.deletes)).take(newest), _no())
                 self._deleted = rows.take(newest.filter(gone))
                 merged.deleted = self._deleted.num_rows
                 lands = pc.and_(lands, pc.invert(gone))
@@ -165,17 +161,22 @@ class ParquetMerge:
         import pyarrow.compute as pc
 
         pa = pyarrow()
-        place = _range(rows.num_rows)
+        place = int64s(range(rows.num_rows))
         cursor = self._rule.cursor
         if keys.size < rows.num_rows and cursor is not None:
             at = _whole(rows.column(cursor))
-            by = pa.table({"known": at.is_valid().cast(pa.int8()), "at": at, "place": place})
+            by = pa.Table.from_arrays([at.is_valid().cast(pa.int8()), at, place], ["known", "at", "place"])
             order = pc.sort_indices(by, [(name, "ascending") for name in by.schema.names]).cast(pa.int64())
             codes = keys.codes.take(order)
         else:
             order, codes = place, keys.codes
-        last = pa.table({"code": codes, "place": place}).group_by("code").aggregate([("place", "max")]).sort_by("code")
-        return order.take(_whole(last.column("place_max")))
+        if keys.size == rows.num_rows:
+            return order
+        # Of a value that is there several times, index_in finds the first: the last, seen from the end.
+        last = pc.index_in(
+            int64s(range(keys.size)).cast(codes.type), value_set=codes.take(int64s(range(rows.num_rows - 1, -1, -1)))
+        )
+        return order.take(pc.subtract(int64(rows.num_rows - 1), last))
 
     def _probe(self, path: str, keys: KeySet, cursors: Any) -> _Found:
         """Where a file has rows of these keys. cursors: of the slice's row of each key."""
@@ -204,13 +205,13 @@ class ParquetMerge:
                 if not len(at):
                     continue
                 code = found.take(at)
-                is_fresh = pa.repeat(True, len(at))
+                is_fresh = pc.is_valid(at)
                 if cursor is not None:
                     before = _whole(part.column(cursor)).take(at)
                     after = cursors.take(code)
-                    newer = pc.fill_null(pc.greater_equal(after, before.cast(after.type)), False)
+                    newer = pc.fill_null(pc.greater_equal(after, before.cast(after.type)), _no())
                     is_fresh = pc.or_(pc.is_null(before), newer)
-                places.append(pc.add(at, first))
+                places.append(pc.add(at, int64(first)))
                 codes.append(code)
                 fresh.append(is_fresh)
         return _Found(_concat(places, pa.int64()), _concat(codes, _code_type()), _concat(fresh, pa.bool_()))
@@ -221,37 +222,19 @@ class ParquetMerge:
         """
         import pyarrow.parquet as pq
 
-        pa = pyarrow()
         with pq.ParquetFile(path, memory_map=True) as file:
-            total = file.metadata.num_rows
-            if len(gone) == total and not len(placed):
-                return path, None, total, 0
+            if len(gone) == file.metadata.num_rows and not len(placed):
+                return path, None, len(gone), 0
             old = file.schema_arrow
             landing = rows.schema.names
-            schema = pa.schema([*rows.schema, *(item for item in old if item.name not in landing)])
+            schema = pyarrow().schema([*rows.schema, *(item for item in old if item.name not in landing)])
             new = self._named(path)
             new.parent.mkdir(parents=True, exist_ok=True)
             sink = self._open_file(str(new), schema)
             try:
-                left = iter(gone.to_pylist())
-                next_gone, first = next(left, total), 0
-                for group in range(file.num_row_groups):
-                    self._check()
-                    part = file.read_row_group(group, use_threads=False)
-                    end = first + part.num_rows
-                    mask = None
-                    if next_gone < end:
-                        mask = bytearray(b"\xff" * ((part.num_rows + 7) // 8))
-                        while next_gone < end:
-                            mask[(next_gone - first) >> 3] &= ~(1 << ((next_gone - first) & 7))
-                            next_gone = next(left, total)
-                    if mask is not None:
-                        keep = pa.Array.from_buffers(pa.bool_(), part.num_rows, [None, pa.py_buffer(mask)])
-                        part = part.filter(keep)
-                    write_table(sink, conformed(part, schema, path))
-                    first = end
-                if len(placed):
-                    write_table(sink, conformed(rows.take(placed), schema, path))
+                added = conformed(rows.take(placed), schema, path)
+                for late in copy_without(file, path, gone.to_pylist(), added, sink, self._check):
+                    write_table(sink, late)
                 sink.finish()
             except BaseException:
                 sink.abort()
@@ -341,34 +324,6 @@ def _may_hold(group: Any, leaves: Sequence[int | None], keys: KeySet) -> bool:
     return True
 
 
-def conformed(rows: Any, schema: Any, path: str) -> Any:
-    """Rows in another schema: columns that they lack are null."""
-    pa = pyarrow()
-    if rows.schema.equals(schema):
-        return rows
-    columns = []
-    for item in schema:
-        if item.name not in rows.schema.names:
-            columns.append(pa.nulls(rows.num_rows, item.type))
-            continue
-        column = rows.column(item.name)
-        try:
-            columns.append(column if column.type.equals(item.type) else column.cast(item.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise ValidationError(
-                f"column {item.name} of {path} is {column.type} and does not fit {item.type}: {error}",
-                details={"file": path, "column": item.name},
-                hint="load the table anew: dativo run --full-refresh",
-            ) from error
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def write_table(sink: Sink, table: Any) -> None:
-    for batch in table.to_batches():
-        if batch.num_rows:
-            sink.write(batch)
-
-
 def _whole(column: Any) -> Any:
     found = column.combine_chunks()
     pa = pyarrow()
@@ -383,15 +338,12 @@ def _decoded(column: Any) -> Any:
 
 def _concat(arrays: Sequence[Any], kind: Any) -> Any:
     pa = pyarrow()
-    return pa.concat_arrays(arrays) if arrays else pa.array([], kind)
+    return pa.concat_arrays(arrays) if arrays else pa.nulls(0, kind)
 
 
 def _code_type() -> Any:
     return pyarrow().int32()
 
 
-def _range(size: int) -> Any:
-    import pyarrow.compute as pc
-
-    pa = pyarrow()
-    return pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int64()), size), start=-1)
+def _no() -> Any:
+    return kept(1, (0,))[0]

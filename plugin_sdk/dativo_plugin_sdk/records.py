@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .errors import CommitConflictError, ValidationError
+from .errors import CommitConflictError, ConfigurationError, ValidationError
 from .models import Commit
 
 FORMAT_VERSION = 1
@@ -37,6 +37,22 @@ def conflict(commit: Commit, winner: Commit | None, gone: str) -> CommitConflict
         f"sequence {commit.seq} of {commit.job} was not committed: {who}",
         details={"winner": winner.run_id if winner else None, "seq": winner.seq if winner else None},
         hint="nothing of this run is visible; run the job again to continue from the newer commit",
+    )
+
+
+def owned(commit: Commit | None, job: str, adopted: Callable[[], str | None], place: str) -> Commit | None:
+    """The newest commit of a table that is one job's. adopted: tells whose table it may have been before.
+
+    Raises: ConfigurationError: where it is another job's: its cursor says nothing of this one's source.
+    """
+    if commit is None or not job or commit.job == job or commit.job == adopted():
+        return commit
+    raise ConfigurationError(
+        f"{place} is the table of job {commit.job}, and {job} would go on from its cursor",
+        "TARGET_TAKEN",
+        {"job": commit.job},
+        hint=f"choose another target.path; if {job} takes its place, as after a new name: "
+        f"target.options: {{adopt: {commit.job}}}",
     )
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from .errors import (
     ConnectionError,
     DativoError,
     PluginError,
+    RateLimitError,
     TransientError,
 )
 
@@ -30,6 +32,8 @@ BLOCK_BYTES = 8 << 20
 
 _URI = re.compile(r"^(s3|s3a|gs|az|azure|abfs|abfss|http|https)://", re.IGNORECASE)
 _MAX_RETRIES = 5
+_THROTTLED = re.compile(r"status code: (429|503)\b")
+_ASKED_AGAIN_TIMEOUT_S = 10.0
 _KEPT = "/!$&'()*+,;=:@~-._ "
 """Characters of a path that stand for themselves in a URI."""
 
@@ -104,8 +108,8 @@ class RemoteFiles:
     def _errors(self, uri: str) -> Iterator[None]:
         """Whatever a store raises, as an error of the tree that names the URI."""
         known = self._obstore.exceptions
-        uri = shown(uri)
-        details = {"file": uri}
+        whole, uri = uri, shown(uri)
+        details: dict[str, Any] = {"file": uri}
         try:
             yield
         except DativoError:
@@ -127,7 +131,28 @@ class RemoteFiles:
                 f"{uri}: the store can't be set up: {_first_line(error)}", hint="check the keys of the connection"
             ) from error
         except Exception as error:
-            raise TransientError(f"{uri}: {_first_line(error)}", details=details) from error
+            text = f"{uri}: {_first_line(error)}"
+            if _THROTTLED.search(text):
+                wait_s = self._asked_wait_s(whole) if _is_web(whole) else None
+                asked = {} if wait_s is None else {"retry_after_s": wait_s}
+                raise RateLimitError(
+                    text, details=details | asked, hint="give it time, or read less at once"
+                ) from error
+            raise TransientError(text, details=details) from error
+
+    def _asked_wait_s(self, uri: str) -> float | None:
+        """How long a web server that turned requests away asks to wait. obstore keeps no headers, so it is asked again."""
+        from urllib.error import HTTPError  # what few runs need, and every run with a path would load
+        from urllib.request import Request, urlopen
+
+        request = Request(uri, method="HEAD", headers=dict(self._connection.get("headers") or {}))
+        try:
+            with urlopen(request, timeout=_ASKED_AGAIN_TIMEOUT_S):
+                return None
+        except HTTPError as error:
+            return _seconds(error.headers.get("Retry-After"))
+        except OSError:
+            return None
 
     def stat(self, uri: str) -> RemoteFile:
         """Size and version of one file. Raises: ConnectionError: where it does not exist."""
@@ -313,3 +338,16 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 def _first_line(error: Exception) -> str:
     return re.sub(r"\?[^\s\"')]+", "?...", (str(error).strip() or type(error).__name__).splitlines()[0])
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What Retry-After says: seconds, or the time when to come again."""
+    from email.utils import parsedate_to_datetime
+
+    if retry_after is None:
+        return None
+    with suppress(ValueError):
+        return max(0.0, float(retry_after))
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    return None

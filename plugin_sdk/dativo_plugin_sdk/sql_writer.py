@@ -14,19 +14,20 @@ transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from .arrow import parse_type, pyarrow, type_name
-from .errors import ConfigurationError, ConnectionError, DativoError, PluginError, ValidationError
+from .errors import ConfigurationError, TransientError, ValidationError
 from .models import (
     AssetDefinition,
     Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
+    MaintainReport,
+    MaintainRequest,
     Snapshot,
     TargetConfig,
     WriteRequest,
@@ -34,9 +35,10 @@ from .models import (
 )
 from .options import MergeOptions, Options
 from .records import conflict, duplicates, null_keys, parse_record
+from .sql_database import SqlDatabase
 from .staged_rows import StagedRows, staged_batches, staged_schema
 from .staging import Staging
-from .writer import BaseWriter, SplitWriter
+from .writer import SplitWriter
 
 COMMITS = "_dativo_commits"
 _KEPT_IN_VIEW = 1000
@@ -49,7 +51,7 @@ class SqlOptions(MergeOptions):
     """What every database takes."""
 
 
-class SqlWriter(BaseWriter):
+class SqlWriter(SqlDatabase):
     """Level 3 over one table of a database. A subclass gives `connect`, `place`, `columns`, `types` and `load`."""
 
     Options: ClassVar[type[Options]] = SqlOptions
@@ -58,9 +60,6 @@ class SqlWriter(BaseWriter):
     writes_empty: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
     replaces_partitions: ClassVar[bool] = True
-    format: ClassVar[str] = ""
-    """The database's name in a snapshot."""
-    begin: ClassVar[str] = "BEGIN"
     text: ClassVar[str] = "TEXT"
     """The type of text, for a cast."""
 
@@ -79,98 +78,10 @@ class SqlWriter(BaseWriter):
         self._staging = Staging(self.staging_root())
         self._request: WriteRequest | None = None
 
-    # -- what a database gives -------------------------------------------------------------------------------------
-
-    def connect(self) -> Any:
-        """An open DB-API connection that begins no transaction by itself."""
-        raise PluginError(f"writer {type(self).__name__} has no connect()")
-
-    def place(self) -> str:
-        """The database for a person and for staging folders: no secret in it."""
-        raise PluginError(f"writer {type(self).__name__} has no place()")
-
-    def columns(self, connection: Any, name: str) -> dict[str, str]:
-        """{column: type} of a table, in order; {} where there is none."""
-        raise PluginError(f"writer {type(self).__name__} has no columns()")
-
-    def types(self, connection: Any, schema: Any) -> dict[str, str]:
-        """{column: type} of the columns that hold an Arrow schema, spelled as `columns` does."""
-        raise PluginError(f"writer {type(self).__name__} has no types()")
-
-    def load(self, connection: Any, name: str, batches: Any, *, temporary: bool = False) -> None:
-        """Insert a RecordBatchReader into a table beside the target, or a temporary one, that has its columns."""
-        raise PluginError(f"writer {type(self).__name__} has no load()")
-
-    def stored(self, data_type: Any) -> Any:
-        """The Arrow type that a column is cast to before it is loaded, without loss."""
-        return data_type
-
     def staging_root(self) -> Path:
         """Where runs stage their rows."""
         key = hashlib.sha256(f"{self.place()}\0{self.schema}\0{self.name}".encode()).hexdigest()[:16]
         return Path(self.target_config.root) / ".dativo" / "staging" / f"{self.format}-{key}"
-
-    def lock(self, connection: Any) -> None:
-        """Let no other commit to the table in until the transaction ends, where the database lets several write."""
-
-    def error(self, error: Exception) -> DativoError | None:
-        """A database's exception as an error of the tree; None leaves it a ConnectionError."""
-        return None
-
-    # -- statements ------------------------------------------------------------------------------------------------
-
-    def quote(self, name: str) -> str:
-        """An identifier as SQL. Raises: ConfigurationError: for one that can't be one."""
-        if "\0" in name:
-            raise ConfigurationError(f"name {name!r} has a character that no table or column can have")
-        return '"' + name.replace('"', '""') + '"'
-
-    def qualified(self, name: str) -> str:
-        """A table beside the target as SQL."""
-        return (f"{self.quote(self.schema)}." if self.schema else "") + self.quote(name)
-
-    def definition(self, columns: dict[str, str]) -> str:
-        """Columns with their types as `CREATE TABLE` takes them."""
-        return ", ".join(f"{self.quote(name)} {kind}" for name, kind in columns.items())
-
-    def run(self, connection: Any, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Execute one statement; its rows, where it has any. Each `?` stands for one of `values`."""
-        cursor = connection.cursor()
-        try:
-            cursor.execute(statement, tuple(values))
-            return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            cursor.close()
-
-    @contextmanager
-    def _connection(self) -> Iterator[Any]:
-        try:
-            connection = self.connect()
-            try:
-                yield connection
-            finally:
-                with suppress(Exception):  # a connection that is lost already
-                    connection.close()
-        except DativoError:
-            raise
-        except Exception as error:
-            known = self.error(error)
-            if known is None:
-                text = (str(error).strip() or type(error).__name__).splitlines()[0]
-                known = ConnectionError(f"{self.place()}: {text}", details={"target": self.place()})
-            raise known from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Any]:
-        with self._connection() as connection:
-            self.run(connection, self.begin)
-            try:
-                yield connection
-            except BaseException:
-                with suppress(Exception):
-                    self.run(connection, "ROLLBACK")
-                raise
-            self.run(connection, "COMMIT")
 
     # -- records ---------------------------------------------------------------------------------------------------
 
@@ -199,10 +110,6 @@ class SqlWriter(BaseWriter):
                 f"{where} can't be read: {str(error).splitlines()[0]}",
                 hint=f"restore the row in {COMMITS}, or delete it to continue from the commit before it",
             ) from error
-
-    def exists(self) -> bool:
-        """Whether there is a database to ask; asking must not make one."""
-        return True
 
     def _ask(self, condition: str = "", *values: Any, limit: int = 1) -> list[Commit]:
         if not self.exists():
@@ -245,6 +152,7 @@ class SqlWriter(BaseWriter):
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, request: WriteRequest) -> None:
+        self.disconnect()  # reading may take hours
         self._request = request
         self._staging.close()
         self._staging.sweep(request.resume_key)
@@ -409,21 +317,6 @@ class SqlWriter(BaseWriter):
                 self.run(connection, f"ALTER TABLE {table} ADD COLUMN {self.quote(column)} {kind}")
         return {column: kind for column, kind in wanted.items() if found.get(column, kind) != kind}
 
-    def accepts(self, found: str, wanted: str) -> bool:
-        """Whether a column of one type takes values of another type without changing any."""
-        return False
-
-    def widen(self, connection: Any, column: str, kind: str) -> None:
-        """Give a column of the table a wider type."""
-        self.run(connection, f"ALTER TABLE {self.qualified(self.name)} ALTER COLUMN {self.quote(column)} TYPE {kind}")
-
-    def index(self, connection: Any, keys: Sequence[str]) -> None:
-        """Make finding rows by their keys fast, where the database needs help."""
-
-    def delete_matching(self, table: str, new: str, condition: str) -> str:
-        """The statement that deletes rows `t` of `table` for which there is a row `n` of `new`."""
-        return f"DELETE FROM {table} AS t WHERE EXISTS (SELECT 1 FROM {new} AS n WHERE {condition})"
-
     def _merge(self, connection: Any, schema: Any, landing: Any, staged: list[Committable]) -> dict[str, Any]:
         """By key: of several rows the one with the highest cursor, then the last; an older one than the table's stays out."""
         pa = pyarrow()
@@ -505,8 +398,23 @@ class SqlWriter(BaseWriter):
     def _batches(self, staged: list[Committable], schema: Any, **more: Any) -> Any:
         return staged_batches(self._staging.folder, staged, schema, **more)
 
+    def maintain(self, request: MaintainRequest) -> MaintainReport:
+        dead = len(self._staging.dead())
+        if not self.exists():
+            return MaintainReport(orphans=dead, notes=("nothing is committed yet",))
+        if request.dry_run:
+            return MaintainReport(orphans=dead)
+        self._staging.sweep()
+        try:
+            with self._connection() as connection:
+                done = self.tidy(connection)
+        except TransientError as error:  # it is busy, and another time will do
+            done = f"left as it is: {error.message}"
+        return MaintainReport(orphans=dead, notes=(done,))
+
     def abort(self) -> None:
         self._staging.close()
 
     def close(self) -> None:
+        self.disconnect()
         self._staging.end()

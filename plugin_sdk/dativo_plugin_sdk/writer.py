@@ -166,6 +166,10 @@ class BaseWriter:
         """The table as committed, for readers of derived jobs and for metadata; None when it can't tell."""
         return None
 
+    def store_connection(self) -> dict[str, Any]:
+        """How a snapshot's files are reached that are URIs: keys of the store's client as object_store names them."""
+        return {**self.target_config.connection, **self.target_config.credentials}
+
     def summary(self, commit: Commit) -> Snapshot | None:
         """The table as of its newest commit, without looking at all of it where that can be had: of the files those alone
         that the commit wrote.
@@ -180,7 +184,8 @@ class BaseWriter:
 
     def maintain(self, request: MaintainRequest) -> MaintainReport:
         """Level 3: join small files, and remove what nobody reads any more. It must harm no reader and no run: what changes
-        the table is a commit of mode "compact" with the cursor before it, and a run that began before it still commits.
+        the table is a record of mode "compact" with the cursor before it, in the job's sequence or beside it, and a run that
+        began before it still commits.
         """
         return MaintainReport(notes=("nothing to do: this target keeps itself",))
 

@@ -71,6 +71,12 @@ def test_each_stream_is_materialized_with_what_is_its_own_and_what_reads_them_fo
     assert [column.name for column in customers["dagster/column_schema"].columns] == ["id", "name"]
     assert (orders["commit_seq"], customers["commit_seq"]) == (1, 1)
     assert run.metadata("report")["rows_written"] == 1
+
+
+def test_columns_of_a_query_come_from_those_of_streams(shop: Any) -> None:
+    shop.write("jobs/shop.yaml", SHOP[: SHOP.index("    schema:")])
+    shop.write("jobs/report.yaml", REPORT)
+    run = shop.run()
     lineage = run.metadata("report")["dagster/column_lineage"].deps_by_column
     assert {column: [(d.asset_key.path[-1], d.column_name) for d in deps] for column, deps in lineage.items()} == {
         "id": [("orders", "id")],

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "README.md",
     "docs/tutorial.md",
+    "docs/how-to/build-into-dagster.md",
     "docs/how-to/first-plugin-python.md",
     "docs/how-to/follow-lineage.md",
     "docs/how-to/keep-a-parquet-table.md",

@@ -69,26 +69,34 @@ class Bench:
         (self.root / "data").mkdir()
         (self.root / "jobs").mkdir()
         source: dict[str, Any] = {"reader": "csv", "files": ["data/*.csv"]}
-        if mode != "overwrite":
+        into: dict[str, Any] = {"mode": mode}
+        if mode == "append":
             source["incremental"] = {"strategy": "file"}
         if mode == "merge":
             source["incremental"] = {"strategy": "updated_at", "cursor_field": "v"}
-        keys = {"keys": ["id"]} if mode == "merge" else {}
+            into["keys"] = ["id"]
+        if mode == "partitions":
+            into = {"mode": "overwrite", "partition_by": ["v"], "options": {"overwrite": "partitions"}}
         job = {
             "source": source,
-            "target": {**target.yaml(self.table), "mode": mode, **keys},
+            "target": {**target.yaml(self.table), **into},
             "schema": [{"name": "id", "type": "int64", "required": True}, {"name": "v", "type": "int64"}],
             "on_violation": "quarantine",
         }
         (self.root / "jobs" / "job.yaml").write_text(json.dumps(job))
 
     def close(self) -> None:
+        if self.target.drops:
+            ask(lambda: self.target.drop(self.table))
         shutil.rmtree(self.root, ignore_errors=True)
 
     # -- the source ------------------------------------------------------------------------------------------------
 
     def arrive(self) -> None:
-        """One more batch: new rows, for a merge also newer ones of the batch before, and one bad row a file."""
+        """One more batch: new rows, for a merge also newer ones of the batch before, and one bad row a file.
+
+        Where partitions are replaced each batch is one, and the one before comes again.
+        """
         for file in range(FILES):
             rows = self._file(self.batches, file)
             lines = "".join(f"{key},{v}\n" for key, v in rows)
@@ -130,12 +138,15 @@ class Bench:
 
         warm(body)
 
-    def start(self, run_id: str, before: Callable[[], Any] | None = None, then_read: bool = False) -> Child:
+    def start(
+        self, run_id: str, before: Callable[[], Any] | None = None, *, read_first: bool = False, then_read: bool = False
+    ) -> Child:
         """One run in a child. before: done there first; what it returns tells the steps. Its result: {status, code, error,
-        steps, rows}.
+        steps, unbalanced, found, rows}; found and rows: what was visible before and after it.
         """
 
         def body() -> dict[str, Any]:
+            found = self.target.rows(self.root, self.table) if read_first else None
             if self.change is not None:
                 self.change()
             steps = None if before is None else before()
@@ -144,17 +155,39 @@ class Bench:
             code = None if result.error is None else result.error.error_code
             text = "" if result.error is None else str(result.error)
             rows = self.target.rows(self.root, self.table) if then_read else None
-            return {"status": result.status, "code": code, "error": text, "steps": steps and steps(), "rows": rows}
+            counted = result.rows_written + result.rows_rejected
+            return {
+                "status": result.status,
+                "code": code,
+                "error": text,
+                "steps": steps and steps(),
+                "unbalanced": result.status == "succeeded" and result.rows_read != counted,
+                "found": found,
+                "rows": rows,
+            }
 
         return Child(body)
 
+    def end(self, child: Child) -> Any:
+        """A run's result, whose counts must add up; None where it was killed."""
+        result = child.result()
+        if result is not None and result["unbalanced"]:
+            self.tally.unclean.append("counts of a run that succeeded don't add up")
+        return result
+
     def finish(self, run_id: str) -> None:
-        """Run until it is done, then everything that has arrived must be visible, and nothing be left over."""
-        result = self.start(run_id, then_read=True).result()
+        """Look, and run until it is done: then everything that has arrived must be visible."""
+        result = self.end(self.start(run_id, read_first=True, then_read=True))
         if result is None or result["status"] not in ("succeeded", "unchanged"):
             self.tally.unclean.append(f"a run after the fault: {result and result['error']}")
-        self._compare(result["rows"] if result else [], self.batches)
+            return
+        self._compare(result["found"], self.landed)
+        self._compare(result["rows"], self.batches)
         self.landed = self.batches
+        if self.mode == "partitions":
+            for path in (self.root / "data").iterdir():
+                if int(path.name[:4]) < self.landed - 1:
+                    path.unlink()
 
     def inspect(self) -> None:
         """One more run, after which there are no leftovers, and the records of all add up."""
@@ -165,7 +198,7 @@ class Bench:
             self.tally.unclean.append(f"left over: {seen['left']}")
         if seen["unbalanced"]:
             self.tally.unclean.append(f"counts of {seen['unbalanced']} don't add up")
-        if self.mode != "overwrite" and seen["rejected"] != self.batches * FILES:
+        if self.mode in ("append", "merge") and seen["rejected"] != self.batches * FILES:
             self.tally.unclean.append(f"{seen['rejected']} rejected rows, not {self.batches * FILES}")
 
     def _inspect(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ STEPS = (
     "dativo_assets.writers.postgres.PostgresWriter.load",
     "dativo_plugin_sdk.staged_rows.StagedRows.finish",
     "dativo_assets.writers._lake_run.RunFiles.note_swap",
+    *(f"dativo_plugin_sdk.remote.RemoteFiles.{name}" for name in ("exists", "read", "put", "delete")),
     *(
         f"dativo_assets.writers.{store}.{name}"
         for store in ("_delta_store.DeltaStore", "_iceberg_store.IcebergStore")

@@ -9,15 +9,13 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .bench import Bench, Tally, at
 from .targets import Target
 
 BATCHES_A_BENCH = 10
-FAIR = {"COMMIT_CONFLICT", "TARGET_LOCKED"}
-"""What a run may be told that another one was faster than."""
 
 
 @dataclass
@@ -58,7 +56,6 @@ class Engine:
 
 def _retry(engine: Engine, bench: Bench, run_id: str) -> None:
     """By the same run or another one."""
-    bench.look()
     bench.finish(run_id if engine.chance.random() < 0.5 else bench.new_run())
 
 
@@ -69,7 +66,7 @@ def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> N
     """
     for first in (False, True):
         steps = _steps(engine, mode, tally, first)
-        share = trials // 2
+        share = trials // 4 if first else trials - trials // 4
         stride = max(1.0, steps / share)
         chosen = [1 + int(stride * n + engine.chance.uniform(0, stride - 1)) for n in range(int(steps / stride))]
         todo = chosen * max(1, share // steps)
@@ -78,7 +75,7 @@ def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> N
                 for step in todo[: 1 if first else BATCHES_A_BENCH]:
                     bench.arrive()
                     run_id = bench.new_run()
-                    bench.start(run_id, at(step, "kill")).result()
+                    bench.end(bench.start(run_id, at(step, "kill")))
                     _retry(engine, bench, run_id)
                     tally.trials += 1
             todo = todo[1 if first else BATCHES_A_BENCH :]
@@ -103,7 +100,7 @@ def kill_at_random(engine: Engine, mode: str, tally: Tally, trials: int) -> None
         child = bench.start(run_id)
         time.sleep(engine.chance.uniform(0, longest_s))
         os.kill(child.pid, signal.SIGKILL)
-        child.result()
+        bench.end(child)
         _retry(engine, bench, run_id)
 
 
@@ -117,11 +114,8 @@ def full_disk(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
         run_id = bench.new_run()
-        result = bench.start(run_id, limit if number % 2 else at(step, "full")).result()
-        if result is None:
-            tally.unclean.append("a full disk ended the process")
-        elif result["status"] == "succeeded" and not bench.committed(run_id):
-            tally.unclean.append(f"{run_id} said that it committed")
+        result = bench.end(bench.start(run_id, limit if number % 2 else at(step, "full")))
+        _answered(bench, run_id, result, survives=False)
         _retry(engine, bench, run_id)
 
 
@@ -130,7 +124,7 @@ def clock_jumps(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
     for bench in engine.benches(mode, tally, trials):
         run_id = bench.new_run()
         seed = engine.chance.random()
-        bench.start(run_id, lambda seed=seed: _jumping(random.Random(seed))).result()  # type: ignore[misc]
+        bench.end(bench.start(run_id, lambda seed=seed: _jumping(random.Random(seed))))  # type: ignore[misc]
         _retry(engine, bench, run_id)
 
 
@@ -155,7 +149,7 @@ def race(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
     for bench in engine.benches(mode, tally, trials):
         runs = [bench.new_run(), bench.new_run()]
         children = [bench.start(run_id) for run_id in runs]
-        results = [child.result() for child in children]
+        results = [bench.end(child) for child in children]
         _judge(bench, runs, results)
         if not any(result and result["status"] == "succeeded" for result in results):
             tally.unclean.append(f"nobody won: {results}")
@@ -175,35 +169,112 @@ def zombie(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
         if sleeper.stopped():
             bench.arrive()
             runs.append(bench.new_run())
-            results.append(bench.start(runs[1], _impatient).result())
+            results.append(bench.end(bench.start(runs[1], _impatient)))
             if results[0]["status"] != "failed":  # else the stopped process holds a lock that readers respect too
                 bench.look()
             sleeper.wake()
         else:
             step = 1
-        results.insert(0, sleeper.result())
+        results.insert(0, bench.end(sleeper))
         _judge(bench, runs, results)
         bench.look()
-        bench.start(old).result()
+        bench.end(bench.start(old))
+        bench.finish(bench.new_run())
+
+
+def interleave(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """Two runs of the same rows: each stops before a step of its own, then one goes on to its end, and then the other.
+
+    The first one's steps are taken in turn, so that with enough trials it stops before each.
+    """
+    steps = _steps(engine, mode, tally, first=False)
+    for number, bench in enumerate(engine.benches(mode, tally, trials)):
+        runs = [bench.new_run(), bench.new_run()]
+        places = (1 + int(number * max(1.0, steps / trials)) % steps, engine.chance.randint(1, steps))
+        children = []
+        asleep = []
+        for run_id, place in zip(runs, places, strict=True):
+            children.append(bench.start(run_id, _impatient_at(place)))
+            asleep.append(children[-1].stopped())
+        results: list[Any] = [None, None]
+        for which in engine.chance.sample((0, 1), 2):
+            if asleep[which]:
+                children[which].wake()
+            results[which] = bench.end(children[which])
+        _judge(bench, runs, results)
+        won = any(result and result["status"] == "succeeded" for result in results)
+        bench.look(bench.batches if won else None)  # nobody has, where each met a lock that the other held asleep
         bench.finish(bench.new_run())
 
 
 def cut_line(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
-    """The connection ends at COMMIT, before it is delivered or before its answer is, or after a random number of bytes."""
+    """The connection ends at the commit, before it is delivered or before its answer is, or after so many bytes; or it is
+    slow. One cut at a commit is survived by the run itself.
+    """
     line = engine.target.line
     if line is None:
         return
+    engine = replace(engine, connections=engine.target.far)
     for number, bench in enumerate(engine.benches(mode, tally, trials)):
         way = ("before", "after", "bytes", "bytes", "slow")[number % 5]
-        line.arm(way, engine.chance.randrange(20_000))
         run_id = bench.new_run()
-        result = bench.start(run_id).result()
+        line.arm(way, engine.chance.randrange(20_000))
+        result = bench.end(bench.start(run_id))
+        if way in ("before", "after") and line.way != "pass":
+            tally.unclean.append("no commit came by the line")
         line.arm("pass")
-        if result["status"] == "succeeded" and not bench.committed(run_id):
-            tally.unclean.append(f"{run_id} said that it committed")
-        if way in ("before", "after", "slow") and result["status"] != "succeeded":
-            tally.unclean.append(f"one cut, {way}, was too much: {result}")
+        _answered(bench, run_id, result, survives=way != "bytes")
         _retry(engine, bench, run_id)
+
+
+def failing_store(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """The store refuses a request by 500 or by 503 with Retry-After, does a commit and says 504, or is slow: a run survives
+    each.
+    """
+    store = engine.target.store
+    if store is None:
+        return
+    for number, bench in enumerate(engine.benches(mode, tally, trials)):
+        run_id = bench.new_run()
+        store.arm(("500", "504", "503", "504", "slow")[number % 5], engine.chance.randrange(12))
+        result = bench.end(bench.start(run_id))
+        store.arm("pass")
+        _answered(bench, run_id, result, survives=True)
+        _retry(engine, bench, run_id)
+
+
+def restart_server(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
+    """The server is killed and started again while a run stands before a step."""
+    restart = engine.target.restart
+    if restart is None:
+        return
+    for bench in engine.benches(mode, tally, trials):
+        run_id = bench.new_run()
+        child = bench.start(run_id, at(engine.chance.randrange(1, 45), "stop"))
+        asleep = child.stopped()
+        restart()
+        if asleep:
+            child.wake()
+        _answered(bench, run_id, bench.end(child), survives=False)
+        _retry(engine, bench, run_id)
+
+
+def _answered(bench: Bench, run_id: str, result: Any, *, survives: bool) -> None:
+    """What a run says is true. survives: and it must have succeeded."""
+    if result is None:
+        bench.tally.unclean.append("a fault ended the process")
+    elif result["status"] == "succeeded" and not bench.committed(run_id):
+        bench.tally.unclean.append(f"{run_id} said that it committed")
+    elif result["status"] != "succeeded" and survives:
+        bench.tally.unclean.append(f"one fault was too much: {result}")
+
+
+def _impatient_at(step: int) -> Callable[[], Callable[[], int]]:
+    def arm() -> Callable[[], int]:
+        _impatient()
+        return at(step, "stop")()
+
+    return arm
 
 
 def _impatient() -> None:
@@ -217,12 +288,13 @@ def _impatient() -> None:
 
 def _judge(bench: Bench, runs: list[str], results: list[Any]) -> None:
     """Whoever was told that it won is in the target, and who was told that it lost is not."""
+    told = {"failed"} if bench.mode == "overwrite" and not bench.target.keeps_records else {"failed", "succeeded"}
     for run_id, result in zip(runs, results, strict=True):
         if result is None:
             bench.tally.unclean.append(f"{run_id} died")
-        elif result["status"] == "failed" and result["code"] not in FAIR:
+        elif result["status"] == "failed" and result["code"] not in bench.target.fair:
             bench.tally.unclean.append(f"{run_id} failed: {result}")
-        elif result["status"] != "unchanged" and bench.committed(run_id) != (result["status"] == "succeeded"):
+        elif result["status"] in told and bench.committed(run_id) != (result["status"] == "succeeded"):
             bench.tally.unclean.append(f"{run_id} was told otherwise: {result}")
 
 
@@ -232,6 +304,9 @@ FAULTS: dict[str, Callable[..., None]] = {
     "disk full": full_disk,
     "clock jumps": clock_jumps,
     "two at once": race,
+    "interleaved": interleave,
     "zombie": zombie,
     "connection cut": cut_line,
+    "server restarts": restart_server,
+    "store fails": failing_store,
 }

@@ -8,22 +8,31 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from dativo_plugin_sdk import Commit, Committable, DirectoryTable, directory, staging
+from dativo_plugin_sdk.object_writer import KEY, ObjectWriter
+from dativo_plugin_sdk.parquet_footer import with_metadata
 from dativo_plugin_sdk.sql_writer import SqlWriter
+
+from dativo_assets.writers._delta_store import DeltaStore
+from dativo_assets.writers._iceberg_store import IcebergStore
+from dativo_assets.writers._lake import LakeWriter
+from dativo_assets.writers._lake_table import Change, Fit, MovedError
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """change: done in each run. target, mode, fault: where it has to be found out."""
+    """change: done in each run. target, mode, fault: where it has to be found out. store: what its server is told."""
 
-    change: Callable[[], None]
+    change: Callable[[], None] | None
     target: str
     mode: str
     fault: str
+    store: str = ""
 
 
 def _replace_the_winner() -> None:
@@ -115,6 +124,72 @@ def _rebase() -> None:
     SqlWriter.commit = commit  # type: ignore[method-assign]
 
 
+def _no_condition() -> None:
+    import obstore
+
+    put = obstore.put
+    obstore.put = lambda *place, **more: put(*place, **{**more, "mode": "overwrite"})
+
+
+def _record_before_rows() -> None:
+    """An object with the record takes the name, and the one with the rows replaces it."""
+    swap = ObjectWriter._swap
+
+    def early(writer: ObjectWriter, record: Commit, data: bytes, base: Any, uploaded: list[str]) -> Commit:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        empty = pa.BufferOutputStream()
+        pq.write_table(pq.read_schema(pa.BufferReader(data)).empty_table(), empty)
+        done = swap(writer, record, empty.getvalue().to_pybytes(), base, uploaded)
+        uri = f"{writer.root}/{record.files[-1]}"
+        writer._files.put(uri, with_metadata(data, KEY, record.model_dump_json()), instead_of=writer._files.exists(uri))
+        return done
+
+    ObjectWriter._swap = early  # type: ignore[method-assign]
+
+
+def _late_swap() -> None:
+    """Whoever finds another version than it began with swaps from that."""
+    swap = DeltaStore.swap
+
+    def late(store: DeltaStore, table: Any, change: Change) -> None:
+        try:
+            swap(store, table, change)
+        except MovedError:
+            late(store, store.load(), change)
+
+    DeltaStore.swap = late  # type: ignore[method-assign]
+
+
+def _rebase_a_lake() -> None:
+    commit_of_base = LakeWriter.commit
+
+    def commit(writer: LakeWriter, committables: Sequence[Committable], commit: Commit) -> Commit:
+        newest = writer.last_commit()
+        return commit_of_base(writer, committables, commit.model_copy(update={"seq": newest.seq + 1 if newest else 1}))
+
+    LakeWriter.commit = commit  # type: ignore[method-assign]
+
+
+def _record_before_files() -> None:
+    swap = IcebergStore.swap
+
+    def early(store: IcebergStore, table: Any, change: Change) -> None:
+        if table is not None:
+            swap(store, table, Change(store.layout(table, table.columns, Fit("append", {})), change.commit))
+            table = store.load()
+            change = replace(change, layout=store.layout(table, table.columns, Fit("append", {})))
+        swap(store, table, change)
+
+    IcebergStore.swap = early  # type: ignore[method-assign]
+
+
+def _do_not_ask_after() -> None:
+    run = import_module("dativo_assets.pipeline.run")  # a function of the package has the module's name
+    run.commit_once = lambda writer, committables, record: writer.commit(committables, record)
+
+
 KILLED, RACED = "killed at each step", "two at once"
 MUTANTS: dict[str, Mutant] = {
     "the rename replaces whoever was faster": Mutant(_replace_the_winner, "parquet", "append", RACED),
@@ -126,4 +201,11 @@ MUTANTS: dict[str, Mutant] = {
     "rows and record are two transactions": Mutant(_two_transactions, "sqlite", "append", KILLED),
     "the cursor is written first": Mutant(_cursor_first, "sqlite", "append", KILLED),
     "a run that lost takes the next sequence": Mutant(_rebase, "sqlite", "append", RACED),
+    "a lost answer is taken for a failure": Mutant(_do_not_ask_after, "postgres", "append", "connection cut"),
+    "a put does not ask that nobody was faster": Mutant(_no_condition, "parquet_s3", "append", RACED),
+    "a store ignores what a put asks": Mutant(None, "parquet_s3", "append", RACED, store="lax"),
+    "an object is there before its rows": Mutant(_record_before_rows, "parquet_s3", "append", KILLED),
+    "a late swap goes on from whatever is there": Mutant(_late_swap, "delta", "append", RACED),
+    "a lake's run that lost takes the next sequence": Mutant(_rebase_a_lake, "iceberg", "append", RACED),
+    "a lake has the record before the files": Mutant(_record_before_files, "iceberg", "append", KILLED),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import mmap
 import os
+import re
 import signal
 import socket
 import struct
@@ -16,15 +17,18 @@ from typing_extensions import Self
 from .children import Child
 
 WAYS = ("pass", "before", "after", "bytes", "slow")
-"""Cut when the marker is sent, before it is delivered or after it and before its answer; or after so many bytes; or slow."""
+"""Cut when a commit is sent, before it is delivered or after the server did it and before its answer; or after so many
+bytes; or slow."""
 _SLOW_S = 0.005
 
 
 class Line:
-    """Listens on `port`. `arm` says what becomes of the connections; what cuts does so once."""
+    """Listens on `port`. commit: matches a request that commits. `arm` says what becomes of the connections; what cuts
+    does so once.
+    """
 
-    def __init__(self, server_port: int, marker: bytes) -> None:
-        self._server_port, self._marker = server_port, marker
+    def __init__(self, server_port: int, commit: bytes) -> None:
+        self._server_port, self._commit = server_port, re.compile(commit)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._told = mmap.mmap(-1, 16)
@@ -32,9 +36,10 @@ class Line:
     def arm(self, way: str, after_bytes: int = 0) -> None:
         self._told[:16] = struct.pack("qq", WAYS.index(way), after_bytes)
 
-    def _way(self) -> tuple[str, int]:
-        way, left = struct.unpack("qq", self._told[:16])
-        return WAYS[way], left
+    @property
+    def way(self) -> str:
+        """What it is told; `pass` once it has cut."""
+        return WAYS[struct.unpack("qq", self._told[:16])[0]]
 
     def __enter__(self) -> Self:
         self.arm("pass")
@@ -55,41 +60,57 @@ class Line:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             there, back = await asyncio.open_connection("127.0.0.1", self._server_port)
-            ends = (writer, back)
-            await asyncio.gather(self._pass_on(reader, back, ends, True), self._pass_on(there, writer, ends, False))
+            ends, silenced = (writer, back), asyncio.Event()
+            await asyncio.gather(self._ask(reader, back, ends, silenced), self._answer(there, writer, ends, silenced))
 
-    async def _pass_on(
-        self,
-        source: asyncio.StreamReader,
-        sink: asyncio.StreamWriter,
-        ends: tuple[asyncio.StreamWriter, ...],
-        asks: bool,
+    async def _ask(
+        self, client: asyncio.StreamReader, server: asyncio.StreamWriter, ends: Ends, silenced: asyncio.Event
     ) -> None:
         with suppress(OSError):
-            while data := await source.read(1 << 16):
-                way, left = self._way()
-                if way == "slow":
-                    await asyncio.sleep(_SLOW_S)
-                if way == "bytes":
-                    self.arm("bytes", left - len(data))
-                if (way == "bytes" and left < len(data)) or (
-                    way in ("before", "after") and asks and self._marker in data
-                ):
-                    self.arm("pass")
-                    await self._cut(data, way, sink, ends)
+            while data := await client.read(1 << 16):
+                if await self._ends(data):
+                    _cut(ends)
                     return
-                sink.write(data)
-                await sink.drain()
-        sink.close()
+                if self.way in ("before", "after") and self._commit.search(data):
+                    before = self.way == "before"
+                    self.arm("pass")
+                    if before:
+                        _cut(ends)
+                        return
+                    silenced.set()
+                server.write(data)
+                await server.drain()
+        server.close()
 
-    async def _cut(
-        self, data: bytes, way: str, sink: asyncio.StreamWriter, ends: tuple[asyncio.StreamWriter, ...]
+    async def _answer(
+        self, server: asyncio.StreamReader, client: asyncio.StreamWriter, ends: Ends, silenced: asyncio.Event
     ) -> None:
-        client, server = ends
-        client.transport.abort()
-        if way == "after":
-            sink.write(data)
-            await sink.drain()
-            server.write_eof()  # the server ends the session once it has done what it was sent
-        else:
-            server.transport.abort()
+        with suppress(OSError):
+            while data := await server.read(1 << 16):
+                if silenced.is_set() or await self._ends(data):
+                    _cut(ends)
+                    return
+                client.write(data)
+                await client.drain()
+        client.close()
+
+    async def _ends(self, data: bytes) -> bool:
+        """Whether so many bytes have come. Waits, where the line is slow."""
+        way, left = struct.unpack("qq", self._told[:16])
+        if WAYS[way] == "slow":
+            await asyncio.sleep(_SLOW_S)
+        if WAYS[way] != "bytes":
+            return False
+        if left < len(data):
+            self.arm("pass")
+            return True
+        self.arm("bytes", left - len(data))
+        return False
+
+
+Ends = tuple[asyncio.StreamWriter, ...]
+
+
+def _cut(ends: Ends) -> None:
+    for end in ends:
+        end.transport.abort()

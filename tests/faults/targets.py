@@ -8,12 +8,14 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from .proxy import Line
+from .store import Store
 
 Row = tuple[int, int]
 """(id, v)."""
@@ -24,8 +26,23 @@ class Target:
 
     name: ClassVar[str] = ""
     modes: ClassVar[tuple[str, ...]] = ("append", "overwrite")
+    """partitions: an overwrite of those partitions alone that new rows are in."""
+    slow: ClassVar[int] = 1
+    """How many times fewer trials the short form has."""
+    fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
+    """What a run may be told that another one was faster than."""
+    keeps_records: ClassVar[bool] = True
+    """Whether a commit's record outlives an overwrite that follows it."""
+    drops: ClassVar[bool] = False
+    """Whether tables that are there slow down the others."""
     line: Line | None = None
-    """What runs reach it through, where that can be cut."""
+    """A way to it that can be cut, where there is one."""
+    far: dict[str, Any]
+    """`connections` by that way."""
+    store: Store | None = None
+    """The server of its objects, where that can misbehave."""
+    restart: Callable[[], None] | None = None
+    """Kills its server and starts it again, where there is one."""
 
     def yaml(self, table: str) -> dict[str, Any]:
         """`target` of the job, without `mode` and `keys`."""
@@ -43,8 +60,11 @@ class Target:
         """What dead runs left beside the table."""
         return [str(path) for pattern in ("**/.*staging/*", ".dativo/staging/*/*") for path in root.glob(pattern)]
 
+    def drop(self, table: str) -> None:
+        """Remove it."""
+
     @contextmanager
-    def serving(self, root: Path) -> Iterator[dict[str, Any]]:
+    def serving(self) -> Iterator[dict[str, Any]]:
         """The server it needs, if any. Gives the project's `connections`."""
         yield {}
 
@@ -75,10 +95,12 @@ class Directory(Target):
 
 class Parquet(Directory):
     name = "parquet"
+    modes = ("append", "overwrite", "merge", "partitions")
 
 
-class RustParquet(Directory):
+class RustParquet(Parquet):
     name = "rust_parquet"
+    slow = 2
 
 
 class Csv(Directory):
@@ -150,7 +172,7 @@ class Sqlite(Database):
 
 class Postgres(Database):
     name = "postgres"
-
+    drops = True
     connection: dict[str, Any]
 
     def yaml(self, table: str) -> dict[str, Any]:
@@ -167,19 +189,78 @@ class Postgres(Database):
 
         return ask
 
+    def drop(self, table: str) -> None:
+        for name in (table, f"{table}_quarantine"):
+            self.query(Path())(f"DROP TABLE IF EXISTS {name}")
+
     @contextmanager
-    def serving(self, root: Path) -> Iterator[dict[str, Any]]:
+    def serving(self) -> Iterator[dict[str, Any]]:
         from tests.writers.postgres import Server
 
-        with Server(root) as server, Line(server.port, b"COMMIT") as self.line:
+        folder = Path(tempfile.gettempdir())
+        with Server(folder) as server, Line(server.port, b"COMMIT") as self.line:
             self.connection = server.connection("postgres")
-            yield {"pg": {**self.connection, "port": self.line.port}}
+            self.far = {"pg": {**self.connection, "port": self.line.port}}
+            self.restart = server.restart
+            yield {"pg": self.connection}
+
+
+class ParquetS3(Target):
+    """Objects of a bucket, seen by a plain glob. An overwrite replaces an object that others may be reading."""
+
+    name = "parquet_s3"
+    fair = Target.fair | {"TRANSIENT_ERROR"}
+    keeps_records = False
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "parquet", "path": f"s3://lake/{table}", "connection": "s3"}
+
+    def _bucket(self) -> Any:
+        from obstore.store import S3Store
+
+        assert self.store is not None
+        return S3Store("lake", **self.store.connection(), client_options={"allow_http": True})
+
+    def _names(self, prefix: str) -> list[str]:
+        import obstore
+
+        return [found["path"] for page in obstore.list(self._bucket(), prefix) for found in page]
+
+    def _file(self, name: str) -> Any:
+        import obstore
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(pa.BufferReader(bytes(obstore.get(self._bucket(), name).bytes())))
+
+    def _read(self, names: list[str]) -> list[Row]:
+        found = [self._file(name).read(["id", "v"], use_threads=False) for name in names]
+        return [row for part in found for row in zip(part["id"].to_pylist(), part["v"].to_pylist(), strict=True)]
+
+    def rows(self, root: Path, table: str) -> list[Row]:
+        return self._read(self._names(f"{table}/"))
+
+    def rejected(self, root: Path, table: str) -> int:
+        """Of those that a record names: what a dead run left beside them is nobody's."""
+        records = [self._file(name).metadata.metadata[b"dativo"] for name in self._names(f"{table}/")]
+        named = [uri.removeprefix("s3://lake/") for record in records for uri in json.loads(record)["quarantine"]]
+        return len(self._read(named))
+
+    @contextmanager
+    def serving(self) -> Iterator[dict[str, Any]]:
+        with (
+            Store(r"/\w+/0\d{19}\.parquet$") as self.store,
+            Line(self.store.port, rb"PUT /lake/\w+/0\d{19}\.parquet ") as self.line,
+        ):
+            self.far = {"s3": self.store.connection(self.line.port)}
+            yield {"s3": self.store.connection()}
 
 
 class Lake(Target):
     """A table whose files are known by a log or a catalog."""
 
-    modes = ("append", "overwrite", "merge")
+    modes = ("append", "overwrite", "merge", "partitions")
+    slow = 2
 
     def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
         """The paths of what is visible, and the names of all that any version refers to."""
@@ -248,6 +329,68 @@ class Iceberg(Lake):
             return [task.file.file_path for task in found.scan().plan_files()], used
 
 
+class DeltaS3(ParquetS3):
+    """A Delta table in a bucket."""
+
+    name = "delta_s3"
+    slow = 3
+    fair = Target.fair
+    keeps_records = True
+    modes = ("append", "overwrite", "merge", "partitions")
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "delta", "path": f"s3://lake/{table}", "connection": "s3"}
+
+    def _delta(self, table: str) -> Any:
+        from deltalake import DeltaTable
+
+        assert self.store is not None
+        options = {**self.store.connection(), "allow_http": "true"}
+        where = f"s3://lake/{table}"
+        return DeltaTable(where, storage_options=options) if DeltaTable.is_deltatable(where, options) else None
+
+    def rows(self, root: Path, table: str) -> list[Row]:
+        delta = self._delta(table)
+        return [] if delta is None else self._read([uri.removeprefix("s3://lake/") for uri in delta.file_uris()])
+
+    def rejected(self, root: Path, table: str) -> int:
+        return len(self.rows(root, f"{table}_quarantine"))
+
+    def leftovers(self, root: Path, table: str) -> list[str]:
+        import obstore
+
+        left = super().leftovers(root, table)
+        for name in (table, f"{table}_quarantine"):
+            found = self._names(f"{name}/")
+            logs = [path for path in found if "/_delta_log/" in path and path.endswith(".json")]
+            lines = [line for log in logs for line in bytes(obstore.get(self._bucket(), log).bytes()).splitlines()]
+            used = {json.loads(line)["add"]["path"].rpartition("/")[2] for line in lines if b'"add"' in line[:8]}
+            left += [path for path in found if "/_delta_log/" not in path and path.rpartition("/")[2] not in used]
+        return left
+
+    @contextmanager
+    def serving(self) -> Iterator[dict[str, Any]]:
+        with (
+            Store(r"/\w+/_delta_log/0\d{19}\.json$") as self.store,
+            Line(self.store.port, rb"PUT /lake/t\w*/_delta_log/0\d{19}\.json ") as self.line,
+        ):
+            self.far = {"s3": self.store.connection(self.line.port)}
+            yield {"s3": self.store.connection()}
+
+
 TARGETS: dict[str, type[Target]] = {
-    kind.name: kind for kind in (Parquet, RustParquet, Csv, Jsonl, Duckdb, Sqlite, Postgres, Delta, Iceberg)
+    kind.name: kind
+    for kind in (
+        Parquet,
+        RustParquet,
+        Csv,
+        Jsonl,
+        Duckdb,
+        Sqlite,
+        Postgres,
+        Delta,
+        Iceberg,
+        ParquetS3,
+        DeltaS3,
+    )
 }

@@ -27,6 +27,12 @@ CELLS = st.one_of(
     st.just(""),
     st.sampled_from(['""', '"a ""b"" c"', '"x\ny"', '"a,b"', '"1"', '"x"y', 'a"b', " 1", "2024-01-02 03:04:05"]),
 )
+DECLARED = (
+    "int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 bool date date64 time[s] time[ms] time[us] "
+    "time[ns] timestamp[s] timestamp[ms] timestamp[us] timestamp[ns] timestamp[s,UTC] timestamp[us,Europe/Zurich] "
+    "timestamp[ns,+02:00] string large_string binary large_binary decimal(5,2) decimal(38,10) decimal(20,0) "
+    "dictionary<string> list<int64> struct<a:int64> duration[s]"
+)
 COLUMN = st.one_of(st.lists(CELLS, min_size=4, max_size=4), WORDS.map(lambda word: [word] * 4))
 TABLES = st.tuples(COLUMN, COLUMN, COLUMN).map(
     lambda columns: "".join(",".join(row) + "\n" for row in zip(*columns, strict=True))
@@ -76,23 +82,7 @@ def test_inferred(text: str) -> None:
 
 @given(
     TABLES,
-    st.sampled_from(
-        [
-            "int8",
-            "uint64",
-            "int64",
-            "float32",
-            "decimal(5, 2)",
-            "bool",
-            "date",
-            "time",
-            "timestamp[s]",
-            "timestamp[ns]",
-            "timestamp[us, UTC]",
-            "string",
-            "large_string",
-        ]
-    ),
+    st.sampled_from(DECLARED.split()),
 )
 def test_declared(text: str, type_name: str) -> None:
     schema = pa.schema([("b", parse_type(type_name))])

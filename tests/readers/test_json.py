@@ -96,6 +96,13 @@ def test_numbers_that_a_float_would_change_stay_text(tmp_path: Path) -> None:
     ]
 
 
+def test_half_a_surrogate_pair_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text('{"a": "x"}\n{"a": "\\ud800"}\n')
+    for sampled in (1, 10):
+        with pytest.raises(ValidationError, match=r"'\\ud800', which is no character"):
+            read(tmp_path, "f.jsonl", infer_rows=sampled)
+
+
 def test_a_late_value_asks_for_a_wider_column(tmp_path: Path) -> None:
     (tmp_path / "f.jsonl").write_text('{"a": 1}\n' * 50 + '{"a": 1.5}\n')
     with pytest.raises(SchemaMismatchError) as caught:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -18,6 +20,7 @@ from dativo_plugin_sdk import (
     ConnectionError,
     DativoError,
     Incremental,
+    RateLimitError,
     ReadPlan,
     ReadRequest,
     SourceConfig,
@@ -168,6 +171,8 @@ class Web(BaseHTTPRequestHandler):
     sent: ClassVar[dict[str, int]] = {}
     cut: ClassVar[dict[str, int]] = {}
     """How many more answers of a file end early."""
+    refusal: ClassVar[tuple[int, str | None] | None] = None
+    """The status of every answer, and what it says in Retry-After."""
 
     def do_HEAD(self) -> None:
         self.answer()
@@ -176,6 +181,14 @@ class Web(BaseHTTPRequestHandler):
         self.answer()
 
     def answer(self) -> None:
+        if self.refusal is not None:
+            status, wait = self.refusal
+            self.send_response(status)
+            if wait is not None:
+                self.send_header("Retry-After", wait)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         path, _, query = self.path.partition("?")
         body = self.files.get(path)
         allowed = query == "signature=hush-hush" or self.headers.get("Authorization") == "Bearer hush-hush"
@@ -286,6 +299,28 @@ def test_an_answer_cut_short_is_asked_for_again_or_fails(web: str, name: str) ->
             rows_of(made, plan)
     finally:
         Web.cut.clear()
+
+
+@pytest.mark.parametrize(("status", "asked"), [(429, "7"), (503, "date"), (429, None)])
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_a_server_that_wants_fewer_requests_is_told_as_such(
+    web: str, monkeypatch: pytest.MonkeyPatch, scheme: str, status: int, asked: str | None
+) -> None:
+    monkeypatch.setattr(remote, "_MAX_RETRIES", 0)
+    soon = format_datetime(datetime.now(timezone.utc) + timedelta(seconds=60), usegmt=True)
+    monkeypatch.setattr(Web, "refusal", (status, soon if asked == "date" else asked))
+    uri, connection = f"{web}/a.csv?signature=hush-hush", {}
+    if scheme == "s3":
+        uri, connection = "s3://lake/a.csv", {"endpoint": web, **KEYS}
+    made = CsvReader(SourceConfig(reader="csv", files=(uri,), connection=connection))
+    with pytest.raises(RateLimitError, match=str(status)) as caught:
+        made.plan(ReadRequest())
+    assert caught.value.retryable and "hush" not in str(caught.value.to_dict())
+    wait_s = caught.value.details.get("retry_after_s")
+    if scheme == "s3" or asked is None:
+        assert wait_s is None
+    else:
+        assert wait_s == 7.0 if asked == "7" else 50 < wait_s <= 60
 
 
 @both

@@ -250,6 +250,46 @@ def test_what_is_merged_in_slices_is_merged_as_a_whole(target: Target, monkeypat
         assert {key: (at, value) for key, at, value in target.rows()} == expected
 
 
+@pytest.mark.parametrize("more", [{}, {"bloom_filter": True, "compatibility": "legacy"}])
+def test_a_native_merge_puts_a_newer_row_in_the_place_of_the_older_one(tmp_path: Path, more: dict[str, Any]) -> None:
+    """But in files with bloom filters, which nobody would bring up to date: there it comes last."""
+    rust = pytest.importorskip("dativo_rust_parquet").RustParquetWriter
+    target = Target(rust, tmp_path)
+    options = {**MERGE, "options": {"row_group_rows": 100, **more}}
+    ids = list(range(0, 1000, 2))
+    target.deliver("r1", table(id=ids, name=[f"name {i}" for i in ids], v=[0] * 500), **options)
+    before = [_chunks(path) for path in target.writer().snapshot().files]  # type: ignore[union-attr]
+    target.deliver("r2", table(id=[222, 20, 7], name=["name 222", "name 20", "new"], v=[1, 2, 3]), **options)
+    snapshot = target.writer().snapshot()
+    assert snapshot is not None and snapshot.rows == 501
+    merged = next(path for path in snapshot.files if "merged" in path)
+    found = pq.read_table(merged).to_pydict()
+    changed = {20: 2, 222: 1}
+    assert dict(zip(found["id"], found["v"], strict=True)) == {i: changed.get(i, 0) for i in ids}
+    assert found["name"] == [f"name {i}" for i in found["id"]]
+    if more:
+        assert found["id"] == [i for i in ids if i not in changed] + [20, 222]
+        return
+    assert found["id"] == ids
+    after = _chunks(merged)
+    for group, columns in enumerate(after):
+        assert [name for name in columns if columns[name] != before[0][group][name]] == ["v"] * (group < 2)
+
+
+def _chunks(path: str) -> list[dict[str, bytes]]:
+    """The bytes of each column, a row group an item."""
+    data = Path(path).read_bytes()
+    found = []
+    for number in range(pq.read_metadata(path).num_row_groups):
+        group = pq.read_metadata(path).row_group(number)
+        chunks = [group.column(at) for at in range(group.num_columns)]
+        starts = [chunk.dictionary_page_offset or chunk.data_page_offset for chunk in chunks]
+        found.append(
+            {c.path_in_schema: data[s : s + c.total_compressed_size] for c, s in zip(chunks, starts, strict=True)}
+        )
+    return found
+
+
 def test_two_merges_of_one_base_have_one_winner(target: Target) -> None:
     target.deliver("r1", table(id=[1], v=["a"]), **MERGE)
     one, two = target.writer(**MERGE), target.writer(**MERGE)
@@ -438,3 +478,17 @@ def test_files_that_promise_an_order_are_left_alone(tmp_path: Path) -> None:
     assert "sorted_by" in maintain(target, options=options).notes[0]
     with pytest.raises(ConfigurationError, match="keeps no order"):
         target.writer(options=options, **MERGE)
+
+
+def test_a_file_that_somebody_put_among_the_committed_ones_is_told_and_stays(target: Target) -> None:
+    target.deliver("r1", pa.table({"id": [1]}))
+    target.deliver("r2", pa.table({"id": [2]}))
+    foreign = target.root / "t" / "2" / "mine.parquet"
+    foreign.write_bytes(b"PAR1")
+    (target.root / "t" / "2" / "_SUCCESS").touch()
+    with pytest.raises(ValidationError, match=r"2/mine\.parquet is of no commit") as caught:
+        maintain(target)
+    assert caught.value.error_code == "FOREIGN_FILE"
+    assert foreign.exists()
+    foreign.unlink()
+    assert maintain(target).commit is not None

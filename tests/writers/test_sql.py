@@ -25,6 +25,7 @@ from dativo_plugin_sdk import (
     ConfigurationError,
     ConnectionError,
     DativoError,
+    MaintainRequest,
     TargetConfig,
     ValidationError,
     WriteRequest,
@@ -436,3 +437,43 @@ def test_what_the_server_refuses_is_told_without_the_password(server: Server, tm
             Target("postgres", tmp_path, {**good, **wrong}).writer().last_commit()
         assert "hush" not in str(caught.value.to_dict())
         assert words in str(caught.value.hint)
+
+
+def test_maintain_gives_space_back_and_removes_what_dead_runs_left(target: Target) -> None:
+    assert target.writer().maintain(MaintainRequest("j", "m0")).commit is None
+    target.deliver("r1", ids(*range(20_000)))
+    target.deliver("r2", ids(1), mode="overwrite")
+    dead = target.writer()
+    target.stage(dead, "dead", ids(2))
+    dead._staging.leave()
+    alive = target.writer()
+    staged = target.stage(alive, "r3", ids(3))
+    size = (target.root / "x.db").stat().st_size if target.kind == "sqlite" else None
+    dead_left = dead._staging.root
+    assert target.writer().maintain(MaintainRequest("j", "m1", dry_run=True)).notes == ()
+    told = target.writer().maintain(MaintainRequest("j", "m2"))
+    assert len(told.notes) == 1
+    assert [path.name.partition(".")[0] for path in dead_left.iterdir()] == ["r3"]
+    if size is not None:
+        assert (target.root / "x.db").stat().st_size < size
+    assert alive.commit(staged, Commit(job="j", seq=3, run_id="r3")).seq == 3, "a run that began before it"
+    assert target.rows() == [(1,), (3,)]
+    last = target.writer().last_commit()
+    assert last is not None and last.run_id == "r3"
+
+
+@pytest.mark.parametrize("target", ["sqlite", "postgres"], indirect=True)
+def test_maintain_waits_for_nobody_for_long(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dativo_assets.writers import postgres, sqlite
+
+    monkeypatch.setattr(sqlite, "_TIDY_S", 0.1)
+    monkeypatch.setattr(postgres, "_TIDY_S", 0.1)
+    target.deliver("r1", ids(1))
+    with target.writer()._transaction() as busy:
+        lock = (
+            "LOCK TABLE t IN SHARE UPDATE EXCLUSIVE MODE" if target.kind == "postgres" else "DELETE FROM t WHERE 1 = 0"
+        )
+        target.writer().run(busy, lock)
+        (note,) = target.writer().maintain(MaintainRequest("j", "m")).notes
+    assert note.startswith("left as it is: ")
+    assert target.rows() == [(1,)]

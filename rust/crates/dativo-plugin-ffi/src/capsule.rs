@@ -41,7 +41,7 @@ pub(crate) fn batch_to_capsules<'py>(
 }
 
 /// The schema of an object with `__arrow_c_schema__`.
-pub(crate) fn schema_of(object: &Bound<'_, PyAny>) -> PyResult<Schema> {
+pub fn schema_of(object: &Bound<'_, PyAny>) -> PyResult<Schema> {
     let capsule = object.call_method0("__arrow_c_schema__")?;
     let pointer = pointer::<FFI_ArrowSchema>(&capsule, SCHEMA)?;
     // SAFETY: the capsule has the name that the protocol reserves for an ArrowSchema, it is alive, and the schema is

@@ -93,6 +93,17 @@ macro_rules! export_python {
                 self.0.write_stream(py, stream)
             }
 
+            fn take_group(
+                &self,
+                py: Python<'_>,
+                source: &str,
+                group: usize,
+                places: Vec<usize>,
+                rows: &Bound<'_, PyAny>,
+            ) -> PyResult<bool> {
+                self.0.take_group(py, source, group, &places, rows)
+            }
+
             #[getter]
             fn bytes_written(&self) -> u64 {
                 self.0.bytes_written()

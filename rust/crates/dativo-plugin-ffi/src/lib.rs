@@ -12,7 +12,7 @@ mod sink;
 mod storage;
 
 pub use batch::{NativeBatch, NativeSchema, NativeStream};
-pub use capsule::ImportedBatch;
+pub use capsule::{ImportedBatch, schema_of};
 #[doc(hidden)]
 pub use pyo3;
 pub use reader::{ReaderHandle, describe_reader};

@@ -69,11 +69,14 @@ impl SinkHandle {
 
     fn put(&self, sink: &mut Option<Box<dyn FileSink>>, batch: &RecordBatch) -> Result<()> {
         self.cancel.check()?;
-        let sink = sink.as_mut().ok_or_else(|| Error::plugin("this file was finished or aborted already"))?;
-        let batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec()).map_err(|error| {
+        let batch = self.with_schema(batch)?;
+        open(sink)?.write(&batch)
+    }
+
+    fn with_schema(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec()).map_err(|error| {
             Error::plugin(format!("a batch does not have the schema its file was created with: {error}"))
-        })?;
-        sink.write(&batch)
+        })
     }
 
     /// Adds the rows of an object with `__arrow_c_array__`.
@@ -93,6 +96,28 @@ impl SinkHandle {
                 self.put(sink, &batch)?;
             }
             Ok(rows)
+        })
+    }
+
+    /// Adds a block of another file, the rows at `places` replaced by those of an object with `__arrow_c_array__`;
+    /// returns whether it was done.
+    pub fn take_group(
+        &self,
+        py: Python<'_>,
+        source: &str,
+        group: usize,
+        places: &[usize],
+        rows: &Bound<'_, PyAny>,
+    ) -> PyResult<bool> {
+        let rows = ImportedBatch::take(rows)?;
+        self.call(py, move |sink| {
+            self.cancel.check()?;
+            let rows = self.with_schema(&rows.into_batch()?)?;
+            let ascending = places.windows(2).all(|pair| pair[0] < pair[1]);
+            if places.len() != rows.num_rows() || !ascending {
+                return Err(Error::plugin("take_group needs a row for each place, and places in ascending order"));
+            }
+            open(sink)?.take_group(Path::new(source), group, places, &rows)
         })
     }
 
@@ -120,4 +145,8 @@ impl SinkHandle {
     pub fn cancel(&self) {
         self.cancel.cancel();
     }
+}
+
+fn open(sink: &mut Option<Box<dyn FileSink>>) -> Result<&mut Box<dyn FileSink>> {
+    sink.as_mut().ok_or_else(|| Error::plugin("this file was finished or aborted already"))
 }

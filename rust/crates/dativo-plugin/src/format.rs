@@ -47,6 +47,14 @@ pub trait FileSink: Send {
     /// Adds rows. The batch has the schema the file was created with.
     fn write(&mut self, batch: &RecordBatch) -> Result<()>;
 
+    /// Adds a block of another file of this format, in Parquet a row group, some of its rows replaced; values that stay
+    /// need not be decoded. places: of the replaced rows in the block, ascending. rows: one for each, of the schema the
+    /// file was created with. Returns whether it was done; where it can't be, the caller reads the rows and writes them.
+    fn take_group(&mut self, source: &Path, group: usize, places: &[usize], rows: &RecordBatch) -> Result<bool> {
+        let _ = (source, group, places, rows);
+        Ok(false)
+    }
+
     /// Bytes written so far, counting what is encoded and not yet on disk.
     fn bytes_written(&self) -> u64;
 

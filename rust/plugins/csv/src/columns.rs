@@ -61,7 +61,7 @@ pub fn is_parsed(data_type: &DataType) -> bool {
             | T::UInt64
             | T::Float32
             | T::Float64
-            | T::Decimal128(_, _)
+            | T::Decimal128(_, 0..)
             | T::Date32
             | T::Time32(_)
             | T::Time64(_)
@@ -130,8 +130,9 @@ impl Cells<'_> {
         // Nearly every text of a plain block is a value as it stands: nulls, quotes and spaces are looked for in others.
         let usual_quote = matches!(self.dialect.quote, None | Some(b'"' | b'\''));
         match self.spans().filter(|_| usual_quote && !self.has_null_of(grammar)) {
-            Some(spans) => {
-                for (row, (slot, text)) in out.iter_mut().zip(spans).enumerate() {
+            Some(mut spans) => {
+                for (row, slot) in out.iter_mut().enumerate() {
+                    let Some(text) = spans.next_text() else { break };
                     match grammar.parse(text) {
                         Some(value) => *slot = value,
                         None => *slot = self.other(row, &mut nulls, grammar)?,

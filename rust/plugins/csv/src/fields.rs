@@ -73,28 +73,27 @@ fn trimmed(block: &[u8], start: usize, end: usize, returns: bool) -> usize {
     end - usize::from(returns && end > start && block[end - 1] == b'\r')
 }
 
-/// The texts of one column of a plain block. Not made of closures: what a column's loop calls has to be inlined there.
+/// The texts of one column of a plain block. No iterator: what a column's loop calls has to be inlined
+/// there, and `next` of an adapter around it is not.
 pub struct Spans<'a> {
     block: &'a [u8],
-    /// Where the fields of each row end.
-    rows: std::slice::ChunksExact<'a, u32>,
-    position: usize,
-    /// The position of the last field of a row.
-    last: usize,
-    row_start: usize,
+    /// Where the fields of all columns end.
+    ends: &'a [u32],
+    width: usize,
+    /// The next text's place among them.
+    number: usize,
     /// Whether carriage returns are to be left out.
     returns: bool,
 }
 
-impl<'a> Iterator for Spans<'a> {
-    type Item = Span<'a>;
-
+impl<'a> Spans<'a> {
+    /// The text of the next row.
     #[inline(always)]
-    fn next(&mut self) -> Option<Span<'a>> {
-        let row = self.rows.next()?;
-        let start = if self.position == 0 { self.row_start } else { row[self.position - 1] as usize + 1 };
-        self.row_start = row[self.last] as usize + 1;
-        Some(Span::new(self.block, start, trimmed(self.block, start, row[self.position] as usize, self.returns)))
+    pub fn next_text(&mut self) -> Option<Span<'a>> {
+        let end = *self.ends.get(self.number)? as usize;
+        let start = if self.number == 0 { 0 } else { self.ends[self.number - 1] as usize + 1 };
+        self.number += self.width;
+        Some(Span::new(self.block, start, trimmed(self.block, start, end, self.returns)))
     }
 }
 
@@ -129,9 +128,9 @@ impl Tokens {
 
     /// A column's texts, quotes and all, row by row; for a plain block.
     pub fn spans<'a>(&'a self, block: &'a [u8], width: usize, position: usize) -> Option<Spans<'a>> {
-        let last = width.checked_sub(1).filter(|_| self.indexed)?;
-        let returns = self.index.carriage_returns && position == last;
-        Some(Spans { block, rows: self.index.ends.chunks_exact(width), position, last, row_start: 0, returns })
+        let returns = self.index.carriage_returns && position + 1 == width;
+        let spans = Spans { block, ends: &self.index.ends, width, number: position, returns };
+        self.indexed.then_some(spans)
     }
 
     /// Whether a quoted text of a plain block can have quotes in it.

@@ -81,10 +81,11 @@ impl Cells<'_> {
         };
         let ends = offsets[1..].iter_mut();
         match self.spans().filter(|_| !self.words.trim) {
-            Some(spans) => {
+            Some(mut spans) => {
                 let quote = self.dialect.quote;
                 let doubled = quote.filter(|_| self.tokens.doubled_quotes());
-                for (row, (offset, text)) in ends.zip(spans).enumerate() {
+                for (row, offset) in ends.enumerate() {
+                    let Some(text) = spans.next_text() else { break };
                     if text.len() <= self.words.longest_null {
                         other(row, &mut out);
                     } else {

@@ -14,11 +14,12 @@ use parquet::file::writer::SerializedFileWriter;
 use serde_json::Value;
 
 use crate::durable::DurableFile;
-use crate::group::RowGroup;
+use crate::group::{RowGroup, append};
 use crate::options::ParquetOptions;
 use crate::order::Order;
 use crate::schedule::{Inline, Schedule, Threads};
 use crate::stored::{check_values, stored_batch, stored_schema};
+use crate::taken::Source;
 
 /// Bytes handed to the operating system at a time.
 const WRITE_BYTES: usize = 1 << 20;
@@ -55,6 +56,8 @@ pub struct ParquetSink {
     schema: SchemaRef,
     groups: Box<dyn Schedule>,
     order: Order,
+    /// The file that row groups were last taken from.
+    source: Option<Source>,
     rows: u64,
     group_rows: usize,
     group_bytes: usize,
@@ -98,6 +101,7 @@ impl ParquetSink {
             schema,
             groups,
             order,
+            source: None,
             rows: 0,
             group_rows: options.row_group_rows,
             group_bytes,
@@ -138,6 +142,33 @@ impl FileSink for ParquetSink {
         self.rows += batch.num_rows() as u64;
         check_values(&batch)?;
         self.add(&batch).map_err(|error| from_parquet(error, &self.shown()))
+    }
+
+    fn take_group(&mut self, source: &Path, group: usize, places: &[usize], rows: &RecordBatch) -> Result<bool> {
+        self.cancel.check()?;
+        let there = source.display().to_string();
+        let here = self.shown();
+        let source = match self.source.take().filter(|known| known.path() == source) {
+            Some(known) => known,
+            None => Source::open(source).map_err(|error| from_parquet(error, &there))?,
+        };
+        let source = self.source.insert(source);
+        if !self.order.is_empty() || !source.fits(group, &self.schema) {
+            return Ok(false);
+        }
+        let rows = stored_batch(rows, &self.schema)?;
+        check_values(&rows)?;
+        if self.groups.rows() > 0 {
+            self.groups.end().map_err(|error| from_parquet(error, &here))?;
+        }
+        let Some((encoders, file)) = self.groups.alone().filter(|(_, file)| source.has_columns(file.schema_descr()))
+        else {
+            return Ok(false);
+        };
+        let columns = source.group(group, places, &rows, encoders).map_err(|error| from_parquet(error, &there))?;
+        append(file, columns).map_err(|error| from_parquet(error, &here))?;
+        self.rows += source.rows(group) as u64;
+        Ok(true)
     }
 
     fn bytes_written(&self) -> u64 {

@@ -13,6 +13,7 @@ use parquet::schema::types::SchemaDescriptor;
 use crate::columns::{Column, Scratch, column};
 use crate::pages::PageOptions;
 use crate::pages::chunk::Chunk;
+use crate::taken::TakenChunk;
 
 /// Rows that are encoded at a time, at least: pages of fewer cost more than they hold.
 const STRIDE_ROWS: usize = 4096;
@@ -38,6 +39,8 @@ pub enum Encoded {
     Own(Box<Chunk>),
     /// The parquet crate's, a chunk a leaf.
     Leaves(Vec<ArrowColumnChunk>),
+    /// Those of another file, a chunk a leaf.
+    Taken(Vec<TakenChunk>),
 }
 
 enum Encoder {
@@ -111,17 +114,21 @@ impl RowGroup {
     /// Ends the group and starts the next.
     pub fn finish(&mut self) -> Result<Vec<Encoded>> {
         self.encode()?;
-        let mut done = Vec::with_capacity(self.columns.len());
-        for (_, encoder) in &mut self.columns {
-            done.push(match encoder {
-                Encoder::Own(column) => Encoded::Own(Box::new(column.finish(&mut self.scratch)?)),
-                Encoder::Leaves(writers) => {
-                    Encoded::Leaves(writers.drain(..).map(ArrowColumnWriter::close).collect::<Result<_>>()?)
-                }
-            });
-        }
+        let encoders = self.columns.iter_mut();
+        let done = encoders.map(|(_, encoder)| encoder.finish(&mut self.scratch)).collect::<Result<_>>()?;
         self.rows = 0;
         self.start_leaves()?;
+        Ok(done)
+    }
+
+    /// Encodes all rows of one column, for a group that has no other rows. No group is being filled.
+    pub fn whole(&mut self, position: usize, rows: &ArrayRef) -> Result<Encoded> {
+        let (field, encoder) = &mut self.columns[position];
+        encoder.write(field, rows, &mut self.scratch)?;
+        let done = encoder.finish(&mut self.scratch)?;
+        if matches!(done, Encoded::Leaves(_)) {
+            self.start_leaves()?;
+        }
         Ok(done)
     }
 
@@ -142,6 +149,11 @@ impl RowGroup {
         if self.columns.iter().all(|(_, encoder)| matches!(encoder, Encoder::Own(_))) {
             return Ok(());
         }
+        for (_, encoder) in &mut self.columns {
+            if let Encoder::Leaves(writers) = encoder {
+                writers.clear();
+            }
+        }
         for (leaf, writer) in self.factory.create_column_writers(0)?.into_iter().enumerate() {
             if let (_, Encoder::Leaves(writers)) = &mut self.columns[self.descriptor.get_column_root_idx(leaf)] {
                 writers.push(writer);
@@ -160,6 +172,7 @@ pub fn append<W: Write + Send>(file: &mut SerializedFileWriter<W>, columns: Vec<
             Encoded::Leaves(chunks) => {
                 chunks.into_iter().try_for_each(|chunk| chunk.append_to_row_group(&mut group))?;
             }
+            Encoded::Taken(chunks) => chunks.into_iter().try_for_each(|chunk| chunk.append_to(&mut group))?,
         }
     }
     group.close()?;
@@ -174,5 +187,15 @@ impl Encoder {
                 compute_leaves(field, rows)?.iter().zip(writers).try_for_each(|(leaf, writer)| writer.write(leaf))
             }
         }
+    }
+
+    /// Ends the chunk; the parquet crate's writers are used up by it.
+    fn finish(&mut self, scratch: &mut Scratch) -> Result<Encoded> {
+        Ok(match self {
+            Self::Own(column) => Encoded::Own(Box::new(column.finish(scratch)?)),
+            Self::Leaves(writers) => {
+                Encoded::Leaves(writers.drain(..).map(ArrowColumnWriter::close).collect::<Result<_>>()?)
+            }
+        })
     }
 }

@@ -10,6 +10,7 @@ mod order;
 mod pages;
 mod schedule;
 mod stored;
+mod taken;
 
 pub use file::{ParquetFormat, ParquetSink};
 pub use options::{Compatibility, Compression, ParquetOptions, Statistics};

@@ -62,6 +62,11 @@ impl Order {
         })
     }
 
+    /// Whether any order will do.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Takes the next rows; an error names the first one of the file that comes too late.
     pub fn check(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.keys.is_empty() || batch.num_rows() == 0 {

@@ -33,6 +33,11 @@ pub trait Schedule: Send {
     /// Ends it and starts the next.
     fn end(&mut self) -> Result<()>;
 
+    /// The encoders and the file, where no other thread has them.
+    fn alone(&mut self) -> Option<(&mut RowGroup, &mut Output)> {
+        None
+    }
+
     /// Completes the file with the groups that were ended.
     fn finish(&mut self) -> Result<Finished>;
 }
@@ -81,6 +86,10 @@ impl Schedule for Inline {
 
     fn end(&mut self) -> Result<()> {
         append(&mut self.file, self.group.finish()?)
+    }
+
+    fn alone(&mut self) -> Option<(&mut RowGroup, &mut Output)> {
+        Some((&mut self.group, &mut self.file))
     }
 
     fn finish(&mut self) -> Result<Finished> {

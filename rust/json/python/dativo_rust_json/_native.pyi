@@ -1,0 +1,8 @@
+from typing import Any
+
+class Lines:
+    """Parses for one schema: an object with `__arrow_c_schema__`. others: whether objects may have keys besides its columns."""
+
+    def __init__(self, schema: Any, others: bool) -> None: ...
+    def parse(self, text: bytes) -> tuple[Any, int] | None:
+        """The rows of whole lines, with `__arrow_c_array__`, and how many lines; None where Python has to look."""
