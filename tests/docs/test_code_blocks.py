@@ -28,6 +28,8 @@ PAGES = (
     "docs/how-to/load-a-lakehouse.md",
     "docs/how-to/load-incrementally.md",
     "docs/how-to/operate.md",
+    "docs/how-to/load-partitions.md",
+    "docs/how-to/load-several-tables.md",
     "docs/how-to/read-any-csv.md",
     "plugin_sdk/README.md",
 )
