@@ -195,7 +195,7 @@ def test_a_query_reads_the_rows_of_the_partitions_alone(parquet: Table) -> None:
     parquet.job()
     parquet.ok()
     parquet.bench.job(
-        "source: {reader: sql, query: 'SELECT id, \"at\", CAST(\"at\" AS DATE) AS day FROM job'}\n"
+        'source: {reader: sql, query: \'SELECT id, "at", CAST("at" AS DATE) AS day FROM job\'}\n'
         "target: {writer: parquet, path: derived, mode: append}\n"
         "partitions: {multi: {day: {daily: {start: 2024-01-01, column: at}}, id: {static: {values: ['1', '2'], column: id}}}}\n",
         "derived",
