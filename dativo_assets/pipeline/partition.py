@@ -69,6 +69,13 @@ def check_partitions(job: JobConfig, writer: BaseWriter, base: Commit | None) ->
 
     Raises: ConfigurationError: where a run of some partitions would lose or double rows.
     """
+    mode = job.target.mode
+    if mode not in writer.replaces_partitions and writer.replaces_partitions:
+        raise _refused(
+            job,
+            f"mode {mode} can't replace partitions with writer {job.target.writer}",
+            f"use target.mode: {' or '.join(sorted(writer.replaces_partitions))}, or load all of it",
+        )
     if not writer.replaces_partitions:
         raise _refused(
             job,

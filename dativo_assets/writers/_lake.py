@@ -68,7 +68,7 @@ class LakeWriter(BaseWriter):
     Options: ClassVar[type[Options]] = LakeOptions
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
     quarantines: ClassVar[bool] = True
-    replaces_partitions: ClassVar[bool] = True
+    replaces_partitions: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
     writes_empty: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
@@ -144,11 +144,6 @@ class LakeWriter(BaseWriter):
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, request: WriteRequest) -> None:
-        if request.replaces is not None and self._merges:
-            raise ConfigurationError(
-                "mode merge can't replace partitions of a lake's table",
-                hint="use target.mode: append, or load all of it",
-            )
         self._request = request
         self._layouts.clear()
         self._run.end()

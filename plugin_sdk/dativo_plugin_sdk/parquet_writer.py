@@ -40,7 +40,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
 
     extension: ClassVar[str] = "parquet"
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
-    replaces_partitions: ClassVar[bool] = True
+    replaces_partitions: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -68,13 +68,6 @@ class ParquetDirectoryWriter(DirectoryWriter):
         if self._merges and item.kind == "data":
             return self.table.incoming / str(item.payload["file"])
         return super()._staged(item)
-
-    def open(self, request: WriteRequest) -> None:
-        if request.replaces is not None and self._merges:
-            raise ConfigurationError(
-                "mode merge can't replace partitions of a directory", hint="use target.mode: append, or load all of it"
-            )
-        super().open(request)
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         replaces = None if self._request is None else self._request.replaces

@@ -59,7 +59,7 @@ class SqlWriter(SqlDatabase):
     quarantines: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
-    replaces_partitions: ClassVar[bool] = True
+    replaces_partitions: ClassVar[frozenset[str]] = modes
     text: ClassVar[str] = "TEXT"
     """The type of text, for a cast."""
 
