@@ -7,7 +7,7 @@ collector rests meanwhile: a project of thousands of jobs loads near Dagster's o
 import gc
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
+from dativo_assets.config.cache import DIGEST_CHARACTERS
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
@@ -27,7 +28,7 @@ from dativo_assets.sensors import Watched, trigger_sensor
 from .broken import broken_spec, group_of
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
-from .execute import RESULT, Compute, JobAsset, broken_compute
+from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
 from .sources import source_assets, source_key
@@ -64,15 +65,25 @@ def build_definitions(
 
 def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
     """As `build_definitions`."""
+    return build(load(path, custom))
+
+
+def load(path: Path | str | None, custom: Customization) -> "Builder":
+    """What makes the definitions of a project. Raises: DagsterInvalidDefinitionError: when dativo.yaml itself is wrong."""
     try:
         project = load_project(find_project(explicit=path))
         custom.connections.check(project)
     except DativoError as error:
         raise dg.DagsterInvalidDefinitionError(f"the project can't be loaded\n\n{render(error)}") from None
+    return Builder(project, custom)
+
+
+def build(builder: "Builder", only: Sequence[str] | None = None) -> dg.Definitions:
+    """The definitions; with `only`, the assets of these jobs and nothing that starts them."""
     with _collector_paused(), warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return _Builder(project, custom).build()
+        return builder.build() if only is None else builder.assets_alone(only)
 
 
 @contextmanager
@@ -87,9 +98,9 @@ def _collector_paused() -> Iterator[None]:
 
 
 @dataclass
-class _Builder:
+class Builder:
     """One project's way to Definitions. keys: of every job, the broken ones too. upstream: {job: jobs it waits for}.
-    read: {job: sources it reads}."""
+    read: {job: sources it reads}. as_launched: the jobs are those that the run was launched with."""
 
     project: Project
     custom: Customization
@@ -99,9 +110,19 @@ class _Builder:
     contracts: dict[str, Contract | None] = field(default_factory=dict)
     faults: dict[str, DativoError] = field(default_factory=dict)
     read: dict[str, list[Source]] = field(default_factory=dict)
+    as_launched: bool = False
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(self.project.root)
+
+    def assets_alone(self, names: Sequence[str]) -> dg.Definitions:
+        """The assets of these jobs, whose keys, upstream and sources were given."""
+        for name in names:
+            self.contracts[name] = self._contract(self.project.jobs[name])
+        assets = [self._asset(self.project.jobs[name]) for name in names]
+        return dg.Definitions(assets=assets, resources=self.custom.connections.resources)
 
     def build(self) -> dg.Definitions:
-        self.registry = Registry(self.project.root)
         jobs = self.project.jobs
         self._find_keys()
         broken = self._broken()
@@ -202,7 +223,7 @@ class _Builder:
         body = self.custom.execute
 
         def compute(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
-            yield from body(context, asset)
+            yield from body(context, asset if self.as_launched else asset.as_launched(context))
 
         return compute
 
@@ -242,7 +263,7 @@ class _Builder:
             compute_fn=compute,
             name=self.custom.op_name(spec.key, alone=len(self.project.jobs) + len(self.project.broken) == 1),
             description=op.description,
-            tags=op.tags,
+            tags=op.tags if job is None else {**(op.tags or {}), DIGEST_TAG: job.digest[:DIGEST_CHARACTERS]},
             ins=dict.fromkeys(inputs, _NOTHING_IN),
             outs={RESULT: _NOTHING_OUT, **dict.fromkeys(checks, _CHECK_OUT)},
             pool=None if job is None else op.pool or pool(job),

@@ -1,0 +1,160 @@
+"""A code location that a run's process loads in part: the assets it runs alone, as they were when the location was loaded.
+
+The code server keeps in the project's cache what it found of each job, and Dagster hands the digest of that to every run with
+the run's plan. So a run costs as much in a project of ten thousand jobs as in one of one, and an edit meanwhile does not
+reach it. Where the cache is gone, the process loads the whole project as it is now.
+"""
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME, CachingRepositoryData
+
+from dativo_assets.config import JobConfig, Project, find_project, load_config, read_job
+from dativo_assets.config.cache import DIGEST_CHARACTERS, JobCache
+from dativo_assets.errors import DativoError
+from dativo_assets.lineage import Source
+
+from .build import Builder, build, load
+from .customize import Customization
+
+_METADATA = "dativo_assets/location"
+
+
+def code_location() -> dg.Definitions | dg.RepositoryDefinition:
+    """The project's definitions; in a process that runs some of its assets, a repository that makes these alone."""
+    context = DefinitionsLoadContext.get()
+    if context.load_type is DefinitionsLoadType.RECONSTRUCTION:
+        digest = context.reconstruction_metadata.get(_METADATA)
+        return _whole() if digest is None else _RunRepository(str(digest))
+    builder = load(None, Customization())
+    definitions = build(builder)
+    if DefinitionsLoadContext.is_set():
+        root = builder.project.root
+        digest = JobCache(root).add_location({"root": str(root), "assets": dict(_described(builder))})
+        if digest is not None:
+            context.add_to_pending_reconstruction_metadata(_METADATA, digest)
+    return definitions
+
+
+def _whole() -> dg.Definitions:
+    return build(load(None, Customization()))
+
+
+def _described(builder: Builder) -> Iterable[tuple[str, dict[str, Any]]]:
+    """By the asset's key, what a run's process has to know of each job that can be used; after the builder's work."""
+    for name, job in builder.project.jobs.items():
+        if name not in builder.faults and job.path is not None:
+            yield (
+                builder.keys[name].to_user_string(),
+                {
+                    "job": name,
+                    "file": str(job.path),
+                    "digest": job.digest[:DIGEST_CHARACTERS],
+                    "upstream": builder.upstream[name],
+                    "reads": builder.upstream[name] if job.source.query is not None else (),
+                    "key": builder.keys[name].path,
+                    "sources": [[source.path, source.what, source.table] for source in builder.read.get(name, ())],
+                },
+            )
+
+
+class _RunRepository(dg.RepositoryDefinition):
+    """Its one job is that of the assets which a run selects."""
+
+    def __init__(self, digest: str) -> None:
+        whole = {"jobs": {IMPLICIT_ASSET_JOB_NAME: lambda: _whole().resolve_implicit_global_asset_job_def()}}
+        super().__init__(SINGLETON_REPOSITORY_NAME, repository_data=CachingRepositoryData.from_dict(whole))
+        self._digest = digest
+
+    def get_maybe_subset_job_def(
+        self,
+        job_name: str,
+        op_selection: Iterable[str] | None = None,
+        asset_selection: AbstractSet[dg.AssetKey] | None = None,
+        asset_check_selection: AbstractSet[dg.AssetCheckKey] | None = None,
+    ) -> dg.JobDefinition:
+        if job_name == IMPLICIT_ASSET_JOB_NAME and asset_selection and not op_selection:
+            checked = {check.asset_key for check in asset_check_selection or ()}
+            found = _recalled(self._digest, {*asset_selection, *checked})
+            if found is not None:
+                return found.resolve_implicit_global_asset_job_def().get_subset(
+                    asset_selection=asset_selection, asset_check_selection=asset_check_selection
+                )
+        whole: dg.JobDefinition = super().get_maybe_subset_job_def(
+            job_name, op_selection, asset_selection, asset_check_selection
+        )
+        return whole
+
+
+def _recalled(digest: str, keys: AbstractSet[dg.AssetKey]) -> dg.Definitions | None:
+    """The selected assets as the location had them; None where one is no usable job's, or is not to be had any more."""
+    root = find_project()
+    location = JobCache(root).location(digest)
+    if location is None or location["root"] != str(root):
+        return None
+    selected = [location["assets"].get(key.to_user_string()) for key in sorted(keys, key=lambda key: key.path)]
+    if None in selected:
+        return None
+    by_name = {asset["job"]: asset for asset in location["assets"].values()}
+    names = [asset["job"] for asset in selected]
+    try:
+        config = load_config(root)
+    except DativoError:
+        return None  # loading it whole tells
+    project = Project(root, config)
+    jobs = _jobs(project, [by_name[name] for name in _with_tables(names, by_name)])
+    return None if jobs is None else _assets_of(Project(root, config, jobs), by_name, names)
+
+
+def _with_tables(names: Iterable[str], by_name: Mapping[str, Any]) -> list[str]:
+    """The jobs, and those whose tables their queries read."""
+    found = dict.fromkeys(names)
+    pending = list(found)
+    for name in pending:
+        new = [other for other in by_name[name]["reads"] if other in by_name and other not in found]
+        found.update(dict.fromkeys(new))
+        pending += new
+    return list(found)
+
+
+def _jobs(project: Project, assets: list[dict[str, Any]]) -> dict[str, JobConfig] | None:
+    """The jobs with these digests, from the cache, else from their files; None when one of them is in neither."""
+    known = JobCache(project.root).by_digest(asset["digest"] for asset in assets)
+    found = {}
+    for asset in assets:
+        job = known.get(asset["digest"])
+        try:
+            job = job or read_job(Path(asset["file"]), project.root, project.config)
+        except DativoError:
+            return None
+        if job.digest[:DIGEST_CHARACTERS] != asset["digest"]:
+            return None
+        found[asset["job"]] = job
+    return found
+
+
+def _assets_of(project: Project, by_name: Mapping[str, Any], names: list[str]) -> dg.Definitions:
+    around = dict.fromkeys([*names, *(other for name in names for other in by_name[name]["upstream"])])
+    return build(
+        Builder(
+            project,
+            Customization(),
+            keys={name: dg.AssetKey(by_name[name]["key"]) for name in around if name in by_name},
+            upstream={name: tuple(by_name[name]["upstream"]) for name in names},
+            read={
+                name: [
+                    Source(tuple(path), what, (project.jobs[name],), table)
+                    for path, what, table in by_name[name]["sources"]
+                ]
+                for name in names
+            },
+            as_launched=True,
+        ),
+        only=names,
+    )
