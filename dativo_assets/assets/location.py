@@ -98,7 +98,7 @@ def _recalled(digest: str, keys: AbstractSet[dg.AssetKey]) -> dg.Definitions | N
     location = JobCache(root).location(digest)
     if location is None or location["root"] != str(root):
         return None
-    selected = [location["assets"].get(key.to_user_string()) for key in sorted(keys, key=lambda key: key.path)]
+    selected = [location["assets"].get(key.to_user_string()) for key in sorted(keys, key=lambda key: list(key.path))]
     if None in selected:
         return None
     by_name = {asset["job"]: asset for asset in location["assets"].values()}

@@ -221,8 +221,7 @@ class _Tick:
             self.nothing_new.append(found.name)
 
     def decided(self, found: Probed, decision: Decision) -> None:
-        what = "runs" if decision.attempt else "waits"
-        self.lines.append(f"{found.name} {what}: {decision.why} ({(found.watermark or '')[:200]})")
+        self.lines.append(f"{found.name}: {decision.why} ({(found.watermark or '')[:200]})")
 
     def explained(self, names: Sequence[str], due: Sequence[str]) -> list[str]:
         """Why each job runs, and why each other one does not."""

@@ -63,7 +63,7 @@ def test_a_run_loads_the_assets_it_runs_and_no_other(bench, load: Load, monkeypa
     for keys in ([ORDERS], [TOTALS], [ORDERS, TOTALS]):
         job = in_a_run(handed, *keys)
         expected = whole.get_subset(asset_selection=frozenset(keys))
-        assert [node.name for node in job.nodes] == [node.name for node in expected.nodes]
+        assert {node.name for node in job.nodes} == {node.name for node in expected.nodes}
         for key in keys:
             found, wanted = job.asset_layer.asset_graph.get(key), expected.asset_layer.asset_graph.get(key)
             assert found.parent_keys == wanted.parent_keys
