@@ -100,7 +100,8 @@ def _collector_paused() -> Iterator[None]:
 @dataclass
 class Builder:
     """One project's way to Definitions. keys: of every job, the broken ones too. upstream: {job: jobs it waits for}.
-    read: {job: sources it reads}. as_launched: the jobs are those that the run was launched with."""
+    read: {job: sources it reads}. as_launched: the jobs are those that the run was launched with.
+    own: the names of the jobs that become assets here; None: all."""
 
     project: Project
     custom: Customization
@@ -111,6 +112,7 @@ class Builder:
     faults: dict[str, DativoError] = field(default_factory=dict)
     read: dict[str, list[Source]] = field(default_factory=dict)
     as_launched: bool = False
+    own: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.project.root)
@@ -129,8 +131,11 @@ class Builder:
         for name, job in jobs.items():
             self.upstream[name] = self._upstream(job)
         derived = frozenset(name for name, job in jobs.items() if job.source.query and self.upstream[name])
-        self.read, source_specs = source_assets(jobs.values(), derived)
-        assets = [self._asset(job) for job in jobs.values()]
+        own = [job for name, job in jobs.items() if self._is_own(name)]
+        self.read, found = source_assets(jobs.values(), derived)
+        read = {key for job in own for key in self._source_keys(job.name)}
+        source_specs = [spec for spec in found if spec.key in read]
+        assets = [self._asset(job) for job in own]
         conditions = [a.key for a in assets if next(iter(a.specs)).automation_condition is not None]
         sensors: list[dg.SensorDefinition] = []
         if conditions:
@@ -145,7 +150,8 @@ class Builder:
         watched = [
             Watched(job, self.keys[name], tuple(self._source_keys(name)))
             for name, job in jobs.items()
-            if job.enabled
+            if self._is_own(name)
+            and job.enabled
             and name not in self.faults
             and job.trigger is not None
             and (job.trigger.files or job.trigger.probe)
@@ -156,6 +162,9 @@ class Builder:
         return dg.Definitions(
             assets=[*source_specs, *assets, *broken], sensors=sensors, resources=self.custom.connections.resources
         )
+
+    def _is_own(self, name: str) -> bool:
+        return self.own is None or name in self.own
 
     def _find_keys(self) -> None:
         """The key of each job, as the customization has it; its own one where that fails or gives one key twice."""
@@ -234,6 +243,8 @@ class Builder:
             key = self._free_key(item, taken)
             taken.add(key)
             self.keys.setdefault(item.name, key)
+            if not self._is_own(item.name):
+                continue
             group = group_of(item, self.project.config)
             found.append(
                 self._assets_definition(

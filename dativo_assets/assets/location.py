@@ -5,8 +5,10 @@ the run's plan. So a run costs as much in a project of ten thousand jobs as in o
 reach it. Where the cache is gone, the process loads the whole project as it is now.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +22,26 @@ from dativo_assets.config.cache import DIGEST_CHARACTERS, JobCache
 from dativo_assets.errors import DativoError
 from dativo_assets.lineage import Source
 
+from .broken import group_of
 from .build import Builder, build, load
 from .customize import Customization
+from .translate import DEFAULT_GROUP
 
 _METADATA = "dativo_assets/location"
 
 
-def code_location() -> dg.Definitions | dg.RepositoryDefinition:
-    """The project's definitions; in a process that runs some of its assets, a repository that makes these alone."""
+def code_location(shard: int | None = None) -> dg.Definitions | dg.RepositoryDefinition:
+    """The project's definitions; in a process that runs some of its assets, a repository that makes these alone.
+
+    shard: which of the parts, from 1, that `code_locations` of dativo.yaml makes; None: the whole project.
+
+    Raises: DagsterInvalidDefinitionError: when dativo.yaml is wrong, or has no such part.
+    """
     context = DefinitionsLoadContext.get()
     if context.load_type is DefinitionsLoadType.RECONSTRUCTION:
         digest = context.reconstruction_metadata.get(_METADATA)
-        return _whole() if digest is None else _RunRepository(str(digest))
-    builder = load(None, Customization())
+        return _all_of(shard) if digest is None else _RunRepository(str(digest), shard)
+    builder = _builder(shard)
     definitions = build(builder)
     if DefinitionsLoadContext.is_set():
         root = builder.project.root
@@ -42,8 +51,30 @@ def code_location() -> dg.Definitions | dg.RepositoryDefinition:
     return definitions
 
 
-def _whole() -> dg.Definitions:
-    return build(load(None, Customization()))
+def _all_of(shard: int | None) -> dg.Definitions:
+    return build(_builder(shard))
+
+
+def _builder(shard: int | None) -> Builder:
+    builder = load(None, Customization())
+    if shard is None:
+        return builder
+    project = builder.project
+    parts = project.config.code_locations
+    if shard > parts:
+        raise dg.DagsterInvalidDefinitionError(
+            f"there is no shard_{shard}: dativo.yaml of {project.root} says code_locations: {parts}"
+        )
+    named = [(name, job.group) for name, job in project.jobs.items()]
+    named += [(item.name, group_of(item, project.config)) for item in project.broken]
+    own = frozenset(name for name, group in named if _part(name, group, parts) == shard)
+    return replace(builder, own=own)
+
+
+def _part(name: str, group: str, parts: int) -> int:
+    """Jobs of one group stay together: a run is of one code location."""
+    text = name if group == DEFAULT_GROUP else group
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % parts + 1
 
 
 def _described(builder: Builder) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -67,8 +98,8 @@ def _described(builder: Builder) -> Iterable[tuple[str, dict[str, Any]]]:
 class _RunRepository(dg.RepositoryDefinition):
     """Its one job is that of the assets which a run selects."""
 
-    def __init__(self, digest: str) -> None:
-        whole = {"jobs": {IMPLICIT_ASSET_JOB_NAME: lambda: _whole().resolve_implicit_global_asset_job_def()}}
+    def __init__(self, digest: str, shard: int | None) -> None:
+        whole = {"jobs": {IMPLICIT_ASSET_JOB_NAME: lambda: _all_of(shard).resolve_implicit_global_asset_job_def()}}
         super().__init__(SINGLETON_REPOSITORY_NAME, repository_data=CachingRepositoryData.from_dict(whole))
         self._digest = digest
 

@@ -11,7 +11,7 @@ CHANGE_TAG = "dativo/change"
 _FIRST_RETRY_S = 30.0
 _MAX_RETRY_S = 3600.0
 _RUNS_LOOKED_AT = 1000
-_NAME_CHARACTERS = 80
+_KEY_CHARACTERS = 120
 
 
 class Waits(Protocol):
@@ -39,8 +39,10 @@ class Change:
     @classmethod
     def seen(cls, job: str, watermark: str, before: "Change | None", now_s: float) -> "Change":
         """The change that a watermark is. before: the job's last one that waits."""
-        digest = hashlib.sha256(f"{job}\0{watermark}".encode()).hexdigest()[:16]
-        key = f"{job[:_NAME_CHARACTERS]}:{digest}"
+        shown = watermark
+        if len(watermark) > _KEY_CHARACTERS:
+            shown = hashlib.sha256(watermark.encode()).hexdigest()[:32]
+        key = f"{job}:{shown}"
         if before is None:
             return cls(key, now_s, now_s)
         return before if before.key == key else cls(key, before.first_s, now_s)

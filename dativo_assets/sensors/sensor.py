@@ -29,7 +29,7 @@ _BUDGET_S = 20.0  # Dagster ends a tick after 60
 _MAX_REQUESTS = 200
 _LEAST_INTERVAL_S = 5
 _NAMES_SHOWN = 20
-_MAX_WAITING = 1000  # of the changes that the cursor keeps: it is copied into each tick's row
+_MAX_WAITING = 500  # of the changes that the cursor keeps: it is copied into each tick's row
 _JOB_TAG = "dativo/job"
 
 WithResources: TypeAlias = Callable[[Project, Any], Project]

@@ -130,3 +130,32 @@ def test_a_job_that_is_not_kept_is_read_from_its_file(bench, load: Load, monkeyp
     handed = load()
     monkeypatch.delattr(location, "load")
     assert [node.name for node in in_a_run(handed, ORDERS).nodes] == ["sales__orders"]
+
+
+def test_the_shards_of_a_project_are_its_assets_shared_out_and_a_query_reads_over_their_borders(
+    bench, load: Load
+) -> None:
+    bench.write("dativo.yaml", "code_locations: 3\n")
+    bench.orders()
+    bench.write("jobs/totals.yaml", QUERY)
+    bench.write("jobs/broken.yaml", "source: [")
+    for number in range(8):
+        bench.write(f"jobs/j{number}.yaml", "source: {reader: csv, files: a.csv}\ntarget: {writer: csv, path: w}\n")
+    whole = {spec.key for spec in bench.definitions().resolve_all_asset_specs() if spec.group_name != "sources"}
+    shards = [location.code_location(number) for number in (1, 2, 3)]
+    found = [
+        {item.key for item in shard.assets or () if isinstance(item, dg.AssetsDefinition)}
+        for shard in shards
+        if isinstance(shard, dg.Definitions)
+    ]
+    assert all(found)
+    assert sorted(key.to_user_string() for keys in found for key in keys) == sorted(
+        key.to_user_string() for key in whole
+    )
+    for name, key in (("orders", ORDERS), ("totals", TOTALS)):
+        (shard,) = [shard for shard, keys in zip(shards, found, strict=True) if key in keys]
+        assert isinstance(shard, dg.Definitions)
+        job = shard.resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+        assert job.execute_in_process(instance=bench.instance).success, name
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="code_locations: 3"):
+        location.code_location(4)
