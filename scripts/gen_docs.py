@@ -11,8 +11,20 @@ import click
 from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
-from dativo_assets.config.models import Column, Incremental, JobConfig, OpenLineage, ProjectConfig, Source, Target
+from dativo_assets.config.incremental import Incremental
+from dativo_assets.config.models import (
+    Column,
+    JobConfig,
+    Metrics,
+    OpenLineage,
+    ProjectConfig,
+    Source,
+    Target,
+)
+from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
+    Alerts,
+    DynamicPartitions,
     FilesTrigger,
     Freshness,
     Partitions,
@@ -21,6 +33,7 @@ from dativo_assets.config.timing import (
     StaticPartitions,
     TimePartitions,
     Trigger,
+    VolumeAlert,
 )
 from dativo_assets.registry import Registry
 
@@ -29,6 +42,8 @@ MADE = "<!-- Made by `make docs`; a test says when it is out of date. -->\n"
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("A job", "", JobConfig),
     ("source", "", Source),
+    ("source.tables, source.objects", "", NamedStream),
+    ("source.files", "", FilesStream),
     ("source.incremental", "", Incremental),
     ("target", "", Target),
     ("schema", "A list of columns, each with:", Column),
@@ -38,9 +53,13 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("partitions", "", Partitions),
     ("partitions.hourly, .daily, .weekly, .monthly", "", TimePartitions),
     ("partitions.static", "", StaticPartitions),
+    ("partitions.dynamic", "", DynamicPartitions),
     ("retry", "", Retry),
     ("freshness", "", Freshness),
+    ("alerts", "", Alerts),
+    ("alerts.volume", "", VolumeAlert),
     ("The project: dativo.yaml", "", ProjectConfig),
+    ("dativo.yaml: metrics", "", Metrics),
     ("openlineage", "", OpenLineage),
 )
 BUILT_IN = {"reader": ("csv", "json", "parquet", "sql"), "writer": ("parquet", "csv", "jsonl")}

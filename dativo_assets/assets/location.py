@@ -45,7 +45,7 @@ def code_location(shard: int | None = None) -> dg.Definitions | dg.RepositoryDef
     definitions = build(builder)
     if DefinitionsLoadContext.is_set():
         root = builder.project.root
-        digest = JobCache(root).add_location({"root": str(root), "assets": dict(_described(builder))})
+        digest = JobCache(root).add_location(_described(builder))
         if digest is not None:
             context.add_to_pending_reconstruction_metadata(_METADATA, digest)
     return definitions
@@ -77,22 +77,24 @@ def _part(name: str, group: str, parts: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") % parts + 1
 
 
-def _described(builder: Builder) -> Iterable[tuple[str, dict[str, Any]]]:
-    """By the asset's key, what a run's process has to know of each job that can be used; after the builder's work."""
+def _described(builder: Builder) -> dict[str, Any]:
+    """What a run's process has to know: {asset: job}, and of each job that can be used where it stands and what is around it."""
+    owners: dict[str, str] = {}
+    jobs: dict[str, Any] = {}
     for name, job in builder.project.jobs.items():
-        if name not in builder.faults and job.path is not None:
-            yield (
-                builder.keys[name].to_user_string(),
-                {
-                    "job": name,
-                    "file": str(job.path),
-                    "digest": job.digest[:DIGEST_CHARACTERS],
-                    "upstream": builder.upstream[name],
-                    "reads": builder.upstream[name] if job.source.query is not None else (),
-                    "key": builder.keys[name].path,
-                    "sources": [[source.path, source.what, source.table] for source in builder.read.get(name, ())],
-                },
-            )
+        parts = [part.name for part in job.parts]
+        if job.path is None or not builder.faults.keys().isdisjoint((name, *parts)):
+            continue
+        owners.update((builder.keys[part].to_user_string(), name) for part in parts)
+        jobs[name] = {
+            "file": str(job.path),
+            "digest": job.digest[:DIGEST_CHARACTERS],
+            "upstream": builder.upstream[name],
+            "reads": builder.upstream[name] if job.source.query is not None else (),
+            "keys": {part: builder.keys[part].path for part in parts},
+            "sources": {part: [[x.path, x.what, x.table] for x in builder.read.get(part, ())] for part in parts},
+        }
+    return {"root": str(builder.project.root), "assets": owners, "jobs": jobs}
 
 
 class _RunRepository(dg.RepositoryDefinition):
@@ -129,63 +131,67 @@ def _recalled(digest: str, keys: AbstractSet[dg.AssetKey]) -> dg.Definitions | N
     location = JobCache(root).location(digest)
     if location is None or location["root"] != str(root):
         return None
-    selected = [location["assets"].get(key.to_user_string()) for key in sorted(keys, key=lambda key: list(key.path))]
+    selected = {location["assets"].get(key.to_user_string()) for key in keys}
     if None in selected:
         return None
-    by_name = {asset["job"]: asset for asset in location["assets"].values()}
-    names = [asset["job"] for asset in selected]
+    known, names = location["jobs"], sorted(selected)
     try:
-        config = load_config(root)
+        project = Project(root, load_config(root))
     except DativoError:
         return None  # loading it whole tells
-    project = Project(root, config)
-    jobs = _jobs(project, [by_name[name] for name in _with_tables(names, by_name)])
-    return None if jobs is None else _assets_of(Project(root, config, jobs), by_name, names)
+    jobs = _jobs(project, {name: known[name] for name in _with_tables(names, known)})
+    return None if jobs is None else _assets_of(Project(root, project.config, jobs), known, names)
 
 
-def _with_tables(names: Iterable[str], by_name: Mapping[str, Any]) -> list[str]:
-    """The jobs, and those whose tables their queries read."""
+def _with_tables(names: Iterable[str], known: Mapping[str, Any]) -> list[str]:
+    """The jobs, those whose tables their queries read, and those they wait for that have streams, each with its key."""
     found = dict.fromkeys(names)
+    for name in list(found):
+        found.update(
+            (owner, None) for owner in _owners(known[name]["upstream"], known) if len(known[owner]["keys"]) > 1
+        )
     pending = list(found)
     for name in pending:
-        new = [other for other in by_name[name]["reads"] if other in by_name and other not in found]
+        new = [owner for owner in _owners(known[name]["reads"], known) if owner not in found]
         found.update(dict.fromkeys(new))
         pending += new
     return list(found)
 
 
-def _jobs(project: Project, assets: list[dict[str, Any]]) -> dict[str, JobConfig] | None:
+def _owners(names: Iterable[str], known: Mapping[str, Any]) -> list[str]:
+    """The jobs that are meant, by a name of their own or by that of a stream."""
+    found = (name if name in known else name.rpartition(".")[0] for name in names)
+    return [name for name in dict.fromkeys(found) if name in known]
+
+
+def _jobs(project: Project, wanted: Mapping[str, Any]) -> dict[str, JobConfig] | None:
     """The jobs with these digests, from the cache, else from their files; None when one of them is in neither."""
-    known = JobCache(project.root).by_digest(asset["digest"] for asset in assets)
+    kept = JobCache(project.root).by_digest(item["digest"] for item in wanted.values())
     found = {}
-    for asset in assets:
-        job = known.get(asset["digest"])
+    for name, item in wanted.items():
         try:
-            job = job or read_job(Path(asset["file"]), project.root, project.config)
+            job = kept.get(item["digest"]) or read_job(Path(item["file"]), project.root, project.config)
         except DativoError:
             return None
-        if job.digest[:DIGEST_CHARACTERS] != asset["digest"]:
+        if job.digest[:DIGEST_CHARACTERS] != item["digest"]:
             return None
-        found[asset["job"]] = job
+        found[name] = job
     return found
 
 
-def _assets_of(project: Project, by_name: Mapping[str, Any], names: list[str]) -> dg.Definitions:
-    around = dict.fromkeys([*names, *(other for name in names for other in by_name[name]["upstream"])])
-    return build(
-        Builder(
-            project,
-            Customization(),
-            keys={name: dg.AssetKey(by_name[name]["key"]) for name in around if name in by_name},
-            upstream={name: tuple(by_name[name]["upstream"]) for name in names},
-            read={
-                name: [
-                    Source(tuple(path), what, (project.jobs[name],), table)
-                    for path, what, table in by_name[name]["sources"]
-                ]
-                for name in names
-            },
-            as_launched=True,
-        ),
-        only=names,
+def _assets_of(project: Project, known: Mapping[str, Any], names: list[str]) -> dg.Definitions:
+    around = _owners([*names, *project.jobs, *(other for name in names for other in known[name]["upstream"])], known)
+    parts = {part.name: part for name in names for part in project.jobs[name].parts}
+    sources = {part: found for name in names for part, found in known[name]["sources"].items()}
+    builder = Builder(
+        project,
+        Customization(),
+        keys={part: dg.AssetKey(path) for name in around for part, path in known[name]["keys"].items()},
+        upstream={name: tuple(known[name]["upstream"]) for name in names},
+        read={
+            name: [Source(tuple(path), what, (part,), table) for path, what, table in sources[name]]
+            for name, part in parts.items()
+        },
+        as_launched=True,
     )
+    return build(builder, only=names)

@@ -10,6 +10,7 @@ from dativo_assets.config import JobConfig
 from dativo_assets.contract import Contract, Rule
 from dativo_assets.errors import ConfigurationErrors, DativoError, render
 from dativo_assets.pipeline import CheckOutcome, RunResult
+from dativo_assets.pipeline.profile import Profile, shown
 
 from .translate import column_schema, cursor_field, table_name, target_uri
 
@@ -31,7 +32,7 @@ def run_metadata(
         "bytes_written": result.bytes_written,
         "duration_s": round(result.seconds, 3),
         "rows_per_s": round(result.rows_read / result.seconds, 1) if result.seconds > 0 else None,
-        **{f"{name}_s": round(stage.seconds, 3) for name, stage in result.stages.items()},
+        **_stages(result),
         "peak_memory_bytes": result.peak_rss_bytes,
         "attempts": result.attempts if result.attempts > 1 else None,
     }
@@ -43,17 +44,55 @@ def run_metadata(
         for side in ("reader", "writer"):
             found[side] = commit.plugins.get(side)
         found["contract"] = commit.details.get("contract")
+        if partitions := commit.details.get("partitions"):
+            found["partitions"] = partitions["keys"]
+            found["dagster/partition_row_count"] = None if ".." in partitions["keys"] else result.rows_written
     found["files"] = _files(result.files)
     found["dagster/uri"] = target_uri(job)
     found["dagster/table_name"] = table_name(job)
     if result.schema_text:
         found["dagster/column_schema"] = column_schema(result.schema_text, contract, cursor_field(job))
     found["dagster/column_lineage"] = lineage
+    if result.profile is not None and result.profile.columns:
+        found.update(_profiled(result.profile, contract))
     found["schema_changes"] = _lines(result.schema_changes)
     found["notes"] = _lines(result.notes)
     if commit is not None and commit.quarantine:
         found["quarantine"] = _files(commit.quarantine)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _stages(result: RunResult) -> dict[str, float | None]:
+    """Seconds of each stage over all threads, then rows/s of those that move rows."""
+    seconds = {f"{name}_s": round(stage.seconds, 3) for name, stage in result.stages.items()}
+    rates = {f"{name}_rows_per_s": round(stage.rows_per_s, 1) or None for name, stage in result.stages.items()}
+    return {**seconds, **rates}
+
+
+def _profiled(profile: Profile, contract: Contract | None) -> dict[str, Any]:
+    """preview: a few rows. profile: a line for each column. Values of classified columns are stars."""
+    masked = {column.name for column in contract.columns if column.masked} if contract is not None else set()
+    rows = [
+        dg.TableRecord({name: shown(value, name in masked) for name, value in row.items()}) for row in profile.sample
+    ]
+    columns = [
+        dg.TableRecord(
+            {
+                "column": column.name,
+                "type": column.type,
+                "nulls": column.nulls,
+                "distinct": "many" if column.distinct is None else str(column.distinct),
+                "min": shown(column.least, column.name in masked),
+                "max": shown(column.greatest, column.name in masked),
+            }
+        )
+        for column in profile.columns.values()
+    ]
+    return {
+        "preview": dg.MetadataValue.table(rows) if rows else None,
+        "profile": dg.MetadataValue.table(columns),
+        "profile_rows": profile.rows,
+    }
 
 
 def unchanged_metadata(result: RunResult) -> dict[str, Any]:
@@ -173,11 +212,21 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, bool)) else "" if value is None else str(value)
 
 
-def failure(error: DativoError) -> dg.Failure:
-    """The error as Dagster shows it: its message first, then what to do and where, then its whole text."""
+def failure(*errors: DativoError, of: int = 1) -> dg.Failure:
+    """The error as Dagster shows it: its message first, then what to do and where, then its whole text. of: how many tables
+    ran, where several may have failed.
+    """
+    error = errors[0]
     first = error.errors[0] if isinstance(error, ConfigurationErrors) and error.errors else error
+    text = "\n\n".join(render(each) for each in errors)
+    headline = _headline(error)
+    if of > 1:
+        names = ", ".join(str(each.details.get("job")) for each in errors)
+        headline = f"{len(errors)} of {of} streams failed ({names}): {headline}"
     return dg.Failure(
-        description=_headline(error), metadata=error_metadata(first, render(error)), allow_retries=error.retryable
+        description=headline,
+        metadata=error_metadata(first, text),
+        allow_retries=any(each.retryable for each in errors),
     )
 
 

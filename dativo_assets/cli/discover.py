@@ -8,7 +8,7 @@ from contextlib import closing
 import click
 from dativo_plugin_sdk import DiscoveryResult
 
-from .context import calling, config_option, expect, json_option, plan_of, project_option
+from .context import calling, config_option, expect, json_option, plans_of, project_option
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -24,7 +24,7 @@ Examples:
 @project_option
 def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """List what a job's source offers."""
-    plan = plan_of(job, project, config)
+    plan = plans_of(job, project, config)[0]
     with calling(plan, "discover", plan.reader), closing(plan.open_reader(os.environ)) as reader:
         found = expect(reader.discover(), DiscoveryResult, "discover")
     if as_json:

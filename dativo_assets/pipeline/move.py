@@ -19,6 +19,7 @@ from dativo_assets.errors import to_dativo_error
 from .ahead import Ahead
 from .incremental import CursorFilter
 from .metrics import timed
+from .partition import PartitionRows
 from .result import StageMetrics
 from .settings import CancelToken
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from dativo_assets.contract import Checker
 
+    from .profile import Profiler
     from .resume import Resume
 
 _MAX_BATCH_ROWS = 1 << 20
@@ -49,6 +51,7 @@ class Shared:
     pass_through: bool = False
     """The reader's own batches go to the writer, at most through native checks, and no Arrow library is loaded."""
     resume: Resume | None = None
+    profiler: Profiler | None = None
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -106,7 +109,7 @@ class Settled:
 
     output_schema: Any
     checker: Checker | None
-    cursor: CursorFilter | None
+    cursor: CursorFilter | PartitionRows | None
 
 
 @dataclass(frozen=True)
@@ -318,6 +321,8 @@ class Worker:
             if batch.num_rows:
                 if self._data is None:
                     self._data = self.shared.writer.writer(WriteTask(self.task, "data", settled.output_schema))
+                if self.shared.profiler is not None:
+                    self.shared.profiler.see(batch)
                 self._data.write(batch)
             if rejected is not None and rejected.num_rows:
                 if self._rejects is None:

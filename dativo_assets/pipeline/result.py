@@ -10,6 +10,8 @@ from dativo_plugin_sdk import Commit, DativoError
 if TYPE_CHECKING:
     from dativo_assets.contract import RuleResult
 
+    from .profile import Profile
+
 Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 
 
@@ -83,11 +85,12 @@ class FailedAttempt:
 
 @dataclass
 class RunResult:
-    """The outcome of one run of one job."""
+    """The outcome of one run of one job, or of one of its streams."""
 
     job: str
     run_id: str
     status: Status = "succeeded"
+    stream: str | None = None
     rows_read: int = 0
     rows_written: int = 0
     rows_rejected: int = 0
@@ -109,6 +112,12 @@ class RunResult:
     table_bytes: int | None = None
     files: tuple[str, ...] = ()
     error: DativoError | None = None
+    profile: Profile | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """`job`, or `job.stream`."""
+        return self.job if self.stream is None else f"{self.job}.{self.stream}"
 
     @property
     def ok(self) -> bool:
@@ -119,6 +128,7 @@ class RunResult:
         commit = self.commit
         return {
             "job": self.job,
+            **({} if self.stream is None else {"stream": self.stream}),
             "status": self.status,
             "run_id": self.run_id,
             "rows_read": self.rows_read,

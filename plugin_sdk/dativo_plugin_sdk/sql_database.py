@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
+from weakref import finalize
 
 from .errors import ConfigurationError, ConnectionError, DativoError, PluginError
 from .models import AssetDefinition, TargetConfig
@@ -27,6 +28,7 @@ class SqlDatabase(BaseWriter):
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
         self._idle: list[Any] = []
+        finalize(self, _close_all, self._idle)
 
     # -- what a database gives -------------------------------------------------------------------------------------
 
@@ -146,8 +148,12 @@ class SqlDatabase(BaseWriter):
 
     def disconnect(self) -> None:
         """Close what a call left to the next."""
-        while self._idle:
-            _close(self._idle.pop())
+        _close_all(self._idle)
+
+
+def _close_all(connections: list[Any]) -> None:
+    while connections:
+        _close(connections.pop())
 
 
 def _close(connection: Any) -> None:

@@ -157,7 +157,7 @@ def test_a_run_that_is_told_to_stop_ends_within_seconds_and_leaves_nothing(bench
     assert not list((bench.root / "warehouse").rglob("*"))
 
 
-def test_a_run_of_some_partitions_is_refused_at_the_line_that_declares_them(bench) -> None:
+def test_a_run_of_some_partitions_that_no_column_tells_is_refused_at_the_line_that_declares_them(bench) -> None:
     bench.orders()
     text = (bench.root / "jobs/orders.yaml").read_text()
     bench.write("jobs/orders.yaml", text + "partitions: {static: [eu, us]}\n")
@@ -196,3 +196,33 @@ def test_a_source_that_was_read_whole_tells_its_row_count(bench) -> None:
     bench.orders()
     seen = bench.run().observed()["source/csv/data/report.csv"].metadata
     assert seen["dagster/row_count"].value == 1
+
+
+def test_a_materialization_shows_rows_and_a_profile_with_personal_data_masked(bench) -> None:
+    bench.orders()
+    run = bench.run("sales/orders")
+    metadata = run.metadata("sales/orders")
+    assert [record.data for record in metadata["preview"].records] == [
+        {"id": "1", "amount": "10.5", "email": "***"},
+        {"id": "2", "amount": "20.0", "email": "***"},
+    ]
+    profile = {record.data["column"]: record.data for record in metadata["profile"].records}
+    assert profile["amount"] == {
+        "column": "amount",
+        "type": "double",
+        "nulls": 0,
+        "distinct": "2",
+        "min": "10.5",
+        "max": "20.0",
+    }
+    assert profile["email"]["min"] == "***"
+    assert metadata["profile_rows"] == 2
+    assert "a@x.org" not in repr(run.result.all_events)
+
+
+def test_a_job_opts_out_of_the_preview(bench) -> None:
+    bench.orders()
+    path = bench.root / "jobs/orders.yaml"
+    path.write_text(path.read_text() + "preview: false\n")
+    metadata = bench.run("sales/orders").metadata("sales/orders")
+    assert not {"preview", "profile"} & set(metadata)
