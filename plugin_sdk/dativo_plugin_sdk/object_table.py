@@ -202,6 +202,6 @@ class ObjectTable:
 
 
 def commit_in_name(uri: str) -> int | None:
-    """The sequence that an object of a table is named by."""
-    found = re.match(r"(\d{20})[-.]", uri.rpartition("/")[2])
+    """The sequence that an object of a table, or the folder of rejected rows that it is in, is named by."""
+    found = next(filter(None, (re.match(r"(\d{20})[-.]", part) for part in reversed(uri.split("/")[-2:]))), None)
     return None if found is None else int(found[1])

@@ -211,6 +211,7 @@ class ParquetS3(Target):
     """Objects of a bucket, seen by a plain glob. An overwrite replaces an object that others may be reading."""
 
     name = "parquet_s3"
+    modes = ("append", "overwrite", "merge")
     fair = Target.fair | {"TRANSIENT_ERROR"}
     keeps_records = False
 
