@@ -70,6 +70,8 @@ class BaseWriter:
     """Whether it keeps what `checkpoint` notes for the run that follows a crash, and gives a new SplitWriter after each."""
     needs_path: ClassVar[bool] = False
     """Whether `target.path` is required."""
+    notes: Sequence[str] = ()
+    """What a person should know of the commit, for the run's result."""
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         self.asset_definition = asset_definition
