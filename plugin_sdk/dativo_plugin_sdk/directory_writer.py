@@ -29,7 +29,7 @@ from .models import (
 )
 from .partitions import Partition, parse_partitions, partition_folders
 from .posix import fsync, naming
-from .records import owned
+from .records import foreign_file, owned
 from .writer import BaseWriter, SplitWriter
 
 _MAX_OPEN_PARTITIONS = 64
@@ -207,12 +207,7 @@ class DirectoryWriter(BaseWriter):
 
     def maintain(self, request: MaintainRequest) -> MaintainReport:
         if foreign := self.table.foreign():
-            raise ValidationError(
-                f"{foreign[0]} is of no commit ({len(foreign)} such in {self.table.root})",
-                "FOREIGN_FILE",
-                {"files": foreign[:20]},
-                hint="readers of the folder take its rows for the table's: move it out of the folder",
-            )
+            raise foreign_file(foreign, str(self.table.root))
         try:
             found = self.compact(request)
         except CommitConflictError as error:
