@@ -171,7 +171,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
         removed, new = set[str](), list[str]()
         gone = 0
         for path in present:
-            self._check_cancelled()
+            self.check_cancelled()
             inside = Path(*Path(path).relative_to(folder).parts[1:])
             target = kept / f"{len(removed)}" / inside.name
             found = without(path, replaces, target, self.open_file)

@@ -33,8 +33,6 @@ class Target:
     """How many trials a table takes: fewer where each commit makes the next one slower."""
     fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
     """What a run may be told that another one was faster than."""
-    keeps_records: ClassVar[bool] = True
-    """Whether a commit's record outlives an overwrite that follows it."""
     drops: ClassVar[bool] = False
     """Whether tables that are there slow down the others."""
     line: Line | None = None
@@ -212,7 +210,7 @@ class ParquetS3(Target):
 
     name = "parquet_s3"
     fair = Target.fair | {"TRANSIENT_ERROR"}
-    keeps_records = False
+    modes = ("append", "overwrite", "merge")
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "parquet", "path": f"s3://lake/{table}", "connection": "s3"}
@@ -244,8 +242,10 @@ class ParquetS3(Target):
 
     def rejected(self, root: Path, table: str) -> int:
         """Of those that a record names: what a dead run left beside them is nobody's."""
-        records = [self._file(name).metadata.metadata[b"dativo"] for name in self._names(f"{table}/")]
-        named = [uri.removeprefix("s3://lake/") for record in records for uri in json.loads(record)["quarantine"]]
+        footers = [self._file(name).metadata.metadata for name in self._names(f"{table}/")]
+        records = [record for footer in footers for record in json.loads(footer.get(b"dativo.before", b"[]"))]
+        records += [json.loads(footer[b"dativo"]) for footer in footers]
+        named = [uri.removeprefix("s3://lake/") for record in records for uri in record["quarantine"]]
         return len(self._read(named))
 
     @contextmanager
@@ -338,7 +338,6 @@ class DeltaS3(ParquetS3):
     slow = 2
     batches = 4
     fair = Target.fair
-    keeps_records = True
     modes = ("append", "overwrite", "merge", "partitions")
 
     def yaml(self, table: str) -> dict[str, Any]:
