@@ -191,10 +191,9 @@ class ObjectTable:
         """Rejected rows of dead runs; where a commit's record is gone with its version, all that has its sequence stays."""
         file, last = newest
         divided, in_place = file.uri.endswith(".json"), bool(last.details.get("in_place"))
-        folder = f"{self.root}.quarantine/"
         found: dict[int, list[str]] = {}
-        for rejected in self._files.find(folder):
-            seq = commit_in_name(rejected.uri.removeprefix(folder).partition("/")[0])
+        for rejected in self._files.find(f"{self.root}.quarantine/"):
+            seq = commit_in_name(rejected.uri)
             if seq is not None and seq <= last.seq:
                 found.setdefault(seq, []).append(rejected.uri)
         known = {record.seq: record for record in self.newest_first(newest)} if found and in_place else {}
@@ -220,6 +219,6 @@ class ObjectTable:
 
 
 def commit_in_name(uri: str) -> int | None:
-    """The sequence that an object of a table is named by."""
-    found = re.match(r"(\d{20})[-.]", uri.rpartition("/")[2])
+    """The sequence that an object of a table, or the folder of rejected rows that it is in, is named by."""
+    found = next(filter(None, (re.match(r"(\d{20})[-.]", part) for part in reversed(uri.split("/")[-2:]))), None)
     return None if found is None else int(found[1])

@@ -209,8 +209,9 @@ class ParquetS3(Target):
     """Objects of a bucket, seen by a plain glob. An overwrite replaces an object that others may be reading."""
 
     name = "parquet_s3"
-    fair = Target.fair | {"TRANSIENT_ERROR"}
     modes = ("append", "overwrite", "merge")
+    slow = 2
+    fair = Target.fair | {"TRANSIENT_ERROR"}
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "parquet", "path": f"s3://lake/{table}", "connection": "s3"}
@@ -243,10 +244,9 @@ class ParquetS3(Target):
     def rejected(self, root: Path, table: str) -> int:
         """Of those that a record names: what a dead run left beside them is nobody's."""
         footers = [self._file(name).metadata.metadata for name in self._names(f"{table}/")]
-        records = [record for footer in footers for record in json.loads(footer.get(b"dativo.before", b"[]"))]
-        records += [json.loads(footer[b"dativo"]) for footer in footers]
-        named = [uri.removeprefix("s3://lake/") for record in records for uri in record["quarantine"]]
-        return len(self._read(named))
+        records = [json.loads(footer[b"dativo"]) for footer in footers]
+        records += [record for footer in footers for record in json.loads(footer.get(b"dativo.before", b"[]"))]
+        return len(self._read([uri.removeprefix("s3://lake/") for record in records for uri in record["quarantine"]]))
 
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
