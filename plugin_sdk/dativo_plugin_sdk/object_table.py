@@ -185,6 +185,23 @@ class ObjectTable:
                 if record is None:
                     raise self._gone(seq, divided)
                 left += sorted(others - {f"{self.root}/{name}" for name in record.files})
+        return left + self._rejected_left(newest)
+
+    def _rejected_left(self, newest: tuple[RemoteFile, Commit]) -> list[str]:
+        """Rejected rows of dead runs; where a commit's record is gone with its version, all that has its sequence stays."""
+        file, last = newest
+        divided, in_place = file.uri.endswith(".json"), bool(last.details.get("in_place"))
+        found: dict[int, list[str]] = {}
+        for rejected in self._files.find(f"{self.root}.quarantine/"):
+            seq = commit_in_name(rejected.uri)
+            if seq is not None and seq <= last.seq:
+                found.setdefault(seq, []).append(rejected.uri)
+        known = {record.seq: record for record in self.newest_first(newest)} if found and in_place else {}
+        left = []
+        for seq, uris in found.items():
+            record = known.get(seq) if in_place else self.get(seq, divided=divided)
+            if record is not None:
+                left += sorted(set(uris) - set(record.quarantine))
         return left
 
     def _listed(self) -> tuple[dict[int, list[str]], list[str]]:

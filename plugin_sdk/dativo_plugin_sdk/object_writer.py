@@ -361,8 +361,9 @@ class ObjectWriter(BaseWriter):
             winner = None if found is None else self._table.record(found)
             if winner is None or winner.run_id != record.run_id:
                 raise conflict(record, winner, "the object that has it can't be read")
-            if set(winner.files) != set(record.files):  # another attempt of this run: its rows, not these
-                self._files.delete([uri for uri in uploaded if uri not in winner.quarantine])
+            # Where it is another attempt of this run, its rows count, not these.
+            named = {*winner.quarantine, *(f"{self.root}/{name}" for name in winner.files)}
+            self._files.delete([put for put in uploaded if put not in named])
             record = winner
         self._local.abort()
         if len(record.files) > 1:

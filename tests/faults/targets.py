@@ -335,7 +335,7 @@ class DeltaS3(ParquetS3):
     """A Delta table in a bucket."""
 
     name = "delta_s3"
-    slow = 4
+    slow = 2
     batches = 4
     fair = Target.fair
     modes = ("append", "overwrite", "merge", "partitions")

@@ -464,6 +464,37 @@ def test_rejected_rows_are_beside_the_table_and_go_with_a_lost_race(target: Targ
     assert [uri.partition("t.quarantine/")[2] for uri in commit.quarantine] == target.names("t.quarantine")
 
 
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_rejected_rows_of_a_dead_run_go_once_a_newer_commit_has_its_sequence(
+    target: Target, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    def deliver(run: str) -> Commit:
+        writer = target.writer(mode=mode)
+        staged = target.stage(writer, run, rows(1)) + target.stage(writer, run, rows(9), kind="quarantine")
+        return writer.commit(staged, target.record(writer, run, staged, rows_read=2, rows_rejected=1))
+
+    def maintain(**more: Any) -> int:
+        return target.writer(mode=mode).maintain(MaintainRequest("j", "m", **more)).orphans
+
+    def dies(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    deliver("r1")
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectWriter, "_swap", dies)
+        patch.setattr(remote.RemoteFiles, "delete", dies)  # as one that is killed
+        with pytest.raises(KeyboardInterrupt):
+            deliver("r2")
+    assert (maintain(), len(target.names("t.quarantine"))) == (0, 2), "a run of that sequence may still commit"
+    deliver("r3")
+    deliver("r4")
+    assert (maintain(dry_run=True), maintain(), maintain()) == (1, 1, 0)
+    named = [
+        uri.partition("t.quarantine/")[2] for done in target.writer(mode=mode).history() for uri in done.quarantine
+    ]
+    assert target.names("t.quarantine") == named and len(named) == 3
+
+
 @pytest.mark.parametrize("pairs", [0, 1, 13, 14, 15, 40])
 @pytest.mark.parametrize("columns", [1, 40])
 def test_a_footer_takes_a_pair_and_keeps_the_rest(pairs: int, columns: int) -> None:
