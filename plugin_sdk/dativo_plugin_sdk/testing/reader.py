@@ -16,7 +16,7 @@ from dativo_plugin_sdk.models import DiscoveryResult, Incremental, ReadPlan, Rea
 from dativo_plugin_sdk.reader import BaseReader
 from dativo_plugin_sdk.rows import Rows
 
-from .suite import SECRET, Conformance, NonConformance, expect
+from .suite import SECRET, Conformance, NonConformance, expect, text_of
 
 _APPLICABLE = frozenset({"columns", "schema", "cursor", "limit"})
 _MAX_RESTARTS = 200
@@ -324,8 +324,8 @@ class ReaderConformance(Conformance):
     def test_secrets_are_not_told(self) -> None:
         """A password shows neither in what the reader answers nor in how it is printed."""
         reader = self.open(credentials={"password": SECRET})
-        told = [repr(reader), repr(reader.source_config), str(reader.check_connection().to_dict())]
-        told.append(str(reader.discover().to_dict()))
+        told = [repr(reader), repr(reader.source_config), text_of(reader.check_connection())]
+        told.append(text_of(reader.discover()))
         told += (*reader.plan(self.request()).notes, *reader.notes)
         reader.close()
         expect(not any(SECRET in text for text in told), "the password is in what the reader tells")

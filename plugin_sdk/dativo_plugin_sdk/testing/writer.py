@@ -16,7 +16,7 @@ from dativo_plugin_sdk.errors import CommitConflictError, DativoError
 from dativo_plugin_sdk.models import AssetDefinition, Commit, Committable, TargetConfig, WriteRequest, WriteTask
 from dativo_plugin_sdk.writer import BaseWriter, SplitWriter
 
-from .suite import SECRET, Conformance, NonConformance, expect
+from .suite import SECRET, Conformance, NonConformance, expect, text_of
 
 _MODES = frozenset({"append", "overwrite", "merge"})
 _WORKERS = 2
@@ -393,7 +393,7 @@ class WriterConformance(Conformance):
     def test_secrets_are_not_told(self) -> None:
         """A password shows neither in what the writer answers nor in how it is printed."""
         writer = self.open(credentials={"password": SECRET})
-        told = [repr(writer), repr(writer.target_config), str(writer.check_connection().to_dict())]
+        told = [repr(writer), repr(writer.target_config), text_of(writer.check_connection())]
         writer.close()
         expect(not any(SECRET in text for text in told), "the password is in what the writer tells")
 
