@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import dagster as dg
 
@@ -31,7 +30,7 @@ def _asset(number: int) -> dg.AssetsDefinition:
         },
         check_specs=[dg.AssetCheckSpec(name, asset=key) for name in ("types", "id_required")],
     )
-    def table() -> dg.MaterializeResult[Any]:
+    def table():  # type: ignore[no-untyped-def]  # Dagster reads the annotation as that of every output
         raise NotImplementedError
 
     return table

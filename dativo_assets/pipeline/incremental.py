@@ -23,8 +23,9 @@ from .cursor_value import CursorValues
 from .digests import MAX_ROWS, RejectedRows, row_keys
 
 if TYPE_CHECKING:
-    from dativo_assets.config import JobConfig
     import pyarrow as pa
+
+    from dativo_assets.config import JobConfig
 
 _WINDOW_BATCH_ROWS = 16_384
 
