@@ -195,6 +195,8 @@ class Builder:
                     key = wanted
             except Exception as error:
                 self.faults[name] = to_dativo_error(error, job=name, stage="bind")
+                while key in taken:  # another job was translated to this one's own key
+                    key = dg.AssetKey([*key.path[:-1], f"{key.path[-1]}_"])
             self.keys[name] = key
             taken[key] = name
 
