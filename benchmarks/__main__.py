@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from operator import truediv
 from pathlib import Path
 
-from . import bars, data, peers, plot, report
+from . import bars, dagster_scale, data, peers, plot, report
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
@@ -88,6 +88,37 @@ def startup(bench: Bench) -> list[str]:
     ]
     head = ["command", "wall", f"more than `{base}`", "at most", "peak memory"]
     return ["## Start\n", report.table(head, rows) + "\n"]
+
+
+def dagster(bench: Bench) -> list[str]:
+    """A project of many jobs as a code location: loading it, and the process of a run of one asset."""
+    many = 1_000 if bench.rows <= 1_000_000 else 10_000
+    roots = {jobs: bench.folder / f"jobs_{jobs}" for jobs in (1, many)}
+    for jobs, root in roots.items():
+        dagster_scale.write(root, jobs)
+    hand, first = f"{many:,} @dg.asset by hand", f"{many:,} jobs, code location"
+    alone, one = "a run's process, 1 job", f"a run's process, {many:,} jobs"
+    runs = paired(
+        [
+            _dagster(hand, "by_hand", roots[many], many),
+            _dagster("1 job, code location", "load", roots[1], 1),
+            _dagster(first, "load", roots[many], many),
+            _dagster(alone, "run_process", roots[1], 1),
+            _dagster(one, "run_process", roots[many], many),
+        ],
+        bench.rounds,
+    )
+    bench.bars.append(bars.at_most(f"{first}, against by hand", 1.2, ratio(runs[first], runs[hand])))
+    bench.bars.append(bars.at_most(f"{one}, against 1", 1.5, ratio(runs[one], runs[alone])))
+    rows = [[label, _wall(found), _peak(found)] for label, found in runs.items()]
+    lead = "Seconds without the import of Dagster, which all pay for. Job files are known from the load before.\n"
+    return ["## Many jobs in Dagster\n", lead, report.table(["what is loaded", "wall", "peak memory"], rows) + "\n"]
+
+
+def _dagster(label: str, task: str, root: Path, jobs: int) -> Command:
+    argument = json.dumps({"root": str(root), "jobs": jobs})
+    argv = [sys.executable, "-m", "benchmarks.dagster_scale", task]
+    return Command(label, argv, argument=argument, environment={"DATIVO_PROJECT": str(root)})
 
 
 def copy(bench: Bench) -> list[str]:
@@ -287,6 +318,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "merge": merge,
     "commits": commits,
     "scale": scale,
+    "dagster": dagster,
 }
 
 

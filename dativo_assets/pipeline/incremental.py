@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, ReadPlan, ValidationError
 from dativo_plugin_sdk.arrow import type_name
 
-from dativo_assets.config import JobConfig
 from dativo_assets.contract.origin import ORIGIN_NAMES
 
 from .cursor_value import CursorValues
@@ -25,6 +24,8 @@ from .digests import MAX_ROWS, RejectedRows, row_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from dativo_assets.config import JobConfig
 
 _WINDOW_BATCH_ROWS = 16_384
 

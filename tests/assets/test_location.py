@@ -159,3 +159,29 @@ def test_the_shards_of_a_project_are_its_assets_shared_out_and_a_query_reads_ove
         assert job.execute_in_process(instance=bench.instance).success, name
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="code_locations: 3"):
         location.code_location(4)
+
+
+def test_a_stream_runs_alone_and_what_waits_for_streams_knows_their_keys(
+    bench, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.write(
+        "jobs/shop.yaml",
+        """
+        source: {reader: csv, files: [{path: data/a.csv, object: a}, {path: data/b.csv, object: b}]}
+        target: {writer: parquet, path: "warehouse/{stream}"}
+        """,
+    )
+    bench.write("data/a.csv", "n\n1\n")
+    bench.write("data/b.csv", "n\n2\n")
+    bench.write(
+        "jobs/after.yaml",
+        "depends_on: [shop]\nsource: {reader: csv, files: data/a.csv}\ntarget: {writer: parquet, path: warehouse/after}\n",
+    )
+    handed = load()
+    graph = bench.definitions().resolve_asset_graph()
+    (stream, other) = sorted(graph.get(dg.AssetKey("after")).parent_keys & graph.executable_asset_keys)
+    monkeypatch.delattr(location, "load")
+    assert in_a_run(handed, stream).execute_in_process(instance=bench.instance).success
+    assert [path.name for path in (bench.root / "warehouse").glob("[!.]*")] == ["a"]
+    after = in_a_run(handed, dg.AssetKey("after")).asset_layer.asset_graph.get(dg.AssetKey("after"))
+    assert {stream, other} <= after.parent_keys
