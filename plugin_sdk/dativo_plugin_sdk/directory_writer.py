@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote
 
 from .arrow import pyarrow
+from .checkpoints import whole
 from .directory import DirectoryTable
 from .directory_view import totals
 from .errors import CommitConflictError, ConfigurationError, PluginError, ValidationError
@@ -110,7 +111,7 @@ class DirectoryWriter(BaseWriter):
         self.table.open(request.run_id, request.resume_key)
 
     def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
-        found = self.table.run.finished(splits, self._staged)
+        found = self.table.run.finished(splits, lambda item: whole(self._staged(item), item))
         self.table.staging.mkdir(exist_ok=True)
         return found
 

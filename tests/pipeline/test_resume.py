@@ -16,7 +16,7 @@ from dativo_plugin_sdk import CommitConflictError, ConnectionError
 from dativo_assets.pipeline import RunSettings
 from dativo_assets.state import commit_once
 
-from .targets import Target
+from .targets import KINDS, Target
 
 SPLITS, ROWS = 12, 50
 
@@ -92,9 +92,8 @@ class Long:
         return self.target.leftovers()
 
 
-@pytest.fixture(params=["parquet", "duckdb", "sqlite", "postgres"])
+@pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, bench: Any) -> Target:
-    """The targets whose rows wait in files of this machine: the others can't resume."""
     connection = request.getfixturevalue("server").database() if request.param == "postgres" else {}
     return Target(request.param, bench.root, connection)
 
@@ -213,7 +212,7 @@ def test_counts_of_rules_and_rejected_rows_are_those_of_a_run_that_did_not_die(
     assert sorted(row[0] for row in target.rows("id", "out_quarantine")) == list(range(20))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "sqlite"])
+@pytest.mark.parametrize("kind", ["parquet", "sqlite", "delta", "iceberg"])
 def test_kills_at_random_moments_lose_and_double_no_row(bench: Any, plugin: Any, kind: str) -> None:
     long = Long(bench, plugin, Target(kind, bench.root, {}))
     chance, kills = random.Random(5), 0
