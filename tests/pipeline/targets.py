@@ -95,10 +95,13 @@ class Target:
     def _unnamed(self) -> set[str]:
         """Data files of a lake's table that its newest version does not name."""
         if self.kind == "delta":
-            there, named = self.root.glob("out/**/part-*.parquet"), DeltaTable(self.root / "out").file_uris()
+            there, table = self.root.glob("out/**/part-*.parquet"), str(self.root / "out")
+            named = DeltaTable(table).file_uris() if DeltaTable.is_deltatable(table) else []
         else:
             folder = self.root / "warehouse" / "iceberg"
             there = folder.glob("**/out/data/**/part-*.parquet")
             with load_catalog("dativo", type="sql", uri=f"sqlite:///{folder}/catalog.db") as catalog:
-                named = [task.file.file_path for task in catalog.load_table("default.out").scan().plan_files()]
+                made = catalog.table_exists("default.out")
+                scan = catalog.load_table("default.out").scan().plan_files() if made else ()
+                named = [task.file.file_path for task in scan]
         return {path.name for path in there} - {Path(name).name for name in named}

@@ -218,7 +218,7 @@ def test_kills_at_random_moments_lose_and_double_no_row(bench: Any, plugin: Any,
     chance, kills = random.Random(5), 0
     while True:
         child = run_child(bench, "r", PAUSE_S="0.01")
-        enough = len(long.read()) + chance.randint(1, 3)
+        enough = len(long.read()) + chance.randint(2, 4)
         while child.poll() is None and len(long.read()) < enough:
             time.sleep(chance.uniform(0, 0.02))
         if child.poll() is not None:
