@@ -128,7 +128,7 @@ class TextInput:
         try:
             self._encoding = codecs.lookup(encoding).name
             self._decoder = codecs.getincrementaldecoder(encoding)("strict")
-        except LookupError as error:
+        except (LookupError, ValueError) as error:
             raise ConfigurationError(
                 f"unknown encoding {encoding!r}", hint="utf-8, utf-16, latin-1, windows-1252, ..."
             ) from error

@@ -29,7 +29,7 @@ class JsonOptions(Options):
     records_path: str | None = Field(None, description="keys, joined by dots, that lead to the array: data.items")
     encoding: str = Field("utf-8", description="a BOM wins over it")
     bad_lines: Literal["error", "skip"] = Field("error", description="lines that are no object; for lines alone")
-    infer_rows: int = Field(10_000, ge=1, description="rows sampled over the files to infer types")
+    infer_rows: int = Field(10_000, ge=1, le=2**31, description="rows sampled over the files to infer types")
     compression: Compression = Field("auto", description="auto: by the file's suffix")
     max_value_bytes: int = Field(256 << 20, ge=1, description="a longer record is an error")
 

@@ -27,7 +27,9 @@ class CsvOptions(DirectoryOptions):
 
     delimiter: str = Field(",", description="one character")
     header: bool = Field(True, description="whether the first row holds the column names")
-    null_value: str = Field("", description="unquoted text for null; an empty string is written as two quotes")
+    null_value: str = Field(
+        "", max_length=255, description="unquoted text for null; an empty string is written as two quotes"
+    )
     nested: Literal["error", "json"] = Field("error", description="lists, structs and maps: refuse, or as JSON text")
     compression: Compression = Field("none", description="of the whole file")
 

@@ -12,15 +12,21 @@ from dativo_plugin_sdk import FileSink, ParquetDirectoryOptions, ParquetDirector
 from dativo_plugin_sdk.arrow import as_schema
 from pydantic import Field
 
+_MAX = 2**31 - 1
+
 
 class ParquetOptions(ParquetDirectoryOptions):
     """How Parquet files are written."""
 
     compression: Literal["zstd", "snappy", "lz4", "gzip", "none"] = Field("zstd", description="codec of the pages")
-    compression_level: int | None = Field(None, description="of zstd and gzip; default: the codec's own")
-    row_group_rows: int = Field(131_072, ge=1, description="rows of one row group")
-    row_group_bytes: int = Field(128 << 20, ge=1, description="in-memory bytes at which a row group ends early")
-    page_bytes: int = Field(1 << 20, ge=1024, description="uncompressed bytes of one data page")
+    compression_level: int | None = Field(
+        None, ge=-131_072, le=22, description="of zstd and gzip; default: the codec's own"
+    )
+    row_group_rows: int = Field(131_072, ge=1, le=_MAX, description="rows of one row group")
+    row_group_bytes: int = Field(
+        128 << 20, ge=1, le=1 << 40, description="in-memory bytes at which a row group ends early"
+    )
+    page_bytes: int = Field(1 << 20, ge=1024, le=_MAX, description="uncompressed bytes of one data page")
     dictionary: bool = Field(True, description="encode repeated values by dictionary")
     statistics: bool = Field(True, description="minimum, maximum and null count of each column chunk")
     page_index: bool = Field(True, description="the same of each page, for readers that skip pages")

@@ -31,6 +31,7 @@ PAGES = (
     "docs/how-to/load-partitions.md",
     "docs/how-to/load-several-tables.md",
     "docs/how-to/read-any-csv.md",
+    "docs/how-to/test-a-plugin.md",
     "plugin_sdk/README.md",
 )
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
