@@ -72,6 +72,8 @@ def details_of(plan: JobPlan, result: RunResult) -> dict[str, Any]:
         details["contract"] = f"{plan.contract.name} {plan.contract.version}"
     if result.schema_changes:
         details["schema_changes"] = list(result.schema_changes)
+    if result.column_tags:
+        details["column_tags"] = result.column_tags
     return details
 
 
