@@ -17,6 +17,7 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
+from dativo_assets.config.runner import load_runner
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
@@ -31,6 +32,7 @@ from .customize import Customization, Execution, Translation, execute, translate
 from .execute import RESULT, Compute, JobAsset, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
+from .runner import schedule_of
 from .sources import source_assets, source_key
 from .translate import AssetData, asset_key, external_key, pool
 
@@ -73,7 +75,10 @@ def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
     with _collector_paused(), warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return _Builder(project, custom).build()
+        try:
+            return _Builder(project, custom).build()
+        except ConfigurationError as error:
+            raise dg.DagsterInvalidDefinitionError(f"the project can't be loaded\n\n{render(error)}") from None
 
 
 @contextmanager
@@ -141,8 +146,22 @@ class _Builder:
         if lags:
             sensors.append(alert_sensor(lags, LAG))
         return dg.Definitions(
-            assets=[*source_specs, *assets, *broken], sensors=sensors, resources=self.custom.connections.resources
+            assets=[*source_specs, *assets, *broken],
+            sensors=sensors,
+            schedules=self._schedules(),
+            resources=self.custom.connections.resources,
         )
+
+    def _schedules(self) -> list[dg.ScheduleDefinition]:
+        runner = load_runner(self.project)
+        if runner is None:
+            return []
+        names = [runner.job_of(index, self.project) for index in range(len(runner.orchestrator.schedules))]
+        tenants = {name: job.metadata.get("tenant_id") for name, job in self.project.jobs.items()}
+        return [
+            schedule_of(schedule, self.keys[name], tenants.get(name), runner.orchestrator.concurrency_per_tenant)
+            for schedule, name in zip(runner.orchestrator.schedules, names, strict=True)
+        ]
 
     def _find_keys(self) -> None:
         """The key of each job, as the customization has it; its own one where that fails or gives one key twice."""

@@ -363,6 +363,10 @@ class ProjectConfig(Located):
     connections: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
     )
+    runner: Path | None = Field(
+        None,
+        description="A runner file of the earlier package, whose schedules run the jobs. Default: runner.yaml, if there.",
+    )
     metrics: Metrics | None = Field(None, description="Where numbers of runs go. Default: nowhere.")
     openlineage: OpenLineage | None = Field(
         None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."
