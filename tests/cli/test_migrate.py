@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dativo_assets.config import load_project
 
 from .conftest import Shell
@@ -24,6 +26,13 @@ source:
 target:
   type: parquet
   partitioning: [day]
+"""
+SHOP = """\
+from dativo_ingest.plugins import BaseReader, DiscoveryResult
+
+class Shop(BaseReader):
+    def discover(self):
+        return DiscoveryResult([{"name": "orders", "url": self.source_config.connection["url"]}])
 """
 
 
@@ -62,3 +71,16 @@ def test_a_broken_job_is_told_and_left_as_it_is(shell: Shell) -> None:
     said = shell("migrate", "--write")
     assert said.code == 2 and "nonsense" in said.err
     assert "nonsense" in (shell.root / "jobs/bad.yaml").read_text()
+
+
+@pytest.mark.parametrize("connector", ["shop", "connectors/shop.yaml"])
+def test_discover_takes_a_connector_file_or_its_name(shell: Shell, connector: str) -> None:
+    shell.write("shop.py", SHOP)
+    shell.write("connectors/shop.yaml", "name: shop\ntype: shop.py:Shop\nconnection_template: {url: here}\n")
+    said = shell("discover", "--connector", connector, "--json")
+    assert (said.code, said.json) == (0, {"objects": [{"name": "orders", "url": "here"}], "metadata": {}})
+
+
+def test_discover_of_a_connector_that_is_not_there_is_told(shell: Shell) -> None:
+    said = shell("discover", "--connector", "stripee")
+    assert said.code == 2 and "stripee" in said.err
