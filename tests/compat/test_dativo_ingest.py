@@ -195,6 +195,14 @@ def test_a_job_with_an_older_reader_and_writer_runs_to_one_commit(root: Path) ->
     assert result.commit.details["column_tags"] == {"email": "pii"}
 
 
+def test_the_tags_of_a_source_are_tags_of_the_columns_in_dagster(root: Path) -> None:
+    from dativo_assets.assets.metadata import run_metadata
+
+    result = run_job(root)
+    schema = run_metadata(load_project(root).jobs["people"], None, result)["dagster/column_schema"]
+    assert {column.name: dict(column.tags) for column in schema.columns}["email"] == {"pii": ""}
+
+
 def test_a_job_that_ran_before_reads_on_from_its_cursor(root: Path) -> None:
     assert run_job(root).error is None
     again = run_job(root)
