@@ -20,6 +20,7 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.remote import is_remote
 
+from dativo_assets.config.entries import plain
 from dativo_assets.config.secrets import Redactor, resolve
 from dativo_assets.errors import is_pydantic_error, to_dativo_error
 from dativo_assets.registry import PluginRef, Registry
@@ -27,6 +28,9 @@ from dativo_assets.registry import PluginRef, Registry
 if TYPE_CHECKING:
     from dativo_assets.config import JobConfig, Project
     from dativo_assets.contract import Contract
+
+
+DEFAULT_STREAM = "default"
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,11 @@ class JobPlan:
     connections: Mapping[str, Any] = field(default_factory=dict, repr=False)
     redactor: Redactor = field(default_factory=Redactor, compare=False, repr=False)
 
+    @property
+    def stream(self) -> str:
+        """The stream in the commit's record."""
+        return self.job.stream or DEFAULT_STREAM
+
     def source_config(self, environment: Mapping[str, str]) -> SourceConfig:
         """What the reader is given, secrets resolved.
 
@@ -52,12 +61,13 @@ class JobPlan:
         """
         source = self.job.source
         return SourceConfig(
-            job=self.job.name,
+            job=self.job.job_name,
+            stream=self.stream,
             reader=source.reader,
             root=str(self.root),
-            files=self._resolved(source.files, environment, "source", "files"),
-            tables=source.tables,
-            objects=source.objects,
+            files=self._resolved(plain(source.files), environment, "source", "files"),
+            tables=plain(source.tables),
+            objects=plain(source.objects),
             query=_query(source.query, self.root),
             connection=self._connection("source", environment),
             credentials=self._resolved(source.credentials, environment, "source", "credentials"),
@@ -71,12 +81,13 @@ class JobPlan:
         """What the job says of its source, for questions to a reader's class: nothing resolved, no connection."""
         source = self.job.source
         return SourceConfig(
-            job=self.job.name,
+            job=self.job.job_name,
+            stream=self.stream,
             reader=source.reader,
             root=str(self.root),
-            files=source.files,
-            tables=source.tables,
-            objects=source.objects,
+            files=plain(source.files),
+            tables=plain(source.tables),
+            objects=plain(source.objects),
             query=_query(source.query, self.root),
             options=dict(source.options),
             incremental=self.job.incremental,
@@ -87,7 +98,8 @@ class JobPlan:
         """What the writer is given, secrets resolved."""
         target = self.job.target
         return TargetConfig(
-            job=self.job.name,
+            job=self.job.job_name,
+            stream=self.stream,
             writer=target.writer,
             root=str(self.root),
             path=self._resolved(target.path, environment, "target", "path"),
@@ -116,7 +128,11 @@ class JobPlan:
         """A writer for one run; errors as `open_reader`, and for a mode or a policy that the writer can't do."""
         factory = self.writer.load().factory
         columns = () if self.contract is None else tuple(column.to_dict() for column in self.contract.columns)
-        asset = AssetDefinition(name=self.job.name, version=str(self.job.version), columns=columns)
+        asset = AssetDefinition(
+            name=self.job.name.replace(".", "_") if self.job.stream else self.job.name,
+            version=str(self.job.version),
+            columns=columns,
+        )
         writer = self._construct("target", self.writer, lambda: factory(asset, self.target_config(environment)))
         assert isinstance(writer, BaseWriter)
         mode = self.job.target.mode
@@ -219,10 +235,16 @@ def _query(query: str | None, root: Path) -> str | None:
 
 
 def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> JobPlan:
-    """Find everything a job names. No plugin is imported, but for the reader of a query: it knows the query's tables.
+    """Find everything a job names, or one of `job.parts`. No plugin is imported, but for the reader of a query: it knows the
+    query's tables.
 
-    Raises: ConfigurationError: at the line of what is not there.
+    Raises: ConfigurationError: at the line of what is not there; for a job of several streams.
     """
+    if job.parts != (job,):
+        raise ConfigurationError(
+            f"{job.name} has streams: {', '.join(str(part.stream) for part in job.parts)}",
+            hint=f"name one, such as {job.parts[0].name}",
+        )
     return _bind(job, project, registry or Registry(project.root), ())
 
 
@@ -236,7 +258,7 @@ def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = 
     reader = _resolve(job, registry or Registry(project.root), "source", "reader").load()
     query = _query(job.source.query, project.root) or ""
     named = getattr(reader.target, "query_tables", lambda _: ())(query)
-    found = [name for name in sorted(named) if name in project.jobs and name != job.name]
+    found = [name for name in sorted(named) if (parts := project.parts(name)) and parts[0].job_name != job.job_name]
     return tuple(dict.fromkeys((*job.upstream, *found)))
 
 
@@ -254,9 +276,9 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
         writer=_resolve(job, registry, "target", "writer"),
         contract=_contract(job, project.root),
         upstream=tuple(
-            UpstreamTarget(name, _bind(project.jobs[name], project, registry, (*below, job.name)))
+            UpstreamTarget(part.name, _bind(part, project, registry, (*below, job.name)))
             for name in upstream
-            if name in project.jobs
+            for part in project.parts(name)
         ),
         connections=project.config.connections,
     )

@@ -65,19 +65,19 @@ def record(project: Project, result: RunResult) -> None:
     if wanted is None:
         return
     folder = project.root / wanted.prometheus
-    path = folder / f"dativo_{re.sub(r'[^A-Za-z0-9_.-]', '_', result.job)}.prom"
+    path = folder / f"dativo_{re.sub(r'[^A-Za-z0-9_.-]', '_', result.name)}.prom"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
             before = parsed(path.read_bytes().decode("utf-8", "replace")) if path.is_file() else {}
             _replace(path, rendered(after(before, project.name, result, time.time())))
     except OSError as error:
-        logger.warning("metrics were not written", job=result.job, path=str(path), error=str(error))
+        logger.warning("metrics were not written", job=result.name, path=str(path), error=str(error))
 
 
 def after(before: Mapping[tuple[str, Labels], float], project: str, result: RunResult, now: float) -> Samples:
     """The samples of a job after one more run. now: seconds since 1970."""
-    job = (("job", result.job), ("project", project))
+    job = (("job", result.name), ("project", project))
     samples = dict(before)
 
     def add(name: str, amount: float, *labels: tuple[str, str]) -> None:

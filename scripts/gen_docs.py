@@ -11,9 +11,9 @@ import click
 from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
+from dativo_assets.config.incremental import Incremental
 from dativo_assets.config.models import (
     Column,
-    Incremental,
     JobConfig,
     Metrics,
     OpenLineage,
@@ -21,8 +21,10 @@ from dativo_assets.config.models import (
     Source,
     Target,
 )
+from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
     Alerts,
+    DynamicPartitions,
     FilesTrigger,
     Freshness,
     Partitions,
@@ -40,6 +42,8 @@ MADE = "<!-- Made by `make docs`; a test says when it is out of date. -->\n"
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("A job", "", JobConfig),
     ("source", "", Source),
+    ("source.tables, source.objects", "", NamedStream),
+    ("source.files", "", FilesStream),
     ("source.incremental", "", Incremental),
     ("target", "", Target),
     ("schema", "A list of columns, each with:", Column),
@@ -49,6 +53,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("partitions", "", Partitions),
     ("partitions.hourly, .daily, .weekly, .monthly", "", TimePartitions),
     ("partitions.static", "", StaticPartitions),
+    ("partitions.dynamic", "", DynamicPartitions),
     ("retry", "", Retry),
     ("freshness", "", Freshness),
     ("alerts", "", Alerts),

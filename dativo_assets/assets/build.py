@@ -7,7 +7,7 @@ collector rests meanwhile: a project of thousands of jobs loads near Dagster's o
 import gc
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
 from dativo_assets.config.runner import load_runner
+from dativo_assets.config.timing import Alerts
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
@@ -29,16 +30,16 @@ from .alerts import LAG, AlertChecks, alert_specs
 from .broken import broken_spec, group_of
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
-from .execute import RESULT, Compute, JobAsset, broken_compute
+from .execute import RESULT, Compute, JobAsset, Table, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
 from .runner import schedule_of
 from .sources import source_assets, source_key
-from .translate import AssetData, asset_key, external_key, pool
+from .translate import AssetData, asset_key, external_key, op_name, pool
 
 _NOTHING_OUT = dg.Out(dg.Nothing)
 _NOTHING_IN = dg.In(dg.Nothing)
-_CHECK_OUT = dg.Out(dg.Nothing, is_required=False)
+_MAYBE_NOTHING_OUT = dg.Out(dg.Nothing, is_required=False)
 
 
 def build_definitions(
@@ -109,14 +110,15 @@ class _Builder:
     def build(self) -> dg.Definitions:
         self.registry = Registry(self.project.root)
         jobs = self.project.jobs
-        self._find_keys()
+        parts = [part for job in jobs.values() for part in job.parts]
+        self._find_keys(parts)
         broken = self._broken()
         for name, job in jobs.items():
             self.upstream[name] = self._upstream(job)
         derived = frozenset(name for name, job in jobs.items() if job.source.query and self.upstream[name])
-        self.read, source_specs = source_assets(jobs.values(), derived)
+        self.read, source_specs = source_assets(parts, derived)
         assets = [self._asset(job) for job in jobs.values()]
-        conditions = [a.key for a in assets if next(iter(a.specs)).automation_condition is not None]
+        conditions = [spec.key for a in assets for spec in a.specs if spec.automation_condition is not None]
         sensors: list[dg.SensorDefinition] = []
         if conditions:
             sensors.append(
@@ -128,20 +130,22 @@ class _Builder:
                 )
             )
         watched = [
-            Watched(job, self.keys[name], tuple(self._source_keys(name)))
-            for name, job in jobs.items()
-            if job.enabled
-            and name not in self.faults
-            and job.trigger is not None
-            and (job.trigger.files or job.trigger.probe)
+            Watched(part, self.keys[part.name], tuple(self._source_keys(part.name)))
+            for part in parts
+            if part.enabled
+            and self.faults.keys().isdisjoint((part.name, part.job_name))
+            and part.trigger is not None
+            and (part.trigger.files or part.trigger.probe)
         ]
         if watched:
             needed = self.custom.connections.resource_keys(item.job for item in watched)
             sensors.append(trigger_sensor(watched, self.project, self.registry, needed, self.custom.connections.given))
         lags = {
-            self.keys[name]: job.alerts.lag_s
-            for name, job in jobs.items()
-            if name not in self.faults and job.alerts is not None and job.alerts.lag_s is not None
+            self.keys[part.name]: part.alerts.lag_s
+            for part in parts
+            if self.faults.keys().isdisjoint((part.name, part.job_name))
+            and part.alerts is not None
+            and part.alerts.lag_s is not None
         }
         if lags:
             sensors.append(alert_sensor(lags, LAG))
@@ -159,15 +163,15 @@ class _Builder:
         names = [runner.job_of(index, self.project) for index in range(len(runner.orchestrator.schedules))]
         tenants = {name: job.metadata.get("tenant_id") for name, job in self.project.jobs.items()}
         return [
-            schedule_of(schedule, self.keys[name], tenants.get(name), runner.orchestrator.concurrency_per_tenant)
+            schedule_of(schedule, self._keys(name), tenants.get(name), runner.orchestrator.concurrency_per_tenant)
             for schedule, name in zip(runner.orchestrator.schedules, names, strict=True)
         ]
 
-    def _find_keys(self) -> None:
+    def _find_keys(self, parts: Sequence[JobConfig]) -> None:
         """The key of each job, as the customization has it; its own one where that fails or gives one key twice."""
         taken: dict[dg.AssetKey, str] = {}
-        for name, job in self.project.jobs.items():
-            key = asset_key(name, job.group)
+        for job in parts:
+            name, key = job.name, asset_key(job.job_name, job.group, job.stream)
             try:
                 contract = self.contracts[name] = self._contract(job)
                 if self.custom.translates:
@@ -194,43 +198,61 @@ class _Builder:
         return [source_key(source) for source in self.read.get(name, ())]
 
     def _asset(self, job: JobConfig) -> dg.AssetsDefinition:
-        key = self.keys[job.name]
-        waits_for = [self.keys[name] for name in self.upstream[job.name] if name in self.keys]
+        """One asset, or one for each stream, any of which can run alone."""
+        waits_for = [key for name in self.upstream[job.name] for key in self._keys(name)]
         waits_for += [external_key(text) for text in job.external_upstream]
-        deps = list(dict.fromkeys([*self._source_keys(job.name), *waits_for]))
+        specs, tables, checks = [], [], dict[str, dg.AssetCheckSpec]()
+        alerts: dict[str, tuple[dg.AssetKey, dict[str, str]]] = {}
+        for part in job.parts:
+            output = RESULT if part.stream is None else op_name(dg.AssetKey(part.stream))
+            prefix = "check" if part.stream is None else f"{output}_check"
+            deps = list(dict.fromkeys([*self._source_keys(part.name), *waits_for]))
+            spec, usable = self._spec(part, deps, waits_for)
+            own = check_specs(spec.key, self.contracts[part.name]) if usable else []
+            told = alert_specs(spec.key, job.alerts) if usable else []
+            checks |= {f"{prefix}_{check.name}": check for check in (*own, *told)}
+            names = [{check.name: f"{prefix}_{check.name}" for check in some} for some in (own, told)]
+            alerts[output] = (spec.key, names[1])
+            origins = Origins(self.keys, tuple(self.read.get(part.name, ())))
+            specs.append(spec)
+            tables.append(Table(part, spec.key, output, names[0], origins))
+        compute = self._compute(job, tables)
+        if job.alerts is not None and checks:
+            compute = _with_alerts(compute, job.alerts, alerts)
+        key = specs[0].key if tables[0].output == RESULT else asset_key(job.name, job.group)
+        usable = job.name not in self.faults
+        return self._assets_definition(
+            key, specs, compute, checks, job if usable else None, [table.output for table in tables]
+        )
+
+    def _keys(self, name: str) -> list[dg.AssetKey]:
+        """The assets of a job or stream, be it broken."""
+        parts = [part.name for part in self.project.parts(name)] or [name]
+        return [self.keys[part] for part in parts if part in self.keys]
+
+    def _spec(
+        self, job: JobConfig, deps: Sequence[dg.AssetKey], waits_for: Sequence[dg.AssetKey]
+    ) -> tuple[dg.AssetSpec, bool]:
+        """The spec of a job's asset, and whether it can be used; one that shows the error where it can't."""
+        key = self.keys[job.name]
         try:
-            if fault := self.faults.get(job.name):
-                raise fault
-            data = AssetData(job, key, self.contracts[job.name], deps, waits_for)
-            return self._definition(data, self.custom.spec(data))
+            for name in (job.name, job.job_name):
+                if fault := self.faults.get(name):
+                    raise fault
+            spec = self.custom.spec(AssetData(job, key, self.contracts[job.name], deps, waits_for))
+            return spec if spec.key == key else spec.replace_attributes(key=key), True
         except Exception as error:
-            fault = self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
             # The step binds the job again: its error is the same, or it was mended since.
-            return self._assets_definition(
-                broken_spec(key, job.group, fault, job.path, deps), self._compute(job, key, {}), {}, None
-            )
+            fault = self.faults[job.name] = to_dativo_error(error, job=job.name, stage="bind")
+            return broken_spec(key, job.group, fault, job.path, deps), False
 
     def _contract(self, job: JobConfig) -> Contract | None:
         self.registry.resolve("reader", job.source.reader)
         self.registry.resolve("writer", job.target.writer)
         return load_contract(job, self.project.root, locate=False)
 
-    def _definition(self, data: AssetData, spec: dg.AssetSpec) -> dg.AssetsDefinition:
-        job = data.job
-        if spec.key != data.key:
-            spec = spec.replace_attributes(key=data.key)
-        specs = {f"check_{check.name}": check for check in check_specs(spec.key, data.contract)}
-        compute = self._compute(job, spec.key, {check.name: output for output, check in specs.items()})
-        if job.alerts is not None:
-            told = {f"check_{check.name}": check for check in alert_specs(spec.key, job.alerts)}
-            outputs = {check.name: output for output, check in told.items()}
-            compute = _with_alerts(compute, AlertChecks(job.alerts, {spec.key: outputs}))
-            specs |= told
-        return self._assets_definition(spec, compute, specs, job)
-
-    def _compute(self, job: JobConfig, key: dg.AssetKey, checks: dict[str, str]) -> Compute:
-        origins = Origins(self.keys, tuple(self.read.get(job.name, ())))
-        asset = JobAsset(job, self.project, self.registry, key, checks, self.custom.connections, origins)
+    def _compute(self, job: JobConfig, tables: Sequence[Table]) -> Compute:
+        asset = JobAsset(job, self.project, self.registry, tuple(tables), self.custom.connections)
         body = self.custom.execute
 
         def compute(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
@@ -246,11 +268,8 @@ class _Builder:
             taken.add(key)
             self.keys.setdefault(item.name, key)
             group = group_of(item, self.project.config)
-            found.append(
-                self._assets_definition(
-                    broken_spec(key, group, item.error, item.path, ()), broken_compute(item.error), {}, None
-                )
-            )
+            spec = broken_spec(key, group, item.error, item.path, ())
+            found.append(self._assets_definition(key, [spec], broken_compute(item.error), {}, None))
         return found
 
     def _free_key(self, item: BrokenJob, taken: set[dg.AssetKey]) -> dg.AssetKey:
@@ -265,39 +284,60 @@ class _Builder:
         raise AssertionError("unreachable")
 
     def _assets_definition(
-        self, spec: dg.AssetSpec, compute: Compute, checks: dict[str, dg.AssetCheckSpec], job: JobConfig | None
+        self,
+        key: dg.AssetKey,
+        specs: Sequence[dg.AssetSpec],
+        compute: Compute,
+        checks: Mapping[str, dg.AssetCheckSpec],
+        job: JobConfig | None,
+        outputs: Sequence[str] = (RESULT,),
     ) -> dg.AssetsDefinition:
-        """job: None for one that can't be used."""
-        inputs = {f"upstream_{index}": dep.asset_key for index, dep in enumerate(spec.deps)}
+        """key: that the op is named after. job: None for one that can't be used. outputs: of the op, one a spec; those of
+        streams may be left out.
+        """
+        deps = dict.fromkeys(dep.asset_key for spec in specs for dep in spec.deps)
+        inputs = {f"upstream_{index}": dep for index, dep in enumerate(deps)}
+        streams = outputs[0] != RESULT
         op = self.custom.op
         node = dg.OpDefinition(
             compute_fn=compute,
-            name=self.custom.op_name(spec.key, alone=len(self.project.jobs) + len(self.project.broken) == 1),
+            name=self.custom.op_name(key, alone=len(self.project.jobs) + len(self.project.broken) == 1),
             description=op.description,
             tags=op.tags,
             ins=dict.fromkeys(inputs, _NOTHING_IN),
-            outs={RESULT: _NOTHING_OUT, **dict.fromkeys(checks, _CHECK_OUT)},
+            outs={
+                **dict.fromkeys(outputs, _MAYBE_NOTHING_OUT if streams else _NOTHING_OUT),
+                **dict.fromkeys(checks, _MAYBE_NOTHING_OUT),
+            },
             pool=None if job is None else op.pool or pool(job),
             required_resource_keys=None if job is None else self._resource_keys(job),
         )
-        single = dg.BackfillPolicy.single_run() if spec.partitions_def is not None else None
+        partitioned = any(spec.partitions_def is not None for spec in specs)
+        single = dg.BackfillPolicy.single_run() if partitioned else None
         return dg.AssetsDefinition(
             node_def=node,
             keys_by_input_name=inputs,
-            keys_by_output_name={RESULT: spec.key},
-            specs=[spec],
+            keys_by_output_name={output: spec.key for output, spec in zip(outputs, specs, strict=True)},
+            specs=specs,
             check_specs_by_output_name=checks,
+            can_subset=streams,
             backfill_policy=op.backfill_policy or single,
         )
 
     def _resource_keys(self, job: JobConfig) -> set[str]:
         """Of the job's connections, and of those where the tables are that it reads."""
-        read = [self.project.jobs[name] for name in self.upstream[job.name] if name in self.project.jobs]
+        read = [part for name in self.upstream[job.name] for part in self.project.parts(name)]
         return self.custom.connections.resource_keys([job, *read])
 
 
-def _with_alerts(compute: Compute, checks: AlertChecks) -> Compute:
+def _with_alerts(
+    compute: Compute, alerts: Alerts, outputs: Mapping[str, tuple[dg.AssetKey, dict[str, str]]]
+) -> Compute:
+    """outputs: {output of an asset: its key, and the outputs of its checks}."""
+
     def watched(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
+        wanted = context.op_execution_context.selected_output_names
+        checks = AlertChecks(alerts, dict(own for output, own in outputs.items() if output in wanted))
         yield from checks.around(compute(context, inputs), context.instance)
 
     return watched

@@ -54,7 +54,8 @@ class Connections:
 
     def resource_keys(self, jobs: Iterable[JobConfig]) -> set[str]:
         """The resources that runs of the jobs need."""
-        named = {text for job in jobs for text in (job.source.connection, job.target.connection, job.target.catalog)}
+        given = (text for job in jobs for text in (job.source.connection, job.target.connection, job.target.catalog))
+        named = {text for text in given if isinstance(text, str)}
         return {key for name, key in self.keys.items() if name in named}
 
     def given(self, project: Project, resources: Any) -> Project:

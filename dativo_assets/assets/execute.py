@@ -1,19 +1,22 @@
 """What a step does: bind its job, run it, and tell Dagster the outcome."""
 
 import os
+import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 from dativo_assets.config import JobConfig, Project
-from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_error
-from dativo_assets.lineage.events import telling
-from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run
+from dativo_assets.config.partition_keys import of_keys
+from dativo_assets.errors import DativoError, to_dativo_error
+from dativo_assets.lineage.events import Events, telling
+from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run, run_all
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.prometheus import record
 from dativo_assets.registry import Registry
@@ -27,86 +30,123 @@ _FIRST_PROGRESS_S = 2.0
 _MAX_PROGRESS_S = 30.0
 _POLL_S = 0.1
 _STOP_S = 5.0
+_WAITING = object()
 
 Compute = Callable[[Any, Any], Iterator[Any]]
 
 
 @dataclass(frozen=True)
+class Table:
+    """One asset of a job: its only one, or that of a stream. output: of the op. checks: output names by check name. origins:
+    where its rows come from.
+    """
+
+    job: JobConfig
+    key: dg.AssetKey
+    output: str
+    checks: dict[str, str]
+    origins: Origins = field(default_factory=Origins)
+
+
+@dataclass(frozen=True)
 class JobAsset:
-    """A job under its names in Dagster. checks: output names by check name. origins: where its rows come from."""
+    """A job under its names in Dagster."""
 
     job: JobConfig
     project: Project
     registry: Registry
-    key: dg.AssetKey
-    checks: dict[str, str]
+    tables: tuple[Table, ...]
     connections: Connections
-    origins: Origins = field(default_factory=Origins)
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The asset; the first one, where there are streams."""
+        return self.tables[0].key
 
     def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
-        """The body of the asset's op.
+        """The body of the op. A stream that fails leaves the others alone.
 
-        Yields: check results and a MaterializeResult; an observation alone when nothing is new.
-        Raises: dg.Failure: when the run failed; nothing is recorded as materialized then.
+        Yields: for each table check results and a MaterializeResult; an observation alone when nothing is new.
+        Raises: dg.Failure: when a run failed; nothing of it is recorded as materialized then.
         """
         context = asset_context.op_execution_context
-        try:
-            _refuse_some_partitions(self.job, context)
-            project = self.connections.given(self.project, context.resources)
-            plan = bind(self.job, project, self.registry)
-        except Exception as error:
-            found = to_dativo_error(error, job=self.job.name, stage="bind")
-            record(self.project, RunResult(self.job.name, run_id_of(context.run), "failed", error=found))
-            raise failure(found) from None
-        run_id = run_id_of(context.run)
+        wanted = [table for table in self.tables if table.output in context.selected_output_names]
+        errors: list[DativoError] = []
+        partition = None
+        plans: dict[str, tuple[Table, JobPlan]] = {}
+        for table in wanted:
+            job = table.job if table.job.stream is not None else self.job
+            try:
+                partition = _partition(table, context)
+                project = self.connections.given(self.project, context.resources)
+                plans[job.name] = (table, bind(job, project, self.registry))
+            except Exception as error:
+                found = to_dativo_error(error, job=job.name, stage="bind")
+                unrun = RunResult(job.job_name, run_id_of(context.run), "failed", job.stream, error=found)
+                record(self.project, unrun)
+                errors.append(found)
+        for result in self._run([plan for _, plan in plans.values()], context, partition):
+            table, plan = plans[result.name]
+            record(self.project, result)
+            if result.error is not None:
+                errors.append(result.error)
+                yield from check_results(table.key, frozenset(table.checks), result)
+            elif result.status == "unchanged":
+                yield from _unchanged(table, result, context.instance)
+            else:
+                yield from _materialized(table, plan, result)
+        if errors:
+            raise failure(*errors, of=len(wanted)) from None
+
+    def _run(
+        self, plans: Sequence[JobPlan], context: dg.OpExecutionContext, partition: PartitionSelection | None
+    ) -> Iterator[RunResult]:
         try:
             with telling(self.project, os.environ) as events:
-                result = events.around(plan, run_id, lambda: _run(plan, run_id, context))
+                yield from _run(plans, context, events, partition)
         except DativoError as error:
             raise failure(error.at(job=self.job.name)) from None
-        record(self.project, result)
-        if result.error is not None:
-            yield from check_results(self.key, frozenset(self.checks), result)
-            raise failure(result.error) from None
-        if result.status == "unchanged":
-            yield from self._unchanged(result, context.instance)
-            return
-        seq = result.commit.seq if result.commit is not None else 0
-        yield dg.MaterializeResult(
-            asset_key=self.key,
-            metadata=run_metadata(
-                self.job, plan.contract, result, self.origins.columns(plan, result, RunSettings().environment)
-            ),
-            data_version=dg.DataVersion(str(seq)),
-        )
-        yield from self.origins.observations(plan, result)
-        told = set()
-        for outcome in check_results(self.key, frozenset(self.checks), result):
-            told.add(outcome.check_name)
-            yield outcome
-        yield from self._untold(told)
 
-    def _unchanged(self, result: RunResult, instance: dg.DagsterInstance) -> Iterator[Any]:
-        """The step's outputs, so that downstream steps run, without a materialization: the table is as it was.
 
-        The checks are told again as they came out last: the UI would show those of this run as never evaluated.
-        """
-        seq = result.commit.seq if result.commit is not None else 0
-        yield dg.AssetObservation(
-            self.key, description=f"Nothing is new since commit {seq}", metadata=unchanged_metadata(result)
-        )
-        # Dagster records no event for an output with this mark.
-        yield dg.Output(None, RESULT, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
-        told: set[str | None] = set()
-        for outcome in last_outcomes(self.key, self.checks, instance):
-            told.add(outcome.check_name)
-            yield outcome
-        yield from self._untold(told)
+def _materialized(table: Table, plan: JobPlan, result: RunResult) -> Iterator[Any]:
+    seq = result.commit.seq if result.commit is not None else 0
+    yield dg.MaterializeResult(
+        asset_key=table.key,
+        metadata=run_metadata(
+            table.job, plan.contract, result, table.origins.columns(plan, result, RunSettings().environment)
+        ),
+        data_version=dg.DataVersion(str(seq)),
+    )
+    yield from table.origins.observations(plan, result)
+    told = set()
+    for outcome in check_results(table.key, frozenset(table.checks), result):
+        told.add(outcome.check_name)
+        yield outcome
+    yield from _untold(table, told)
 
-    def _untold(self, told: set[str | None]) -> Iterator[Any]:
-        for name, output in self.checks.items():
-            if name not in told:
-                yield dg.Output(None, output)
+
+def _unchanged(table: Table, result: RunResult, instance: dg.DagsterInstance) -> Iterator[Any]:
+    """The step's outputs, so that downstream steps run, without a materialization: the table is as it was.
+
+    The checks are told again as they came out last: the UI would show those of this run as never evaluated.
+    """
+    seq = result.commit.seq if result.commit is not None else 0
+    yield dg.AssetObservation(
+        table.key, description=f"Nothing is new since commit {seq}", metadata=unchanged_metadata(result)
+    )
+    # Dagster records no event for an output with this mark.
+    yield dg.Output(None, table.output, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
+    told: set[str | None] = set()
+    for outcome in last_outcomes(table.key, table.checks, instance):
+        told.add(outcome.check_name)
+        yield outcome
+    yield from _untold(table, told)
+
+
+def _untold(table: Table, told: set[str | None]) -> Iterator[Any]:
+    for name, output in table.checks.items():
+        if name not in told:
+            yield dg.Output(None, output)
 
 
 def run_id_of(run: dg.DagsterRun) -> str:
@@ -118,29 +158,42 @@ def run_id_of(run: dg.DagsterRun) -> str:
     return str(run.run_id)
 
 
-def _run(plan: JobPlan, run_id: str, context: dg.OpExecutionContext) -> RunResult:
-    """Run the plan in a thread of its own, while this one logs progress and hears Dagster's request to stop."""
+def _run(
+    plans: Sequence[JobPlan], context: dg.OpExecutionContext, events: Events, partition: PartitionSelection | None
+) -> Iterator[RunResult]:
+    """Run the plans in a thread of its own, while this one logs progress and hears Dagster's request to stop."""
     cancel = CancelToken()
     latest: list[Progress] = []
-    settings = RunSettings(cancel=cancel, on_progress=latest.append, profile=plan.job.preview)
-    outcome: list[RunResult | BaseException] = []
+    settings = RunSettings(
+        cancel=cancel, on_progress=latest.append, partition=partition, profile=any(plan.job.preview for plan in plans)
+    )
+    outcomes: queue.SimpleQueue[RunResult | BaseException | None] = queue.SimpleQueue()
+
+    def told(plan: JobPlan, settings: RunSettings, run_id: str) -> RunResult:
+        return events.around(plan, run_id, lambda: run(plan, settings, run_id))
 
     def work() -> None:
         try:
-            outcome.append(run(plan, settings, run_id))
+            for result in run_all(plans, settings, run_id_of(context.run), told):
+                outcomes.put(result)
+            outcomes.put(None)
         except BaseException as error:
-            outcome.append(error)
+            outcomes.put(error)
         finally:
             ended.set()
 
     # Not `Thread.join`: one that an exception interrupts takes the thread for ended (python/cpython#90882).
     ended = threading.Event()
-    thread = threading.Thread(target=work, name=f"dativo-run-{plan.job.name}", daemon=True)
+    thread = threading.Thread(target=work, name="dativo-run", daemon=True)
     thread.start()
     next_log, step = time.monotonic() + _FIRST_PROGRESS_S, _FIRST_PROGRESS_S
     try:
-        while not ended.wait(_POLL_S):
-            if latest and time.monotonic() >= next_log:
+        while (found := _next(outcomes)) is not None:
+            if isinstance(found, RunResult):
+                yield found
+            elif isinstance(found, BaseException):
+                raise found
+            elif latest and time.monotonic() >= next_log:
                 context.log.info(_said(latest[-1]))
                 latest[:] = latest[-1:]
                 step = min(step * 1.5, _MAX_PROGRESS_S)
@@ -149,10 +202,14 @@ def _run(plan: JobPlan, run_id: str, context: dg.OpExecutionContext) -> RunResul
         cancel.cancel()
         ended.wait(_STOP_S)
         raise
-    found = outcome[0]
-    if isinstance(found, BaseException):
-        raise found
-    return found
+
+
+def _next(outcomes: "queue.SimpleQueue[Any]") -> Any:
+    """What comes next, None at the end; `_WAITING` where nothing has come yet."""
+    try:
+        return outcomes.get(timeout=_POLL_S)
+    except queue.Empty:
+        return _WAITING
 
 
 def _said(progress: Progress) -> str:
@@ -166,23 +223,20 @@ def _said(progress: Progress) -> str:
     return ", ".join(parts)
 
 
-def _refuse_some_partitions(job: JobConfig, context: dg.OpExecutionContext) -> None:
-    """A run over all partitions loads the whole table; one over some of them is refused, since a run can't be narrowed yet.
+def _partition(table: Table, context: dg.OpExecutionContext) -> PartitionSelection | None:
+    """The partitions that a run is over; None for a run without, or over all of a table that no column divides.
 
-    Raises: ConfigurationError: at the line of `partitions`.
+    Raises: ConfigurationError: at the line of `partitions`, where rows can't be told apart by it.
     """
+    job = table.job
     if job.partitions is None or not (context.has_partition_key or context.has_partition_key_range):
-        return
-    wanted = context.partition_key_range
-    keys = context.asset_partitions_def_for_output(RESULT).get_partition_keys()
-    if keys and (wanted.start, wanted.end) == (keys[0], keys[-1]):
-        return
-    error = ConfigurationError(
-        f"a run of partitions {wanted.start} to {wanted.end} alone is not supported yet",
-        "PARTITIONS_NOT_SUPPORTED",
-        hint="select all partitions and launch them as a single run, or remove `partitions` from the job",
-    )
-    raise error.at(job=job.name, **job.location("partitions").details())
+        return None
+    keys = context.partition_keys
+    if any(axis.column is None for axis in job.partitions.axes):
+        known = context.asset_partitions_def_for_output(table.output)
+        if list(keys) == list(known.get_partition_keys(dynamic_partitions_store=context.instance)):
+            return None
+    return of_keys(job, keys)
 
 
 def broken_compute(error: DativoError) -> Compute:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from dativo_assets.config import JobConfig
+from dativo_assets.config import JobConfig, plain
 from dativo_assets.errors import DativoError
 from dativo_assets.lineage import ColumnRef, Source, columns_of, declared_columns
 from dativo_assets.pipeline import RunResult
@@ -60,7 +60,7 @@ class Origins:
 def _last_change(job: JobConfig, root: Path) -> datetime.datetime | None:
     """When the newest of the job's local files was written; None for other sources, or too many files."""
     newest = 0.0
-    for pattern in job.source.files:
+    for pattern in plain(job.source.files):
         if "://" in pattern or "${" in pattern or pattern == "-":
             return None
         try:

@@ -44,6 +44,9 @@ def run_metadata(
         for side in ("reader", "writer"):
             found[side] = commit.plugins.get(side)
         found["contract"] = commit.details.get("contract")
+        if partitions := commit.details.get("partitions"):
+            found["partitions"] = partitions["keys"]
+            found["dagster/partition_row_count"] = None if ".." in partitions["keys"] else result.rows_written
     found["files"] = _files(result.files)
     found["dagster/uri"] = target_uri(job)
     found["dagster/table_name"] = table_name(job)
@@ -214,11 +217,21 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, (int, float, str, bool)) else "" if value is None else str(value)
 
 
-def failure(error: DativoError) -> dg.Failure:
-    """The error as Dagster shows it: its message first, then what to do and where, then its whole text."""
+def failure(*errors: DativoError, of: int = 1) -> dg.Failure:
+    """The error as Dagster shows it: its message first, then what to do and where, then its whole text. of: how many tables
+    ran, where several may have failed.
+    """
+    error = errors[0]
     first = error.errors[0] if isinstance(error, ConfigurationErrors) and error.errors else error
+    text = "\n\n".join(render(each) for each in errors)
+    headline = _headline(error)
+    if of > 1:
+        names = ", ".join(str(each.details.get("job")) for each in errors)
+        headline = f"{len(errors)} of {of} streams failed ({names}): {headline}"
     return dg.Failure(
-        description=_headline(error), metadata=error_metadata(first, render(error)), allow_retries=error.retryable
+        description=headline,
+        metadata=error_metadata(first, text),
+        allow_retries=any(each.retryable for each in errors),
     )
 
 

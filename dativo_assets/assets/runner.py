@@ -1,5 +1,6 @@
 """The schedules of a runner file as Dagster's: each with a job of its own over the asset of the job it names."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import dagster as dg
@@ -12,12 +13,12 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
 def schedule_of(
-    schedule: RunnerSchedule, key: dg.AssetKey, tenant: object, per_tenant: int | None
+    schedule: RunnerSchedule, keys: Sequence[dg.AssetKey], tenant: object, per_tenant: int | None
 ) -> dg.ScheduleDefinition:
-    """The schedule of an asset. per_tenant: how many runs of its tenant there may be at once."""
+    """The schedule of a job's assets. per_tenant: how many runs of its tenant there may be at once."""
     name = _name(schedule.name)
     tags = {**schedule.tags, **({} if tenant is None else {TENANT_TAG: str(tenant)})}
-    job = dg.define_asset_job(f"{name}_job", selection=dg.AssetSelection.assets(key), tags=tags)
+    job = dg.define_asset_job(f"{name}_job", selection=dg.AssetSelection.assets(*keys), tags=tags)
     interval_s = schedule.interval_seconds
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:

@@ -71,10 +71,15 @@ def _later(cron: str, minutes: int) -> str | None:
     return " ".join([str(total % 60), str(total // 60 % 24), *rest]) if total < 2 * _DAY_MINUTES else None
 
 
-def partitions_definition(partitions: Partitions | None) -> "dg.PartitionsDefinition[str] | None":
-    """The partitions as the UI shows them."""
+def partitions_definition(partitions: Partitions | None, job: str) -> "dg.PartitionsDefinition[Any] | None":
+    """The partitions as the UI shows them. job: the name of those that are dynamic."""
     if partitions is None:
         return None
+    if partitions.multi is not None:
+        inner = {name: partitions_definition(each, f"{job}/{name}") for name, each in partitions.multi.items()}
+        return dg.MultiPartitionsDefinition({name: each for name, each in inner.items() if each is not None})
+    if partitions.dynamic is not None:
+        return dg.DynamicPartitionsDefinition(name=job)
     if partitions.static is not None:
         return dg.StaticPartitionsDefinition(list(partitions.static.values))
     kinds: dict[str, type[dg.TimeWindowPartitionsDefinition]] = {

@@ -12,7 +12,7 @@ import dagster as dg
 from dagster._core.definitions.metadata import CodeReferencesMetadataValue, LocalFileCodeReference
 from dagster._core.definitions.utils import DISALLOWED_NAMES
 
-from dativo_assets.config import JobConfig
+from dativo_assets.config import JobConfig, plain
 from dativo_assets.config.masking import MASK, is_secret_name, mask_line
 from dativo_assets.contract import Column, Contract
 from dativo_assets.lineage import plugin_kinds
@@ -30,9 +30,10 @@ _SHOWN_LEFT_OUT = frozenset({"description", "columns", "owners", "tags", "group"
 _DURATIONS = frozenset({"poll", "timeout", "delay", "max_delay", "fail_after", "warn_after", "within", "lookback"})
 
 
-def asset_key(name: str, group: str = DEFAULT_GROUP) -> dg.AssetKey:
-    """The key of a job's asset: its group's path, then its name; the name alone in the default group."""
-    return dg.AssetKey([name] if group == DEFAULT_GROUP else [*group.split("/"), name])
+def asset_key(name: str, group: str = DEFAULT_GROUP, stream: str | None = None) -> dg.AssetKey:
+    """The key of a job's asset: its group's path, then its name, then its stream; no group where it is the default one."""
+    path = [name] if group == DEFAULT_GROUP else [*group.split("/"), name]
+    return dg.AssetKey(path if stream is None else [*path, stream])
 
 
 def external_key(text: str) -> dg.AssetKey:
@@ -84,7 +85,7 @@ def asset_spec(data: AssetData) -> dg.AssetSpec:
         metadata=definition_metadata(job, contract),
         freshness_policy=freshness_policy(job.freshness),
         automation_condition=automation_condition(job, data.upstream) if job.enabled else None,
-        partitions_def=partitions_definition(job.partitions),
+        partitions_def=partitions_definition(job.partitions, job.job_name),
     )
 
 
@@ -223,7 +224,7 @@ def description(job: JobConfig, contract: Contract | None) -> str:
 
 def _what(job: JobConfig) -> str:
     source = job.source
-    named = source.files or source.tables or source.objects
+    named = plain(source.files or source.tables or source.objects)
     if named:
         return f"Loads {named[0]}{f' and {len(named) - 1} more' if len(named) > 1 else ''}"
     return f"Loads the query {source.query}" if source.query and len(source.query) < 80 else f"Loads by {source.reader}"

@@ -12,6 +12,7 @@ import click
 from dativo_plugin_sdk import ConfigurationError, DativoError
 
 from dativo_assets.config.project import Project, find_project
+from dativo_assets.config.words import nearest
 from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan, bind, upstream_jobs
 from dativo_assets.registry import PluginRef, Registry
@@ -24,12 +25,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 project_option = click.option("-p", "--project", metavar="DIR", help="The project's folder.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on standard output.")
+stream_option = click.option("--stream", "streams", multiple=True, metavar="NAME", help="This stream of the job alone.")
 config_option = click.option("--config", "config", metavar="FILE", hidden=True, help="The job's YAML file.")
 
 
 @dataclass(frozen=True)
 class Named:
-    """A job that was asked for: the job, or why there is none."""
+    """A job that was asked for, or a stream of it: the job, or why there is none."""
 
     name: str
     job: JobConfig | None = None
@@ -44,19 +46,21 @@ class Selection:
     registry: Registry
     jobs: tuple[Named, ...]
 
-    def only(self) -> JobConfig:
-        """The one job that was asked for. Raises: its error."""
-        (named,) = self.jobs
-        if named.job is None:
-            assert named.error is not None
-            raise named.error
-        return named.job
+    def plans(self) -> tuple[JobPlan, ...]:
+        """Those of all jobs. Raises: the error of the first that has one."""
+        for named in self.jobs:
+            if named.error is not None:
+                raise named.error
+        return tuple(bind(named.job, self.project, self.registry) for named in self.jobs if named.job is not None)
 
 
-def select(names: Sequence[str], project: str | None = None, config: str | None = None) -> Selection:
-    """The jobs of these names or paths; without any, all of the project, the broken ones too.
+def select(
+    names: Sequence[str], project: str | None = None, config: str | None = None, streams: Sequence[str] = ()
+) -> Selection:
+    """The jobs of these names or paths, one for each stream that they have; without any, all of the project, the broken ones
+    too. streams: those alone.
 
-    Raises: ConfigurationError: when the project itself can't be read.
+    Raises: ConfigurationError: when the project itself can't be read, or no job has such a stream.
     """
     from dativo_assets.config import load_project
 
@@ -76,7 +80,8 @@ def select(names: Sequence[str], project: str | None = None, config: str | None 
         for name in dict.fromkeys(names):
             item, loaded = _named(name, loaded)
             found.append(item)
-    return Selection(loaded, registry, _ordered(found, loaded, registry))
+    parts = [part for item in found for part in _parts(item, streams)]
+    return Selection(loaded, registry, _ordered(parts, loaded, registry))
 
 
 def project_root(names: Sequence[str], project: str | None) -> Path:
@@ -86,16 +91,47 @@ def project_root(names: Sequence[str], project: str | None) -> Path:
     return find_project(paths[0] if paths else None, explicit=explicit)
 
 
-def plan_of(job: str | None, project: str | None, config: str | None) -> JobPlan:
-    """The bound plan of the one job that a verb was given.
+def _parts(item: Named, streams: Sequence[str]) -> list[Named]:
+    if item.job is None:
+        return [item]
+    parts = item.job.parts
+    known = [part.stream for part in parts if part.stream is not None]
+    if unknown := next((stream for stream in streams if stream not in known), None):
+        if not known:
+            raise ConfigurationError(f"{item.name} has no streams", hint="leave out --stream")
+        guess = nearest(unknown, known)
+        hint = f"did you mean `{guess}`?" if guess else f"its streams are {', '.join(known)}"
+        raise ConfigurationError(f"{item.name} has no stream `{unknown}`", hint=hint)
+    return [Named(part.name, part) for part in parts if not streams or part.stream in streams]
+
+
+def plans_of(
+    job: str | None, project: str | None, config: str | None, streams: Sequence[str] = ()
+) -> tuple[JobPlan, ...]:
+    """The bound plans of the one job that a verb was given, one for each of its streams.
 
     Raises: click.UsageError: when it was given none.
     """
     if not (job or config):
         context = click.get_current_context()
         raise click.UsageError(f"name a JOB: {context.command_path} JOB", context)
-    selection = select((job,) if job else (), project, config)
-    return bind(selection.only(), selection.project, selection.registry)
+    return select((job,) if job else (), project, config, streams).plans()
+
+
+def whose(plan: JobPlan) -> dict[str, str]:
+    """How JSON names a plan: job, and stream where it is one."""
+    return {"job": plan.job.job_name, **({} if plan.job.stream is None else {"stream": plan.job.stream})}
+
+
+def plan_of(job: str | None, project: str | None, config: str | None, streams: Sequence[str] = ()) -> JobPlan:
+    """The one plan that a verb was given. Raises: ConfigurationError: for several streams."""
+    plans = plans_of(job, project, config, streams)
+    if len(plans) > 1:
+        raise ConfigurationError(
+            f"{plans[0].job.job_name} has streams: {', '.join(plan.stream for plan in plans)}",
+            hint=f"name one: --stream {plans[0].stream}",
+        )
+    return plans[0]
 
 
 @contextmanager
@@ -128,6 +164,8 @@ def _is_path(name: str) -> bool:
 def _named(name: str, project: Project) -> tuple[Named, Project]:
     from dativo_assets.config import load_job
 
+    if name not in project.jobs and (parts := project.parts(name)):
+        return Named(name, parts[0]), project
     try:
         job = load_job(name, project)
     except DativoError as error:
@@ -147,7 +185,9 @@ def _ordered(found: list[Named], project: Project, registry: Registry) -> tuple[
         upstream[item.name] = set()
         if item.job is not None:
             try:
-                upstream[item.name] = {name for name in upstream_jobs(item.job, project, registry) if name in by_name}
+                waits_for = upstream_jobs(item.job, project, registry)
+                parts = [part.name for name in waits_for for part in project.parts(name)]
+                upstream[item.name] = {*waits_for, *parts} & by_name.keys()
             except DativoError:
                 continue  # the job's own run tells
     try:

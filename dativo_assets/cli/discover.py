@@ -10,7 +10,7 @@ from dativo_plugin_sdk import DiscoveryResult
 
 from dativo_assets.plan import JobPlan, bind
 
-from .context import calling, config_option, expect, json_option, plan_of, project_option, project_root
+from .context import calling, config_option, expect, json_option, plans_of, project_option, project_root
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -27,7 +27,7 @@ Examples:
 @project_option
 def command(job: str | None, connector: str | None, config: str | None, as_json: bool, project: str | None) -> int:
     """List what a job's source offers."""
-    plan = plan_of(job, project, config) if connector is None else _of_connector(connector, project)
+    plan = plans_of(job, project, config)[0] if connector is None else _of_connector(connector, project)
     with calling(plan, "discover", plan.reader), closing(plan.open_reader(os.environ)) as reader:
         found = expect(reader.discover(), DiscoveryResult, "discover")
     if as_json:

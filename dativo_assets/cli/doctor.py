@@ -21,7 +21,7 @@ Examples:
   dativo doctor --json     {status, findings} for a monitor
 
 Exit codes: 0 nothing worse than a warning, 1 an error was found, 2 the project can't be read."""
-_LIMIT_S = 20.0
+_LIMIT_S = 45.0
 
 Area = Callable[[Selection], "list[Finding]"]
 

@@ -53,7 +53,8 @@ def command(
     selection = select(jobs, project, config)
     told = []
     for named in selection.jobs:
-        request = MaintainRequest(named.name, uuid.uuid4().hex, keep_s, file_bytes, dry_run)
+        name = named.name if named.job is None else named.job.job_name
+        request = MaintainRequest(name, uuid.uuid4().hex, keep_s, file_bytes, dry_run)
         told.append(_one(named, selection, request))
     failed = [entry["cause"] for entry in told if "cause" in entry]
     if as_json:

@@ -12,7 +12,7 @@ from dativo_plugin_sdk import ConfigurationError
 
 from dativo_assets.errors import EXIT_ALL_DONE, EXIT_NONE_RAN, EXIT_SOME_FAILED
 
-from .context import config_option, json_option, project_option, select
+from .context import Named, config_option, json_option, project_option, select, stream_option
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -27,13 +27,21 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @click.command(epilog=EPILOG)
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@stream_option
 @click.option("--verbose", is_flag=True, help="Dagster's own log on standard error.")
 @config_option
 @json_option
 @project_option
-def command(jobs: tuple[str, ...], verbose: bool, config: str | None, as_json: bool, project: str | None) -> int:
+def command(
+    jobs: tuple[str, ...],
+    streams: tuple[str, ...],
+    verbose: bool,
+    config: str | None,
+    as_json: bool,
+    project: str | None,
+) -> int:
     """Run jobs through Dagster, so that its UI shows them. Without JOB: all."""
-    selection = select(jobs, project, config)
+    selection = select(jobs, project, config, streams)
     root = selection.project.root
     home = _home(root)
     import dagster as dg
@@ -43,12 +51,13 @@ def command(jobs: tuple[str, ...], verbose: bool, config: str | None, as_json: b
     definitions = build_definitions(root)
     whole = definitions.resolve_implicit_global_asset_job_def()
     graph = whole.asset_layer.asset_graph
-    named = {item.name for item in selection.jobs}
-    keys = [key for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys and key.path[-1] in named]
-    missing = named - {key.path[-1] for key in keys}
+    executable = [key for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]
+    asked = {_key(item, executable): item for item in selection.jobs}
+    keys = [key for key in executable if key in asked]
+    missing = [item for key, item in asked.items() if key not in keys]
     if missing:
-        errors = [item.error for item in selection.jobs if item.name in missing and item.error is not None]
-        raise errors[0] if errors else ConfigurationError(f"{min(missing)} is no asset of {root}")
+        errors = [item.error for item in missing if item.error is not None]
+        raise errors[0] if errors else ConfigurationError(f"{missing[0].name} is no asset of {root}")
     run_id = str(uuid.uuid4())
     with dg.DagsterInstance.get() as instance:
         whole.execute_in_process(
@@ -59,7 +68,10 @@ def command(jobs: tuple[str, ...], verbose: bool, config: str | None, as_json: b
             raise_on_error=False,
         )
         events = [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
-    steps = {whole.asset_layer.get_op_output_handle(key).node_handle.name: key.path[-1] for key in keys}
+    steps: dict[str, dict[dg.AssetKey, str]] = {}
+    for key in keys:
+        step = whole.asset_layer.get_op_output_handle(key).node_handle.name
+        steps.setdefault(step, {})[key] = asked[key].name
     told = _outcomes(steps, events)
     if as_json:
         print_json([{"run_id": run_id, **outcome} for outcome in told])
@@ -89,26 +101,38 @@ def _home(root: Path) -> Path:
     return home
 
 
-def _outcomes(steps: dict[str, str], events: list[Any]) -> list[dict[str, Any]]:
-    """One object a job: job, status (materialized, unchanged, failed, skipped), rows, rejected, commit, error."""
+def _key(item: Named, executable: list[Any]) -> Any:
+    """The key of a job's asset; None where a broken job has none of its name."""
+    from dativo_assets.assets import asset_key
+
+    if item.job is None:
+        return next((key for key in executable if key.path[-1] == item.name), None)
+    return asset_key(item.job.job_name, item.job.group, item.job.stream)
+
+
+def _outcomes(steps: dict[str, dict[Any, str]], events: list[Any]) -> list[dict[str, Any]]:
+    """One object a job or stream: job, status (materialized, unchanged, failed, skipped), rows, rejected, commit, error."""
     found: dict[str, dict[str, Any]] = {
         job: {"job": job, "status": "skipped", "rows": None, "rejected": None, "commit": None, "error": None}
-        for job in steps.values()
+        for jobs in steps.values()
+        for job in jobs.values()
     }
     for event in events:
-        job = steps.get(event.step_key or "")
-        if job is None:
-            continue
-        outcome, kind = found[job], event.event_type_value
-        if kind == "STEP_SUCCESS" and outcome["status"] == "skipped":
-            outcome["status"] = "unchanged"
+        jobs, kind = steps.get(event.step_key or "", {}), event.event_type_value
+        untold = [found[job] for job in jobs.values() if found[job]["status"] == "skipped"]
+        if kind == "STEP_SUCCESS":
+            for outcome in untold:
+                outcome["status"] = "unchanged"
+        elif kind == "ASSET_OBSERVATION" and event.asset_key in jobs:
+            found[jobs[event.asset_key]]["status"] = "unchanged"
         elif kind == "STEP_FAILURE":
             data = event.step_failure_data
             said = data.user_failure_data.description if data.user_failure_data else data.error_display_string
-            outcome.update(status="failed", error=said)
-        elif kind == "ASSET_MATERIALIZATION":
+            for outcome in untold:
+                outcome.update(status="failed", error=said)
+        elif kind == "ASSET_MATERIALIZATION" and event.asset_key in jobs:
             metadata = event.step_materialization_data.materialization.metadata
-            outcome.update(
+            found[jobs[event.asset_key]].update(
                 status="materialized",
                 rows=_value(metadata, "rows_written"),
                 rejected=_value(metadata, "rows_rejected"),

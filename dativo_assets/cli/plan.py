@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
+from typing import Any
 
 import click
 from dativo_plugin_sdk.arrow import schema_text
 
 from dativo_assets.pipeline import RunSettings
 from dativo_assets.pipeline.preview import plan_read
+from dativo_assets.plan import JobPlan
 
-from .context import calling, config_option, json_option, plan_of, project_option
+from .context import calling, config_option, json_option, plans_of, project_option, stream_option, whose
 from .output import print_json, print_table, size
 
 EPILOG = """\b
@@ -22,12 +24,24 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("job", required=False)
+@stream_option
 @config_option
 @json_option
 @project_option
-def command(job: str | None, config: str | None, as_json: bool, project: str | None) -> int:
+def command(job: str | None, streams: tuple[str, ...], config: str | None, as_json: bool, project: str | None) -> int:
     """Show what a run would do; nothing is written."""
-    plan = plan_of(job, project, config)
+    told = [_told(plan) for plan in plans_of(job, project, config, streams)]
+    if as_json:
+        print_json(told[0] if "stream" not in told[0] else told)
+        return 0
+    for number, one in enumerate(told):
+        if number:
+            click.echo()
+        _print(one)
+    return 0
+
+
+def _told(plan: JobPlan) -> dict[str, Any]:
     with calling(plan, "plan", plan.writer), closing(plan.open_writer(os.environ)) as writer:
         last = writer.last_commit()
     target = plan.job.target
@@ -36,8 +50,8 @@ def command(job: str | None, config: str | None, as_json: bool, project: str | N
     columns = {} if read.schema is None else schema_text(read.schema)
     if plan.contract is not None:
         columns = {column.name: column.type for column in plan.contract.columns}
-    told = {
-        "job": plan.job.name,
+    return {
+        **whose(plan),
         "reader": plan.reader.load().name,
         "writer": plan.writer.load().name,
         "mode": target.mode,
@@ -50,23 +64,24 @@ def command(job: str | None, config: str | None, as_json: bool, project: str | N
         "upstream": [item.name for item in plan.upstream],
         "notes": list(read.notes),
     }
-    if as_json:
-        print_json(told)
-        return 0
-    click.echo(f"{told['job']}: {told['reader']} -> {told['writer']}, {told['mode']} {told['target']}")
-    if read.unchanged:
-        click.echo(f"nothing is new since commit {last.seq if last else 0}; a run would commit nothing")
-        return 0
-    total = sum(split.bytes or 0 for split in read.splits)
-    splits = "1 split" if len(read.splits) == 1 else f"{len(read.splits)} splits"
-    click.echo(f"{splits}, {size(total)}; the commit would be number {told['next_seq']}")
-    for note in read.notes:
+
+
+def _print(told: dict[str, Any]) -> None:
+    name = ".".join(told[key] for key in ("job", "stream") if key in told)
+    click.echo(f"{name}: {told['reader']} -> {told['writer']}, {told['mode']} {told['target']}")
+    if told["unchanged"]:
+        click.echo(f"nothing is new since commit {told['next_seq'] - 1}; a run would commit nothing")
+        return
+    splits = told["splits"]
+    total = sum(split["bytes"] or 0 for split in splits)
+    many = "1 split" if len(splits) == 1 else f"{len(splits)} splits"
+    click.echo(f"{many}, {size(total)}; the commit would be number {told['next_seq']}")
+    for note in told["notes"]:
         click.echo(note)
     print_table(
-        ["split", "rows", "bytes"], [[s.id, s.rows, s.bytes] for s in read.splits[:20]], right=["rows", "bytes"]
+        ["split", "rows", "bytes"], [[s["id"], s["rows"], s["bytes"]] for s in splits[:20]], right=["rows", "bytes"]
     )
-    if len(read.splits) > 20:
-        click.echo(f"... and {len(read.splits) - 20} more")
+    if len(splits) > 20:
+        click.echo(f"... and {len(splits) - 20} more")
     click.echo()
-    print_table(["column", "type"], list(columns.items()))
-    return 0
+    print_table(["column", "type"], list(told["schema"].items()))

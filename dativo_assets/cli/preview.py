@@ -8,7 +8,7 @@ import click
 
 from dativo_assets.pipeline.preview import preview
 
-from .context import config_option, json_option, plan_of, project_option
+from .context import config_option, json_option, plan_of, project_option, stream_option
 from .output import print_json, print_table
 
 EPILOG = """\b
@@ -22,12 +22,15 @@ _WIDTH = 40
 @click.command(epilog=EPILOG)
 @click.argument("job", required=False)
 @click.option("--rows", type=click.IntRange(1, 100_000), default=10, show_default=True, help="How many rows to read.")
+@stream_option
 @config_option
 @json_option
 @project_option
-def command(job: str | None, rows: int, config: str | None, as_json: bool, project: str | None) -> int:
+def command(
+    job: str | None, rows: int, streams: tuple[str, ...], config: str | None, as_json: bool, project: str | None
+) -> int:
     """Show a job's first rows after its contract; nothing is written."""
-    found = preview(plan_of(job, project, config), rows)
+    found = preview(plan_of(job, project, config, streams), rows)
     if as_json:
         broken = [
             {"rule": rule.rule.name, "description": rule.rule.description, "violations": rule.violations}

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,12 @@ import click
 from dativo_plugin_sdk import CancelledError, ConfigurationError, DativoError
 
 from dativo_assets.errors import EXIT_ALL_DONE, EXIT_NONE_RAN, EXIT_SOME_FAILED, to_dativo_error
-from dativo_assets.pipeline import CancelToken, RunResult, RunSettings, run
-from dativo_assets.plan import bind, upstream_jobs
+from dativo_assets.pipeline import CancelToken, RunResult, RunSettings, run, run_all
+from dativo_assets.pipeline.result import Status
+from dativo_assets.plan import JobPlan, bind, upstream_jobs
 
 from .app import EXIT_INTERRUPTED
-from .context import Named, Selection, config_option, json_option, project_option, project_root, select
+from .context import Named, Selection, config_option, json_option, project_option, project_root, select, stream_option
 from .known import recall, remember
 from .output import print_error, print_json, size
 from .progress import watching
@@ -37,12 +39,16 @@ Examples:
   dativo run orders customers         two of them
   dativo run jobs/orders.yaml --json  a JSON array, one object a job
   dativo run orders --full-refresh    forget the cursor, replace the table
+  dativo run orders --partition 2024-01-01..2024-01-31
+  dativo run shop --stream customers  one of the tables that a job loads
 
 A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a second Ctrl-C at once."""
 
 
 @click.command(epilog=EPILOG)
 @click.argument("jobs", nargs=-1, metavar="[JOB]...")
+@stream_option
+@click.option("--partition", metavar="A..B", help="These partitions alone, in place of what the table has of them.")
 @click.option("--full-refresh", is_flag=True, help="Forget the cursor and replace the table.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads a job. Default: the processors.")
 @click.option("--memory", metavar="SIZE", help="Budget for rows in flight, such as 256MB. Default: 128MB.")
@@ -57,6 +63,8 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 @project_option
 def command(
     jobs: tuple[str, ...],
+    streams: tuple[str, ...],
+    partition: str | None,
     full_refresh: bool,
     workers: int | None,
     memory: str | None,
@@ -81,14 +89,16 @@ def command(
     jobs = (*jobs, config) if config else jobs
     began_ns = time.time_ns()
     try:
-        known = recall(jobs, project_root(jobs, project))
-        selection = known or select(jobs, project)
+        known = None if streams or partition else recall(jobs, project_root(jobs, project))
+        selection = known or select(jobs, project, streams=streams)
     except DativoError as error:
         if not (as_json and jobs):
             raise
         print_json([RunResult(name, "", "failed", error=error).to_dict() for name in jobs])
         print_error(error)
         return EXIT_NONE_RAN
+    if partition is not None and full_refresh:
+        raise click.UsageError("--partition and --full-refresh exclude each other")
     token = CancelToken()
     options: dict[str, Any] = {
         "cancel": token,
@@ -113,16 +123,16 @@ def command(
         _events(selection, environment) as events,
     ):
         settings = RunSettings(**options, on_progress=watch.tell)
-        for result in _results(selection, names, token, settings, begin, events):
+        for result in _results(selection, names, settings, partition, begin, events):
             results.append(result)
             if selection.project.config.metrics is not None:
                 from dativo_assets.prometheus import record
 
                 record(selection.project, result)
-            watch.done(result.job)
+            watch.done(result.name)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
-    if known is None:
+    if known is None and not (streams or partition):
         remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])
@@ -135,18 +145,29 @@ def command(
 def _results(
     selection: Selection,
     names: list[Named],
-    token: CancelToken,
     settings: RunSettings,
+    partition: str | None,
     begin: Callable[[str], None],
     events: Events | None,
 ) -> Iterator[RunResult]:
     failed: set[str] = set()
+    done: set[str] = set()
     for named in names:
-        begin(named.name)
-        result = _one(selection, named, failed, token, settings, events)
-        if not result.ok:
-            failed.add(named.name)
-        yield result
+        if named.name in done:
+            continue
+        # Streams of a job wait for the same jobs, so all are ready where the first is.
+        family = [other for other in names if _are_streams(named, other)] or [named]
+        done.update(other.name for other in family)
+        begin(named.name if len(family) == 1 else ", ".join(other.name for other in family))
+        for result in _some(selection, family, failed, settings, partition, events):
+            if not result.ok:
+                failed.add(result.name)
+            yield result
+
+
+def _are_streams(one: Named, other: Named) -> bool:
+    jobs = (one.job, other.job)
+    return all(job is not None and job.stream for job in jobs) and len({job.job_name for job in jobs if job}) == 1
 
 
 @contextmanager
@@ -160,43 +181,69 @@ def _events(selection: Selection, environment: Mapping[str, str]) -> Iterator[Ev
         yield events
 
 
-def _one(
+def _some(
     selection: Selection,
-    named: Named,
+    family: list[Named],
     failed: set[str],
-    token: CancelToken,
     settings: RunSettings,
+    partition: str | None,
     events: Events | None,
-) -> RunResult:
-    try:
-        token.check()
-        if named.job is None:
-            assert named.error is not None
-            raise named.error
-        upstream = upstream_jobs(named.job, selection.project, selection.registry)
-        if broken := [name for name in upstream if name in failed]:
-            raise ConfigurationError(
-                f"skipped: upstream {', '.join(broken)} failed",
-                "UPSTREAM_FAILED",
-                {"job": named.name},
-                hint="mend it and run again",
-            )
-        plan = bind(named.job, selection.project, selection.registry)
-        if events is None:
-            return run(plan, settings)
-        run_id = uuid.uuid4().hex
-        return events.around(plan, run_id, lambda: run(plan, settings, run_id))
-    except DativoError as error:
-        status = "cancelled" if isinstance(error, CancelledError) else "failed"
-        return RunResult(named.name, "", status, error=error)  # type: ignore[arg-type]
-    except Exception as error:
-        return RunResult(named.name, "", "failed", error=to_dativo_error(error, job=named.name))
+) -> Iterator[RunResult]:
+    """The results of one job, or of its streams."""
+    plans = []
+    for named in family:
+        try:
+            settings.cancel.check()
+            if partition is not None and named.job is not None:
+                from dativo_assets.config.partition_keys import selected
+
+                settings = replace(settings, partition=selected(named.job, partition))
+            plans.append(_plan(selection, named, failed))
+        except DativoError as error:
+            status = "cancelled" if isinstance(error, CancelledError) else "failed"
+            yield _unrun(named, error, status)  # type: ignore[arg-type]
+        except Exception as error:
+            yield _unrun(named, to_dativo_error(error, job=named.name), "failed")
+
+    def told(plan: JobPlan, settings: RunSettings, run_id: str) -> RunResult:
+        return (
+            run(plan, settings, run_id)
+            if events is None
+            else events.around(plan, run_id, lambda: run(plan, settings, run_id))
+        )
+
+    if len(plans) == 1:
+        yield told(plans[0], settings, uuid.uuid4().hex)
+    elif plans:
+        yield from run_all(plans, settings, go=told)
+
+
+def _plan(selection: Selection, named: Named, failed: set[str]) -> JobPlan:
+    if named.job is None:
+        assert named.error is not None
+        raise named.error
+    upstream = upstream_jobs(named.job, selection.project, selection.registry)
+    parts = [part.name for name in upstream for part in selection.project.parts(name)]
+    if broken := [name for name in (*upstream, *parts) if name in failed]:
+        raise ConfigurationError(
+            f"skipped: upstream {', '.join(dict.fromkeys(broken))} failed",
+            "UPSTREAM_FAILED",
+            {"job": named.name},
+            hint="mend it and run again",
+        )
+    return bind(named.job, selection.project, selection.registry)
+
+
+def _unrun(named: Named, error: DativoError, status: Status) -> RunResult:
+    if named.job is None:
+        return RunResult(named.name, "", status, error=error)
+    return RunResult(named.job.job_name, "", status, named.job.stream, error=error)
 
 
 def _report(result: RunResult, selection: Selection) -> None:
     """One job's outcome: a line, its notes and broken rules, its error."""
     if result.error is not None:
-        click.echo(f"{result.job}: {result.status}")
+        click.echo(f"{result.name}: {result.status}")
         if result.status == "cancelled":
             return
         _checks(result)
@@ -204,14 +251,14 @@ def _report(result: RunResult, selection: Selection) -> None:
         return
     if result.status == "unchanged":
         seq = result.commit.seq if result.commit else 0
-        click.echo(f"{result.job}: nothing is new since commit {seq}")
+        click.echo(f"{result.name}: nothing is new since commit {seq}")
         return
     rejected = f", {result.rows_rejected:,} rejected" if result.rows_rejected else ""
     rows = "1 row" if result.rows_written == 1 else f"{result.rows_written:,} rows"
     speed = f", {result.rows_read / result.seconds:,.0f} rows/s" if result.rows_read and result.seconds > 0 else ""
     seq = result.commit.seq if result.commit else 0
     click.echo(
-        f"{result.job}: {rows}{rejected}, {size(result.bytes_written)} in {result.seconds:.2f} s{speed}, commit {seq}"
+        f"{result.name}: {rows}{rejected}, {size(result.bytes_written)} in {result.seconds:.2f} s{speed}, commit {seq}"
     )
     for note in (*result.notes, *result.schema_changes):
         click.echo(f"  {note}")

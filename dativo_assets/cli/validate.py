@@ -41,10 +41,10 @@ def command(jobs: tuple[str, ...], as_json: bool, project: str | None) -> int:
             ]
         )
     else:
-        for found in errors.values():
-            for error in found:
-                print_error(error)
-                click.echo(err=True)
+        # Streams of a job share most of its lines.
+        for error in {str(error.to_dict()): error for found in errors.values() for error in found}.values():
+            print_error(error)
+            click.echo(err=True)
         fine = len(errors) - len(broken)
         click.echo(f"{fine} of {len(errors)} jobs valid" if broken else f"{fine} valid, no mistake found")
     if not broken:

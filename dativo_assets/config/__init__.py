@@ -8,8 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .entries import plain
+    from .incremental import Incremental
     from .load import load_config, load_job, load_project, read_job
-    from .models import Column, Incremental, JobConfig, ProjectConfig, Source, Target
+    from .models import Column, JobConfig, ProjectConfig, Source, Target
     from .origin import Origin
     from .problems import invalid, problem
     from .project import BrokenJob, Project, find_project, job_files
@@ -39,6 +41,7 @@ __all__ = [
     "load_job",
     "load_project",
     "nearest",
+    "plain",
     "problem",
     "read_job",
     "references",
@@ -46,8 +49,10 @@ __all__ = [
 ]
 
 _MODULES = {
+    "entries": ("plain",),
+    "incremental": ("Incremental",),
     "load": ("load_config", "load_job", "load_project", "read_job"),
-    "models": ("Column", "Incremental", "JobConfig", "ProjectConfig", "Source", "Target"),
+    "models": ("Column", "JobConfig", "ProjectConfig", "Source", "Target"),
     "origin": ("Origin",),
     "problems": ("invalid", "problem"),
     "project": ("BrokenJob", "Project", "find_project", "job_files"),

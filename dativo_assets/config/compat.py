@@ -35,6 +35,7 @@ _SOURCE = frozenset(("custom_reader", "type", "engine", "sheets", "rate_limits",
 _TARGET = frozenset(
     ("custom_writer", "type", "engine", "branch", "warehouse", "file_format", "partitioning", "parquet_target_size_mb")
 )
+_ENTRY = frozenset(("file", "id"))
 _STRATEGIES = {
     "incremental": ("append", None),
     "created": ("append", "created"),
@@ -84,7 +85,7 @@ def _is_older(value: dict[str, Any]) -> bool:
         return False
     if not _SOURCE.isdisjoint(source):
         return True
-    if any(isinstance(item, dict) for key in ("files", "tables") for item in _items(source.get(key))):
+    if any(isinstance(item, dict) and not _ENTRY.isdisjoint(item) for item in _items(source.get("files"))):
         return True
     incremental = source.get("incremental")
     return isinstance(incremental, dict) and (
@@ -102,12 +103,12 @@ def _richer(source: dict[str, Any]) -> dict[str, Any]:
     """The files, tables and incremental of a source that say more than their counterparts of today."""
     found: dict[str, Any] = {}
     for key, name in (("files", "path"), ("tables", "name")):
-        if any(isinstance(item, dict) and item.keys() - {name} for item in _items(source.get(key))):
-            found[key] = source[key]
+        items = [dict(item) for item in _items(source.get(key)) if isinstance(item, dict)]
+        if any(item.keys() - {name} for item in items):
+            found[key] = items
     incremental = _mapping(source.get("incremental"))
-    if "state_path" in incremental or incremental.get("strategy") in _STRATEGIES.keys() - {"updated_at"}:
-        found["incremental"] = incremental
-    return found
+    told = "state_path" in incremental or incremental.get("strategy") in _STRATEGIES.keys() - {"updated_at"}
+    return {**found, "incremental": incremental} if told else found
 
 
 def _mapping(value: Any) -> dict[str, Any]:
@@ -154,7 +155,7 @@ class _Translation:
         return Translated(job, layers, tuple(self.notes))
 
     def _lookback(self, job: dict[str, Any]) -> None:
-        """Rows read again are compared with the table's, and nobody can read the table of a writer of one's own."""
+        """Rows read again are compared with the table's, which only a built-in writer's can be."""
         incremental = _mapping(_mapping(job.get("source")).get("incremental"))
         if ":" in str(_mapping(job.get("target")).get("writer")) and incremental.pop("lookback", None):
             job["source"]["incremental"] = incremental
@@ -271,8 +272,7 @@ class _Translation:
         kept = {key: value for key, value in kept.items() if value is not None}
         if ":" in str(plugin) and kept:
             section["options"] = {**kept, **_mapping(section.get("options"))}
-            for key in kept:
-                self._wrote((*path, "options", key), (*path, key))
+            self.moved.update({(*path, "options", key): (*path, key) for key in kept})
 
     def _into_options(self, section: dict[str, Any], path: Steps, key: str) -> None:
         if section.get(key) is not None:
@@ -289,48 +289,56 @@ class _Translation:
         source = self._merge(own, connector)
         if "reader" in source:
             source["reader"] = self._local(source["reader"])
-        for key in ("sheets", "rate_limits"):
-            self._into_options(source, path, key)
+        self._into_options(source, path, "rate_limits")
         self._sizes(source, source.get("reader"))
         if "dsn" in source:
             source["connection"] = {"dsn": source.pop("dsn"), **_mapping(source.get("connection"))}
             self.moved[("source", "connection", "dsn")] = ("source", "dsn")
         source.pop("description", None)
         self._as_written(source, path, source.get("reader"), {"type": kind, **_richer(source)})
-        cursor_field = self._streams(source)
-        self._incremental(source, cursor_field)
+        self._streams(source)
+        self._incremental(source)
         return source
 
-    def _streams(self, source: dict[str, Any]) -> Any:
-        """Files and tables written as mappings become their paths and names; the cursor that a table names."""
-        cursor_field = None
-        objects = list(_items(source.get("objects")))
-        for key, names in (("files", ("path", "file")), ("tables", ("name",))):
-            items = _items(source.get(key))
-            for index, item in enumerate(items):
-                if not isinstance(item, dict):
-                    continue
-                name = next((name for name in names if name in item), names[0])
-                self.moved[("source", key, index)] = ("source", key, index, name)
-                if item.get("object") is not None and item["object"] not in objects:
-                    objects.append(item["object"])
-                cursor_field = cursor_field or item.get("cursor_field")
-            if items:
-                found = [self._named(item, names) for item in items]
-                source[key] = [self._local(name) for name in found] if key == "files" else found
-        if isinstance(source.get("files"), str):
+    def _streams(self, source: dict[str, Any]) -> None:
+        """Files, tables and sheets written as mappings, in the keys of today's streams."""
+        for index, item in enumerate(items := list(_items(source.get("files")))):
+            if isinstance(item, dict):
+                place: Steps = ("source", "files", index)
+                self._wrote(place, (*place, "path" if "path" in item else "file"))
+                for key in item:
+                    self._wrote((*place, key), (*place, key))
+                items[index] = item = {key: value for key, value in item.items() if key != "id"}
+                self._rename(item, place, "file", "path")
+                item["path"] = self._local(item.get("path"))
+            else:
+                items[index] = self._local(item)
+        if items:
+            source["files"] = items
+        elif "files" in source:
             source["files"] = self._local(source["files"])
-        if objects:
-            source["objects"] = objects
-        return cursor_field
+        self._sheets(source)
+        if not isinstance(source.get("incremental"), dict):
+            for item in _items(source.get("tables")):
+                if isinstance(item, dict):
+                    item.pop("cursor_field", None)
 
-    def _named(self, item: Any, names: tuple[str, ...]) -> Any:
-        return next((item[name] for name in names if name in item), None) if isinstance(item, dict) else item
+    def _sheets(self, source: dict[str, Any]) -> None:
+        """Sheets that say which object they are become its streams; the reader finds them among its options."""
+        sheets = source.get("sheets")
+        named = [item for item in _items(sheets) if isinstance(item, dict) and isinstance(item.get("object"), str)]
+        if named and named == sheets and not source.get("objects"):
+            source["objects"] = [{"name": item["object"], "options": {"sheets": [item]}} for item in named]
+            self._wrote(("source", "objects"), ("source", "sheets"))
+            del source["sheets"]
+        self._into_options(source, ("source",), "sheets")
 
-    def _incremental(self, source: dict[str, Any], cursor_field: Any) -> None:
+    def _incremental(self, source: dict[str, Any]) -> None:
         if not isinstance(source.get("incremental"), dict):
             return
         path = ("source", "incremental")
+        streams = [item for key in ("tables", "files") for item in _items(source.get(key)) if isinstance(item, dict)]
+        cursor_field = next((item["cursor_field"] for item in streams if item.get("cursor_field")), None)
         incremental = dict(source["incremental"])
         incremental.pop("state_path", None)
         for key in ("strategy", "cursor_field", "lookback_days"):
@@ -344,9 +352,8 @@ class _Translation:
             incremental["strategy"] = "file_modified_time"
         elif isinstance(strategy, str) and strategy in _STRATEGIES:
             incremental["strategy"], usual = _STRATEGIES[strategy]
-            cursor_field = incremental.setdefault("cursor_field", cursor_field or usual)
-            if cursor_field is None:
-                del incremental["cursor_field"]
+            if cursor_field is None and usual is not None:
+                incremental.setdefault("cursor_field", usual)
         source["incremental"] = incremental
 
     def _target(self, own: dict[str, Any], connector: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,19 @@ class _Anything(dict[str, str]):
 
 
 class CompiledJob(SimpleNamespace):
-    """A JobConfig's values. path, root, file, digest, notes: as of the JobConfig. places: of its inline columns."""
+    """A JobConfig's values. path, root, file, digest, notes: as of the JobConfig. places: of its inline columns. It is no
+    stream of another job, and has none.
+    """
+
+    stream = None
+
+    @property
+    def job_name(self) -> str:
+        return str(self.name)
+
+    @property
+    def parts(self) -> tuple[CompiledJob, ...]:
+        return (self,)
 
     @property
     def incremental(self) -> Incremental | None:
@@ -78,7 +90,12 @@ def compiled(job: JobConfig, checked_options: Mapping[str, Any]) -> dict[str, An
     assert job.path is not None
     own = {job.file, PROJECT_FILE}
     layers = job.origin.layers
-    if job.notes or job.source.query is not None or any(x.moved or x.document.file not in own for x in layers):
+    if (
+        job.notes
+        or job.stream
+        or job.source.query is not None
+        or any(x.moved or x.document.file not in own for x in layers)
+    ):
         raise Uncompiled
     value = {name: getattr(job, name) for name in type(job).model_fields}
     places = tuple(SimpleNamespace(**vars(job.location("schema", index))) for index in range(len(job.columns or ())))

@@ -22,12 +22,18 @@ def find_faults(jobs: Sequence[JobConfig], broken: set[str]) -> dict[int, list[C
     for index, job in enumerate(jobs):
         by_name[job.name].append(index)
     _find_doubles(jobs, by_name, faults)
-    known = by_name.keys() | broken
+    owner = {part.name: job.name for job in jobs for part in job.parts if part.stream is not None}
+    if owner:
+        _find_same_keys(jobs, faults)
+    known = by_name.keys() | broken | owner.keys()
     for index, job in enumerate(jobs):
         for position, name in enumerate(job.depends_on):
             if name in job.upstream and name not in known:
                 faults[index].append(_unknown(job, position, name, known))
-    for cycle in _cycles({job.name: [name for name in job.upstream if name in by_name] for job in jobs}):
+    upstream = {
+        job.name: [owner.get(name, name) for name in job.upstream if name in by_name or name in owner] for job in jobs
+    }
+    for cycle in _cycles(upstream):
         for position, name in enumerate(cycle):
             ring = " -> ".join([*cycle[position:], *cycle[:position], name])
             for index in by_name[name]:
@@ -58,6 +64,27 @@ def _find_doubles(
                     job=name,
                 )
             )
+
+
+def _find_same_keys(jobs: Sequence[JobConfig], faults: dict[int, list[ConfigurationError]]) -> None:
+    """Streams that have the name, or the place in the catalog, of a job or of another one's stream."""
+    seen: dict[tuple[str, ...], JobConfig] = {}
+    for index, job in sorted(enumerate(jobs), key=lambda item: item[1].parts != (item[1],)):
+        for part in job.parts:
+            path = (*(job.group.split("/") if job.group != "default" else ()), part.job_name, part.stream or "")
+            for key in ((part.name,), tuple(filter(None, path))):
+                other = seen.setdefault(key, job)
+                if other is not job and part.stream is not None:
+                    faults[index].append(
+                        problem(
+                            f"the stream {part.name} would be the same asset as one of job {other.name}",
+                            job.origin,
+                            "name",
+                            hint="rename the job, or give the stream another `object`",
+                            job=job.name,
+                        )
+                    )
+                    break
 
 
 def _unknown(job: JobConfig, position: int, name: str, known: set[str]) -> ConfigurationError:

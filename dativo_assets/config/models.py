@@ -4,7 +4,8 @@ A model is made from YAML keys (`Source.model_validate({"reader": "csv", "files"
 differs, the YAML key is its alias: `job.columns` is `schema`, `job.timeout_s` is `timeout` in seconds. Secrets stay
 `${NAME}` in here.
 
-    job.name, .description, .group, .depends_on, .upstream, .external_upstream
+    job.parts: a job for each of its streams; (job,) where it has none. part.name is `job.stream`
+    job.name, .job_name, .stream, .description, .group, .depends_on, .upstream, .external_upstream
     job.owners, .tags, .metadata, .version, .enabled
     job.source: Source(reader, files, tables, objects, query, connection, credentials, options, incremental)
     job.target: Target(writer, path, table, catalog, mode, keys, partition_by, connection, credentials, options)
@@ -21,8 +22,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from dativo_plugin_sdk.models import Incremental as SdkIncremental
-from dativo_plugin_sdk.models import Mode, Strategy
-from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from dativo_plugin_sdk.models import Mode
+from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, field_validator, model_validator
 
 from .fields import (
     Connection,
@@ -44,74 +45,11 @@ from .fields import (
     TypeName,
     Whole,
 )
+from .incremental import Incremental
 from .origin import Located
+from .streams import PLACEHOLDER, FilesStreams, NamedStreams, Part, names_streams, narrowed, placed, streams_of
 from .timing import Alerts, Freshness, Partitions, Retry, Trigger
-from .types import DURATION_HINT, seconds
 from .upstream import external_upstream, upstream
-
-
-class Incremental(Frozen):
-    """How a run finds what is new since the last commit."""
-
-    strategy: Strategy = Field(
-        description="full_refresh reads everything; append and updated_at read past the last value of cursor_field; "
-        "file and file_modified_time read new or changed files; snapshot reads again when the upstream has a new version."
-    )
-    cursor_field: Text | None = Field(None, description="The column whose values only grow.")
-    lookback_s: float = Field(
-        0,
-        alias="lookback",
-        description="How far before the last cursor to read again: a duration (1d, 3h), or a number in the "
-        "cursor's own units.",
-        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "number"}]},
-    )
-    null_cursor: Literal["fail", "include", "quarantine"] = Field(
-        "fail",
-        description="What happens to rows whose cursor_field is null: include loads them, each once, quarantine sets them "
-        "aside and needs `on_violation: quarantine`.",
-    )
-    changed: Literal["reread", "fail", "ignore"] = Field(
-        "reread",
-        description="file: what happens to a file that changed since it was read: it is read again whole, the run fails, or "
-        "it is left out.",
-    )
-    compare: Literal["modified", "content"] = Field(
-        "modified",
-        description="file: what tells that a file changed: its time and size, or, where these differ, its content, which is "
-        "read once more for that.",
-    )
-
-    @field_validator("lookback_s", mode="before")
-    @classmethod
-    def _lookback(cls, value: Any) -> Any:
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise Problem("must be a duration or a number", DURATION_HINT)
-        found = seconds(value) if isinstance(value, str) else float(value)
-        if found is None or not found >= 0:
-            raise Problem(f"`{value}` is no duration", DURATION_HINT)
-        return found
-
-    @model_validator(mode="after")
-    def _needs_a_cursor(self) -> Incremental:
-        if self.strategy in ("append", "updated_at") and self.cursor_field is None:
-            raise Problem(
-                f"the strategy {self.strategy} needs `cursor_field`", "name the column whose values only grow"
-            )
-        for key, default in (("changed", "reread"), ("compare", "modified")):
-            if getattr(self, key) != default and self.strategy not in ("file", "file_modified_time"):
-                raise Problem(f"`{key}` is about files, and the strategy is {self.strategy}", "use strategy: file", key)
-        return self
-
-    def to_sdk(self) -> SdkIncremental:
-        """The same for a reader."""
-        return SdkIncremental(
-            strategy=self.strategy,
-            cursor_field=self.cursor_field,
-            lookback_s=self.lookback_s,
-            null_cursor=self.null_cursor,
-            changed=self.changed,
-            compare=self.compare,
-        )
 
 
 class Source(Frozen):
@@ -120,11 +58,17 @@ class Source(Frozen):
     reader: Path = Field(
         description="The reader: an installed plugin's name, path.py:Class, lib.so:symbol, or package.module:Class."
     )
-    files: Texts = Field(
-        (), description="Paths, globs or URIs, relative to the project's folder: one or a list; - is what is piped in."
+    files: FilesStreams = Field(
+        (),
+        description="Paths, globs or URIs, relative to the project's folder: one or a list; - is what is piped in. Entries "
+        "{path, object} make a stream of each object.",
     )
-    tables: Texts = Field((), description="Tables of a database: one or a list.")
-    objects: Texts = Field((), description="Objects of an API, such as customers: one or a list.")
+    tables: NamedStreams = Field(
+        (), description="Tables of a database: one, or a list of names or {name, object, ...}, each a stream."
+    )
+    objects: NamedStreams = Field(
+        (), description="Objects of an API, such as customers: one, or a list of names or {name, ...}, each a stream."
+    )
     query: Path | None = Field(None, description="SQL text, or the path of a file that ends in .sql.")
     connection: Connection = Field(
         None, repr=False, description="The name of a connection in dativo.yaml, or its keys written out here."
@@ -148,10 +92,11 @@ class Target(Frozen):
     )
     path: Path | None = Field(
         None,
-        description="A folder, file or URI, relative to the project's folder; {name} and {group} stand for the job's.",
+        description="A folder, file or URI, relative to the project's folder; {name} and {group} stand for the job's, {stream} "
+        "for the name of each stream.",
     )
     table: Path | None = Field(
-        None, description="The table in a database or catalog; {name} and {group} work here too."
+        None, description="The table in a database or catalog; {name}, {group} and {stream} work here too."
     )
     catalog: Path | None = Field(
         None,
@@ -261,6 +206,9 @@ class JobConfig(Located):
     version: Text = Field("1.0", description="The version of the job's definition.")
     enabled: Flag = Field(True, description="false keeps the asset and switches its trigger off.")
 
+    _streams: tuple[tuple[str, Part], ...] = PrivateAttr(())
+    _stream: str | None = PrivateAttr(None)
+
     @field_validator("columns", mode="after")
     @classmethod
     def _columns_once(cls, columns: tuple[Column, ...] | None) -> tuple[Column, ...] | None:
@@ -275,18 +223,93 @@ class JobConfig(Located):
     def _consistent(self) -> JobConfig:
         if self.contract is not None and self.columns is not None:
             raise Problem("a job takes `contract` or `schema`, not both", "keep one of the two", "schema")
+        if self.name in self.depends_on:
+            raise Problem("the job depends on itself", "remove it from depends_on", "depends_on")
+        found = streams_of(self.source)
+        if len(found) > 1 or names_streams(self.target):
+            self._split(found)
+            return self
+        for part in found.values():
+            object.__setattr__(self, "source", narrowed(self.source, part))
+            self._own(part)
+        self._settle()
+        return self
+
+    def _split(self, found: dict[str, Part]) -> None:
+        """The job has streams. Raises: Problem: for what is wrong with one of them."""
+        if not found or "" in found:
+            raise Problem(
+                f"the target says {PLACEHOLDER}, and the source names no stream",
+                "name `tables`, `objects` or files with an `object`",
+                "target",
+                "path" if PLACEHOLDER in (self.target.path or "") else "table",
+            )
+        self._streams = tuple(found.items())
+        for name in found:
+            if f"{self.name}.{name}" in self.depends_on:
+                raise Problem("the job depends on itself", "remove it from depends_on", "depends_on")
+        assert self.parts
+
+    def _own(self, part: Part) -> None:
+        """Take what a stream says for itself, where this job is that stream's."""
+        if part.own.contract is not None:
+            if self.columns is not None:
+                raise Problem("a job takes `contract` or `schema`, not both", "keep one of the two", "schema")
+            object.__setattr__(self, "contract", part.own.contract)
+        if part.own.keys:
+            object.__setattr__(self, "target", self.target.model_copy(update={"keys": part.own.keys}))
+
+    def _settle(self) -> None:
+        """What is in force stands where everybody looks; the model is not yet in anybody's hands."""
+        incremental = self.source.incremental
+        if (
+            incremental is not None
+            and incremental.cursor_field is None
+            and incremental.strategy in ("append", "updated_at")
+        ):
+            raise Problem(
+                f"source.incremental: the strategy {incremental.strategy} needs `cursor_field`",
+                "name the column whose values only grow",
+                "source",
+                "incremental",
+            )
         keys = self.target.keys or tuple(column.name for column in self.columns or () if column.primary_key)
         mode = self.target.mode if "mode" in self.target.model_fields_set else self._default_mode(keys)
         if mode == "merge" and not keys:
             raise Problem(
                 "mode merge needs `keys`", "name the columns that identify a row: keys: [id]", "target", "mode"
             )
-        if self.name in self.depends_on:
-            raise Problem("the job depends on itself", "remove it from depends_on", "depends_on")
         if (mode, keys) != (self.target.mode, self.target.keys):
-            # What is in force stands where everybody looks; the model is not yet in anybody's hands.
             object.__setattr__(self, "target", self.target.model_copy(update={"mode": mode, "keys": keys}))
-        return self
+
+    @property
+    def parts(self) -> tuple[JobConfig, ...]:
+        """The jobs that runs are made of, one a stream, named `job.stream`; this one alone where it has no streams."""
+        return tuple(self._part(*item) for item in self._streams) or (self,)
+
+    def _part(self, stream: str, part: Part) -> JobConfig:
+        change: dict[str, Any] = {
+            "name": f"{self.name}.{stream}",
+            "source": narrowed(self.source, part),
+            "target": placed(self.target, self.name, stream),
+        }
+        if self.contract is not None:
+            change["contract"] = self.contract.replace(PLACEHOLDER, stream)
+        found = self.model_copy(update=change)
+        found._streams, found._stream = (), stream
+        found._own(part)
+        found._settle()
+        return found
+
+    @property
+    def stream(self) -> str | None:
+        """The stream that this job loads, where it is one of several of `job_name`."""
+        return self._stream
+
+    @property
+    def job_name(self) -> str:
+        """The name that the file gives: that of a stream's job, without the stream."""
+        return self.name if self._stream is None else self.name.removesuffix(f".{self._stream}")
 
     def _default_mode(self, keys: tuple[str, ...]) -> Mode:
         strategy = self.source.incremental.strategy if self.source.incremental else "full_refresh"

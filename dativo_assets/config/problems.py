@@ -27,6 +27,7 @@ _KINDS = {
     "list_type": "must be a list",
     "tuple_type": "must be a list",
 }
+_BRANCHES = frozenset(("str", "dict[str,any]", "text", "stream"))
 # Options that built-in plugins share, for a person who wrote one beside `options` instead of under it.
 _SOURCE_OPTIONS = frozenset(
     re.findall(
@@ -75,9 +76,7 @@ def keys_of(model: type[BaseModel]) -> list[str]:
 
 def _known_steps(loc: tuple[int | str, ...]) -> Steps:
     """A pydantic location without the steps that only pydantic knows: `[key]` of a mapping, branches of a union."""
-    return tuple(
-        step for step in loc if not (isinstance(step, str) and (step == "[key]" or step in ("str", "dict[str,any]")))
-    )
+    return tuple(step for step in loc if not (isinstance(step, str) and (step == "[key]" or step in _BRANCHES)))
 
 
 def _one(

@@ -42,6 +42,13 @@ class Project:
     def name(self) -> str:
         return self.config.name or self.root.name or "dativo"
 
+    def parts(self, name: str) -> tuple[JobConfig, ...]:
+        """The jobs that a name stands for: every stream of a job, or the one of `job.stream`; () for what is not there."""
+        if (job := self.jobs.get(name)) is not None:
+            return job.parts
+        owner = self.jobs.get(name.rpartition(".")[0])
+        return () if owner is None else tuple(part for part in owner.parts if part.name == name)
+
     def connection(self, section: Source | Target) -> dict[str, Any]:
         """The keys of a source's or target's connection, by name or written in place; {} where it has none.
 

@@ -57,8 +57,14 @@ class StaticPartitions(Frozen):
     column: Text | None = Field(None, description="The column whose value names the partition of a row.")
 
 
+class DynamicPartitions(Frozen):
+    """Partitions whose names come to be known one by one, such as tenants."""
+
+    column: Text = Field(description="The column whose value names the partition of a row.")
+
+
 class Partitions(Frozen):
-    """How the asset is divided: exactly one of hourly, daily, weekly, monthly, static."""
+    """How the asset is divided: exactly one of hourly, daily, weekly, monthly, static, dynamic, multi."""
 
     hourly: TimePartitions | None = Field(None, description="One partition an hour.")
     daily: TimePartitions | None = Field(None, description="One partition a day.")
@@ -68,6 +74,13 @@ class Partitions(Frozen):
         None, description="Partitions with fixed names: a list, or {values, column}."
     )
 
+    dynamic: DynamicPartitions | None = Field(
+        None, description="Partitions named by a column's values, added in Dagster as they come."
+    )
+    multi: dict[Text, Partitions] | None = Field(
+        None, description="Partitions by two of these at once, by name: {day: {daily: ...}, region: {static: ...}}."
+    )
+
     @field_validator("static", mode="before")
     @classmethod
     def _static(cls, value: Any) -> Any:
@@ -75,19 +88,31 @@ class Partitions(Frozen):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Partitions:
-        exactly_one(self, "partitions", "hourly", "daily", "weekly", "monthly", "static")
+        exactly_one(self, "partitions", "hourly", "daily", "weekly", "monthly", "static", "dynamic", "multi")
+        if self.multi is not None and len(self.multi) != 2:
+            raise Problem(
+                "multi takes two kinds of partitions by name", "as in {day: {daily: ...}, region: {...}}", "multi"
+            )
+        for name, inner in (self.multi or {}).items():
+            if inner.multi is not None:
+                raise Problem("multi takes no multi in it", None, "multi", name)
         return self
 
     @property
     def kind(self) -> str:
-        """hourly, daily, weekly, monthly or static."""
+        """hourly, daily, weekly, monthly, static, dynamic or multi."""
         return next(key for key in type(self).model_fields if getattr(self, key) is not None)
 
     @property
     def column(self) -> str | None:
         """The column that places a row, where one is named."""
-        found: str | None = getattr(self, self.kind).column
+        found: str | None = None if self.multi is not None else getattr(self, self.kind).column
         return found
+
+    @property
+    def axes(self) -> tuple[Partitions, ...]:
+        """What a key is made of, in its order: by name, where there are several."""
+        return (self,) if self.multi is None else tuple(self.multi[name] for name in sorted(self.multi))
 
 
 class Retry(Frozen):

@@ -76,7 +76,7 @@ class _Builder:
     schemas: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def build(self) -> Graph:
-        jobs = self.project.jobs
+        jobs = {part.name: part for job in self.project.jobs.values() for part in job.parts}
         upstream = {name: self._upstream(job) for name, job in jobs.items()}
         derived = frozenset(name for name, job in jobs.items() if job.source.query is not None and upstream[name])
         sources = project_sources(jobs.values(), derived)
@@ -107,7 +107,7 @@ class _Builder:
         except DativoError as error:
             self._note(job, error)
             found = job.upstream
-        return tuple(name for name in found if name in self.project.jobs)
+        return tuple(part.name for name in found for part in self.project.parts(name))
 
     def _bind(self, job: JobConfig) -> None:
         try:

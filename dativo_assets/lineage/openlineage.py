@@ -22,6 +22,7 @@ from openlineage.client.facet_v2 import (
 )
 
 from dativo_assets import __version__
+from dativo_assets.config import plain
 from dativo_assets.pipeline import RunResult
 from dativo_assets.plan import JobPlan
 
@@ -47,7 +48,7 @@ class Facts:
 
     def source(self, source: Source) -> tuple[str, str]:
         """(namespace, name) of a source."""
-        files = self.plan.job.source.files
+        files = plain(self.plan.job.source.files)
         pattern = next((text for text in files if source.what.startswith("files ")), None)
         if pattern is None or len(files) > 1 or pattern == "-" or "${" in pattern:
             return self.namespace, source.name

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dativo_assets.config import JobConfig
+from dativo_assets.config import JobConfig, plain
 from dativo_assets.config.masking import mask_line
 
 _WILDCARDS_ALONE = re.compile(r"[*?]+(\.\w+)*")
@@ -71,14 +71,14 @@ def _named(job: JobConfig) -> Iterable[tuple[tuple[str, ...], str, str]]:
     """(path, what, table) of each thing that a job names under `source`."""
     source = job.source
     kind = plugin_kinds(source.reader)[0]
-    for pattern in source.files:
+    for pattern in plain(source.files):
         path = _path(_plain(pattern))
         yield ("source", kind, *_segments(path)), f"files {'/'.join(path)}", ""
     where = _plain(source.connection) if isinstance(source.connection, str) else None
     prefix = ("source", kind) if where is None else ("source", kind, where)
-    for table in source.tables:
+    for table in plain(source.tables):
         yield (*prefix, *_plain(table).split(".")), f"table {_plain(table)}{f' of {where}' if where else ''}", table
-    for name in source.objects:
+    for name in () if source.files or source.tables else plain(source.objects):
         yield (*prefix, _plain(name)), f"{_plain(name)}{f' of {where}' if where else ''}", name
     if not (source.files or source.tables or source.objects):
         yield (*prefix, job.name), f"what {source.reader.rpartition(':')[2]} reads for {job.name}", ""

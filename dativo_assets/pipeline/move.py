@@ -19,6 +19,7 @@ from dativo_assets.errors import to_dativo_error
 from .ahead import Ahead
 from .incremental import CursorFilter
 from .metrics import timed
+from .partition import PartitionRows
 from .result import StageMetrics
 from .settings import CancelToken
 
@@ -108,7 +109,7 @@ class Settled:
 
     output_schema: Any
     checker: Checker | None
-    cursor: CursorFilter | None
+    cursor: CursorFilter | PartitionRows | None
 
 
 @dataclass(frozen=True)

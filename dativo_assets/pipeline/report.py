@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from dativo_plugin_sdk import Commit, Committable, Snapshot, Split
+from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 from dativo_assets.plan import JobPlan
 
 from .move import Worker
+from .partition import DETAIL
 from .result import RunResult, StageMetrics
 
 
@@ -65,7 +67,7 @@ def tell_stages(result: RunResult, plan: JobPlan, workers: Sequence[Worker]) -> 
             result.stages[name] = total
 
 
-def details_of(plan: JobPlan, result: RunResult) -> dict[str, Any]:
+def details_of(plan: JobPlan, result: RunResult, partition: PartitionSelection | None) -> dict[str, Any]:
     """What else the commit's record says."""
     details: dict[str, Any] = {}
     if plan.contract is not None:
@@ -74,11 +76,13 @@ def details_of(plan: JobPlan, result: RunResult) -> dict[str, Any]:
         details["schema_changes"] = list(result.schema_changes)
     if result.column_tags:
         details["column_tags"] = result.column_tags
+    if partition is not None:
+        details[DETAIL] = {"definition": partition.definition, "keys": partition.keys}
     return details
 
 
 def summary(result: RunResult) -> dict[str, Any]:
     """A line of the log."""
-    keys = ("job", "run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
-    out = {key: getattr(result, key) for key in keys}
+    keys = ("run_id", "status", "rows_read", "rows_written", "rows_rejected", "seconds")
+    out = {"job": result.name, **{key: getattr(result, key) for key in keys}}
     return {**out, "error": str(result.error)} if result.error else out

@@ -85,11 +85,12 @@ class FailedAttempt:
 
 @dataclass
 class RunResult:
-    """The outcome of one run of one job."""
+    """The outcome of one run of one job, or of one of its streams."""
 
     job: str
     run_id: str
     status: Status = "succeeded"
+    stream: str | None = None
     rows_read: int = 0
     rows_written: int = 0
     rows_rejected: int = 0
@@ -115,6 +116,11 @@ class RunResult:
     profile: Profile | None = field(default=None, repr=False)
 
     @property
+    def name(self) -> str:
+        """`job`, or `job.stream`."""
+        return self.job if self.stream is None else f"{self.job}.{self.stream}"
+
+    @property
     def ok(self) -> bool:
         return self.status in ("succeeded", "unchanged")
 
@@ -123,6 +129,7 @@ class RunResult:
         commit = self.commit
         return {
             "job": self.job,
+            **({} if self.stream is None else {"stream": self.stream}),
             "status": self.status,
             "run_id": self.run_id,
             "rows_read": self.rows_read,

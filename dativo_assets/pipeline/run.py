@@ -14,6 +14,7 @@ from dativo_plugin_sdk import (
     BaseWriter,
     CancelledError,
     Commit,
+    CommitConflictError,
     DativoError,
     ReadPlan,
     ReadRequest,
@@ -36,6 +37,7 @@ from .incremental import CursorFilter, cursor_column, is_incremental, leaves_cur
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
+from .partition import PartitionRows, change_of, check_partitions
 from .profile import profiler
 from .report import counts_of, details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
@@ -44,6 +46,8 @@ from .retry import delay_s
 from .settings import Progress, RunSettings
 
 if TYPE_CHECKING:
+    from dativo_plugin_sdk.partition_rows import PartitionSelection
+
     from dativo_assets.contract import Checker
 
 _MAX_RESTARTS = 200
@@ -55,7 +59,7 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     run_id: give the same one again to retry a run whose outcome is unknown; it never commits twice.
     """
     settings = settings or RunSettings()
-    result = RunResult(job=plan.job.name, run_id=run_id or os.urandom(16).hex())
+    result = RunResult(job=plan.job.job_name, run_id=run_id or os.urandom(16).hex(), stream=plan.job.stream)
     start = time.perf_counter()
     retry = plan.job.retry
     attempts = max(1, retry.max_attempts) if settings.retries else 1
@@ -70,7 +74,9 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             found = plan.redacted(to_dativo_error(error, job=plan.job.name))
             result.error = found
             result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
-            if not found.retryable or attempt == attempts or settings.cancel.cancelled:
+            # Partitions don't meet: what another run has committed meanwhile is none of this one's.
+            again = found.retryable or (settings.partition is not None and isinstance(found, CommitConflictError))
+            if not again or attempt == attempts or settings.cancel.cancelled:
                 break
             delay = delay_s(retry, attempt, found)
             result.failed_attempts.append(FailedAttempt(attempt, found.error_code, str(found), round(delay, 3)))
@@ -98,6 +104,9 @@ class _Run:
     released: set[str] = field(default_factory=set)
     checker: Checker | None = None
     cursor: CursorFilter | None = None
+    partition: PartitionRows | None = None
+    bound: str | None = None
+    changed: tuple[str, ...] = ()
     resume: Resume | None = None
 
     def __post_init__(self) -> None:
@@ -113,12 +122,16 @@ class _Run:
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
                 return self._report(done)
+            if self.settings.partition is not None:
+                self._begin_partitions(self.settings.partition)
             widen: dict[str, str] = {}
             guess, read = True, None
             for _ in range(_MAX_RESTARTS):
                 try:
                     read = self._plan_read(widen, guess)
-                    if read.unchanged or (not read.splits and self.base is not None and read.cursor is None):
+                    if self.settings.partition is None and (
+                        read.unchanged or (not read.splits and self.base is not None and read.cursor is None)
+                    ):
                         return self._unchanged()
                     workers = self._move(read, widen)
                     break
@@ -139,12 +152,20 @@ class _Run:
         finally:
             self.writer.close()
 
+    def _begin_partitions(self, selection: PartitionSelection) -> None:
+        """Rows of these partitions go as those of the source come; the rest of the table, and its cursor, stay."""
+        self.mode = "merge" if self.plan.job.target.mode == "merge" else "append"
+        with self._calling_writer("open"):
+            self.bound = check_partitions(self.plan.job, self.writer, self.base)
+            changed = change_of(selection, self.writer.history())
+        self.changed = () if changed is None else (changed,)
+
     # -- plan the read ---------------------------------------------------------------------------------------------
 
     def _plan_read(self, widen: dict[str, str], guess: bool) -> ReadPlan:
         self._tell("plan")
         self.settings.cancel.check()
-        self.notes = []
+        self.notes = [*self.changed]
         with self.attendant.calling("plan", self.plan.reader.reference):
             self.reader = self.plan.open_reader(self.settings.environment)
         continues = self.mode != "overwrite" or (not self.settings.full_refresh and is_incremental(self.plan.job))
@@ -154,11 +175,12 @@ class _Run:
             columns=None,
             schema=self._wanted_schema(native=True),
             widen=dict(widen),
-            cursor=None if self.settings.full_refresh or base is None else base.cursor,
+            cursor=None if self.settings.full_refresh or self.settings.partition or base is None else base.cursor,
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             batch_bytes=self.settings.batch_bytes,
             guess=guess,
+            partition=self.settings.partition,
         )
         with timed(stage), self.attendant.calling("plan", self.plan.reader.reference):
             read = read_plan(self.reader, request)
@@ -184,12 +206,13 @@ class _Run:
     def _move(self, read: ReadPlan, widen: dict[str, str]) -> list[Worker]:
         job = self.plan.job
         key = None
-        if can_resume(self.plan, self.writer, read.splits, self.settings) and not leaves_cursor(
-            self.plan.job.incremental, read
-        ):
-            key = resume_key(self.plan, self.base, self.mode, widen, sorted(self.released), read.schema_text)
+        leaves = self._leaves_cursor(read)
+        if can_resume(self.plan, self.writer, read.splits, self.settings) and not leaves:
+            found = (sorted(self.released), read.schema_text, repr(self.settings.partition))
+            key = resume_key(self.plan, self.base, self.mode, widen, *found)
         request = WriteRequest(
-            job=job.name,
+            job=job.job_name,
+            stream=self.plan.stream,
             run_id=self.result.run_id,
             base_seq=0 if self.base is None else self.base.seq,
             mode=self.mode,  # type: ignore[arg-type]
@@ -200,6 +223,7 @@ class _Run:
             cursor_field=None if job.incremental is None else job.incremental.cursor_field,
             full_refresh=self.settings.full_refresh,
             resume_key=key,
+            replaces=self.settings.partition,
         )
         with self._calling_writer("open"):
             self.writer.open(request)
@@ -207,7 +231,7 @@ class _Run:
         splits, known = read.splits, read.schema
         if self.resume is not None:
             splits, known = self.resume.splits, self.resume.input_schema if known is None else known
-        looks = leaves_cursor(self.plan.job.incremental, read) or bool(job.target.partition_by)
+        looks = leaves or bool(job.target.partition_by) or self.settings.partition is not None
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
@@ -274,7 +298,9 @@ class _Run:
             output = self.checker.output_schema
         self._evolve(schema_text(output))
         self.cursor = self._cursor_filter(output, read)
-        return Settled(output, self.checker, self.cursor)
+        if self.settings.partition is not None:
+            self.partition = PartitionRows(self.settings.partition, output, self.bound, self.base)
+        return Settled(output, self.checker, self.partition or self.cursor)
 
     def _passing(self, read: ReadPlan, columns: Mapping[str, str]) -> Settled | None:
         """How the reader's own batches go to the writer, where no Arrow library has to look at them on the way."""
@@ -294,6 +320,9 @@ class _Run:
         if self.base is not None and self.base.schema_text and self.mode != "overwrite":
             self.result.schema_changes = schema_changes(self.base.schema_text, text, self.plan.job.evolve)
         self.result.schema_text = text
+
+    def _leaves_cursor(self, read: ReadPlan) -> bool:
+        return self.settings.partition is None and leaves_cursor(self.plan.job.incremental, read)
 
     def _cursor_filter(self, output: Any, read: ReadPlan) -> CursorFilter | None:
         incremental = self.plan.job.incremental
@@ -331,15 +360,20 @@ class _Run:
         self._tell("commit")
         result, job = self.result, self.plan.job
         committables = [item for worker in workers for item in worker.committables]
-        tell_counts(result, workers, committables, read.splits, 0 if self.cursor is None else self.cursor.skipped)
+        rows = self.partition or self.cursor
+        tell_counts(result, workers, committables, read.splits, 0 if rows is None else rows.skipped)
         incremental = job.incremental
         cursor: dict[str, Any] | None = dict(read.cursor) if read.cursor is not None else None
         if self.cursor is not None and incremental is not None:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
             self.notes.extend(self.cursor.notes)
+        if self.settings.partition is not None and self.base is not None:
+            cursor = self.base.cursor
+            result.schema_text = result.schema_text or self.base.schema_text
         record = new_record(
             self.base,
-            job=job.name,
+            job=job.job_name,
+            stream=self.plan.stream,
             run_id=result.run_id,
             mode=self.mode,
             cursor=cursor,
@@ -347,7 +381,7 @@ class _Run:
             schema_hash=schema_hash(result.schema_text),
             **counts_of(result),
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
-            details=details_of(self.plan, result),
+            details=details_of(self.plan, result, self.settings.partition),
         )
         stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()

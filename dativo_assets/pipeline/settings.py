@@ -6,9 +6,12 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from dativo_plugin_sdk import CancelledError
 
+if TYPE_CHECKING:
+    from dativo_plugin_sdk.partition_rows import PartitionSelection
 _BATCH_BYTES = (256 << 10, 8 << 20)
 
 
@@ -69,7 +72,8 @@ class RunSettings:
     """workers: threads. memory_bytes: budget for batches in flight and buffers of writers. full_refresh: forget the
     cursor and replace the table. environment: what `${NAME}` resolves from. retries: False for one attempt alone.
     checkpoint_s: how often a worker closes its files on the way, so that a run that follows a crash need not read them again;
-    None for never. profile: whether the result tells what the rows look like.
+    None for never. profile: whether the result tells what the rows look like. partition: load these partitions alone, in place
+    of what the table has of them.
     """
 
     workers: int = field(default_factory=_cpus)
@@ -82,6 +86,7 @@ class RunSettings:
     cancel: CancelToken = field(default_factory=CancelToken)
     on_progress: Callable[[Progress], None] | None = None
     progress_interval_s: float = 0.2
+    partition: PartitionSelection | None = None
 
     @property
     def batch_bytes(self) -> int:

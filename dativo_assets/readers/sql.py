@@ -50,7 +50,9 @@ class SqlReader(BaseReader):
 
     @classmethod
     def query_tables(cls, query: str) -> frozenset[str]:
-        """The tables a query names, its own WITH names left out; none where it can't be parsed (DuckDB will say why)."""
+        """The tables a query names, a stream as `job.stream`, its own WITH names left out; none where it can't be parsed
+        (DuckDB will say why).
+        """
         try:
             from sqlglot import exp, parse_one
             from sqlglot.errors import SqlglotError
@@ -61,7 +63,7 @@ class SqlReader(BaseReader):
         except SqlglotError:
             return frozenset()
         own = {cte.alias for cte in tree.find_all(exp.CTE)}
-        return frozenset(table.name for table in tree.find_all(exp.Table)) - own
+        return frozenset(_named(table.db, table.name) for table in tree.find_all(exp.Table)) - own
 
     @classmethod
     def column_lineage(cls, source: SourceConfig) -> Mapping[str, Sequence[tuple[str, str]]]:
@@ -201,7 +203,20 @@ class SqlReader(BaseReader):
         return None if found is None else self._query.count("\n", 0, found.start()) + 1
 
 
+def _named(schema: str, table: str) -> str:
+    return f"{schema}.{table}" if schema not in ("", "main") else table
+
+
 def _define(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream, opened: ExitStack) -> None:
+    """The upstream table as a view, that of a stream in a schema named after its job."""
+    _define_view(connection, name, table, opened)
+    schema, _, stream = name.rpartition(".")
+    if schema:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_name(schema)}")
+        connection.execute(f"CREATE VIEW {_name(schema)}.{_name(stream)} AS SELECT * FROM {_name(name)}")
+
+
+def _define_view(connection: duckdb.DuckDBPyConnection, name: str, table: Upstream, opened: ExitStack) -> None:
     """The upstream table as a view over its files; an empty table where it has none."""
     import pyarrow as pa
 
@@ -276,7 +291,13 @@ def column_lineage(query: str, upstream_schemas: Mapping[str, Mapping[str, str]]
         table: dict.fromkeys(columns, "varchar") for table, columns in upstream_schemas.items()
     }
     try:
-        tree = qualify(parse_one(query, dialect="duckdb"), schema=schema, dialect="duckdb")
+        parsed = parse_one(query, dialect="duckdb")
+        for table in parsed.find_all(exp.Table):  # a stream is one of its names, like any upstream table
+            if (name := _named(table.db, table.name)) != table.name:
+                table.set("alias", table.args.get("alias") or exp.TableAlias(this=exp.to_identifier(table.name)))
+                table.set("this", exp.to_identifier(name, quoted=True))
+                table.set("db", None)
+        tree = qualify(parsed, schema=schema, dialect="duckdb")
         if not isinstance(tree, exp.Query):
             return {}
         scope = build_scope(tree)

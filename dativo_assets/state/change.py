@@ -33,18 +33,25 @@ def rewound(history: Sequence[Commit], seq: int) -> Commit:
 
 
 def change(
-    writer: BaseWriter, base: Commit | None, job: str, cursor: Mapping[str, Any] | None, action: str, **facts: object
+    writer: BaseWriter,
+    base: Commit | None,
+    whose: tuple[str, str],
+    cursor: Mapping[str, Any] | None,
+    action: str,
+    **facts: object,
 ) -> Commit:
-    """Commit this cursor behind `base`. action: the command's word. facts: of it, for the audit log.
+    """Commit this cursor behind `base`. whose: job and stream. action: the command's word. facts: of it, for the audit log.
 
     Raises: CommitConflictError: when a run or another change committed first; nothing is changed then.
     """
     run_id = f"{action}-{uuid.uuid4().hex}"
-    writer.open(WriteRequest(job=job, run_id=run_id, base_seq=0 if base is None else base.seq))
+    job, stream = whose
+    writer.open(WriteRequest(job=job, stream=stream, run_id=run_id, base_seq=0 if base is None else base.seq))
     try:
         record = new_record(
             base,
             job=job,
+            stream=stream,
             run_id=run_id,
             cursor=None if cursor is None else dict(cursor),
             schema_text={} if base is None else base.schema_text,
@@ -67,8 +74,8 @@ def exported(last: Commit) -> dict[str, Any]:
     }
 
 
-def imported(text: str | bytes, job: str, history: Sequence[Commit], *, force: bool) -> Commit:
-    """The commit whose cursor an exported document holds.
+def imported(text: str | bytes, whose: tuple[str, str], history: Sequence[Commit], *, force: bool) -> Commit:
+    """The commit whose cursor an exported document holds. whose: job and stream.
 
     force: also onto a table whose commits are none of the document's.
     Raises: ValidationError: for what is no such document, or a newer version's. ConfigurationError: for another job's, or a
@@ -91,9 +98,13 @@ def imported(text: str | bytes, job: str, history: Sequence[Commit], *, force: b
         raise ValidationError(
             f"the document's commit can't be read: {str(error).splitlines()[0]}", hint=_HINT
         ) from error
-    if commit.job != job:
+    if (commit.job, commit.stream) != whose:
+        words = [
+            job if stream == "default" else f"{job}, stream {stream}"
+            for job, stream in ((commit.job, commit.stream), whose)
+        ]
         raise ConfigurationError(
-            f"the document is of job {commit.job}, not {job}",
+            f"the document is of job {words[0]}, not {words[1]}",
             hint="if the job was only renamed, change `job` in the document's commit",
         )
     same = any((known.seq, known.run_id) == (commit.seq, commit.run_id) for known in history)

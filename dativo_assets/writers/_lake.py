@@ -46,12 +46,14 @@ from dativo_plugin_sdk import (
     WriteTask,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
+from dativo_plugin_sdk.partition_rows import PartitionSelection
 from dativo_plugin_sdk.records import conflict
 from dativo_plugin_sdk.staged_rows import StagedRows, staged_batches, staged_schema
 
 from ._lake_files import LakeOptions, PartFiles, StagedFiles, staged_columns, staged_files
 from ._lake_maintain import LakeMaintenance
 from ._lake_merge import ORDER, NewRows, merge, read_file
+from ._lake_partitions import take_out
 from ._lake_run import RunFiles
 from ._lake_table import KEPT_IN_VIEW, Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError
 
@@ -66,6 +68,7 @@ class LakeWriter(BaseWriter):
     Options: ClassVar[type[Options]] = LakeOptions
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
     quarantines: ClassVar[bool] = True
+    replaces_partitions: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
@@ -141,6 +144,11 @@ class LakeWriter(BaseWriter):
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, request: WriteRequest) -> None:
+        if request.replaces is not None and self._merges:
+            raise ConfigurationError(
+                "mode merge can't replace partitions of a lake's table",
+                hint="use target.mode: append, or load all of it",
+            )
         self._request = request
         self._layouts.clear()
         self._run.end()
@@ -178,6 +186,10 @@ class LakeWriter(BaseWriter):
         if mode == "overwrite" and self.options.overwrite == "partitions" and not self._merges and not anew:
             return "partitions"
         return "merge" if mode != "overwrite" and self._merges else mode
+
+    @property
+    def _replaces(self) -> PartitionSelection | None:
+        return None if self._request is None else self._request.replaces
 
     @property
     def _merges(self) -> bool:
@@ -228,7 +240,7 @@ class LakeWriter(BaseWriter):
     ) -> Change:
         staged = {kind: [c for c in committables if c.kind == kind] for kind in ("data", "quarantine")}
         mode = self._mode(commit.mode)
-        if not committables:
+        if not committables and self._replaces is None:
             change = self._unchanged(table, commit)
         elif staged["data"] and self._merges:
             change = self._merge(table, last, staged["data"], commit)
@@ -275,6 +287,14 @@ class LakeWriter(BaseWriter):
             if table is not None and touched:
                 table.check_rewritable()
                 removed = [file for file in table.files() if file.partition in touched]
+        elif table is not None and self._replaces is not None:
+            table.check_rewritable()
+            whole = self._whole(table, layout, fit)
+            parts = self._parts("data", whole, f"kept-{random.randrange(1 << 32):08x}")
+            removed = take_out(
+                self._main, table, self._replaces, whole.schema.remove_metadata(), parts, all_of=layout.rewrites
+            )
+            added = [*added, *parts.finish()]
         elif table is not None and layout.rewrites:
             table.check_rewritable()
             removed = table.files()

@@ -30,8 +30,9 @@ class DuckdbWriter(DatabaseFileWriter):
         while True:
             try:
                 return duckdb.connect(str(path))
-            except duckdb.IOException as error:  # one process at a time may write a DuckDB file
-                if "lock" not in str(error):
+            except duckdb.OperationalError as error:
+                # One process at a time may write a DuckDB file, and one thread at a time may open or close it.
+                if not any(busy in str(error) for busy in ("lock", "already attached")):
                     raise ValidationError(
                         f"{self.path}: {str(error).splitlines()[0]}", details={"file": str(self.path)}
                     ) from error

@@ -87,11 +87,13 @@ class PostgresWriter(SqlWriter):
         return super().run(connection, _MARK.sub(lambda found: found[1] or f"${next(numbers)}", statement), values)
 
     def lock(self, connection: Any) -> None:
-        key = hashlib.sha256(f"{self.schema}.{self.name}".encode()).digest()
         # Who was stopped in a commit, or whose host is gone, must not keep the others out for ever.
         self.run(connection, f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_S}s'")
         self.run(connection, f"SET LOCAL lock_timeout = {int(_LOCK_S * 1000)}")
-        self.run(connection, f"SELECT pg_advisory_xact_lock({int.from_bytes(key[:8], 'big', signed=True)})")
+        # Two that make the table of records at the same time would get in each other's way, whatever they load.
+        for name in (self.name,) if self.columns(connection, COMMITS) else (COMMITS, self.name):
+            key = hashlib.sha256(f"{self.schema}.{name}".encode()).digest()
+            self.run(connection, f"SELECT pg_advisory_xact_lock({int.from_bytes(key[:8], 'big', signed=True)})")
 
     def columns(self, connection: Any, name: str) -> dict[str, str]:
         space = "current_schema()" if self.schema is None else _literal(self.schema)

@@ -80,6 +80,9 @@ class SqliteWriter(DatabaseFileWriter):
         if self._merges:
             self.index(connection, self.target_config.keys)
 
+    def literal(self, value: Any) -> Any:
+        return _values(pa.array([value]))[0].as_py()
+
     def index(self, connection: Any, keys: Sequence[str]) -> None:
         name = self.quote(f"_dativo_keys_{self.name}")
         columns = ", ".join(map(self.quote, keys))

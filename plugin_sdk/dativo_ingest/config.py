@@ -7,7 +7,7 @@ those of `engine`. Paths come absolute: those plugins were written for one worki
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ class SourceConfig(Model):
         given = dict(source.options)
         custom = source.reader if ":" in source.reader else None
         root = Path(source.root)
-        files = given.pop("files", None) or [{"path": path} for path in source.files]
-        tables = given.pop("tables", None) or [{"name": name} for name in source.tables]
+        files = _named(given.pop("files", ()), ("path", "file"), source.files)
+        tables = _named(given.pop("tables", ()), ("name",), source.tables)
         incremental = given.pop("incremental", None) or _incremental(source.incremental)
         return cls(
             type=given.pop("type", "custom" if custom else source.reader),
@@ -121,6 +121,12 @@ class AssetDefinition(Model):
     def of(cls, asset: models.AssetDefinition) -> AssetDefinition:
         """The definition of an asset as older writers know it."""
         return cls(asset.name, asset.version, schema=[dict(column) for column in asset.columns])
+
+
+def _named(written: Sequence[Mapping[str, Any]], keys: tuple[str, ...], names: Sequence[str]) -> list[dict[str, Any]]:
+    """What a job wrote of the files or tables of these names; of a job with several streams, those of one."""
+    found = {str(item[key]).removeprefix("/app/"): item for item in written for key in keys if key in item}
+    return [{**found.get(name.removeprefix("/app/"), {}), keys[0]: name} for name in names]
 
 
 def _incremental(today: models.Incremental | None) -> dict[str, Any] | None:

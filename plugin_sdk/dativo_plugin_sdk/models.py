@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .partition_rows import PartitionSelection
+
 Mode = Literal["append", "overwrite", "merge"]
 Strategy = Literal["full_refresh", "append", "updated_at", "file", "file_modified_time", "snapshot"]
 Json = dict[str, Any]
@@ -115,9 +117,11 @@ class SourceConfig(Model):
     """What a reader is constructed with. Values that may hold secrets stay out of the repr.
 
     checked_options: what the plugin's own model has made of the same options before, where that is known.
+    stream: of a job that loads several tables, the one that this reader is for; tables, objects and files are its own alone.
     """
 
     job: str = ""
+    stream: str = "default"
     reader: str = ""
     root: str = "."
     files: tuple[str, ...] = ()
@@ -134,9 +138,12 @@ class SourceConfig(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig(Model):
-    """What a writer is constructed with. path: absolute, or a URI. checked_options: as of a SourceConfig."""
+    """What a writer is constructed with. path: absolute, or a URI. stream: of the job; path and table are its own alone.
+    checked_options: as of a SourceConfig.
+    """
 
     job: str = ""
+    stream: str = "default"
     writer: str = ""
     root: str = "."
     path: str | None = None
@@ -169,6 +176,7 @@ class ReadRequest:
     the schema and inference. cursor: what the last commit holds. parallelism: threads granted.
     memory_bytes: budget for what is in flight. batch_bytes: aim for one batch. limit: rows wanted, None for all.
     guess: whether splits may begin where records probably do; if one does not, the split before it must fail.
+    partition: the rows wanted, where the run loads some partitions; others may come too, and are left out.
     """
 
     columns: tuple[str, ...] | None = None
@@ -180,6 +188,7 @@ class ReadRequest:
     batch_bytes: int = 4 << 20
     limit: int | None = None
     guess: bool = False
+    partition: PartitionSelection | None = None
 
 
 @dataclass(frozen=True)
@@ -228,7 +237,8 @@ class WriteRequest:
 
     cursor_field: the column that tells which of two rows of one key is newer, where the job has one. full_refresh: whether
     the table is loaded anew, so that all of it is replaced whatever the target's mode. resume_key: what a dead run must have
-    in common with this one for its checkpoints to be taken over; None where none can be.
+    in common with this one for its checkpoints to be taken over; None where none can be. replaces: the table's rows
+    that go as this run's come, for a writer that `replaces_partitions`.
     """
 
     job: str
@@ -244,6 +254,7 @@ class WriteRequest:
     cursor_field: str | None = None
     full_refresh: bool = False
     resume_key: str | None = None
+    replaces: PartitionSelection | None = None
 
 
 @dataclass(frozen=True)

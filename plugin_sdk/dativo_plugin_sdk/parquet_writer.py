@@ -23,6 +23,8 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
+from .partition_rows import PartitionSelection
+from .posix import fsync
 from .remote import is_remote
 from .writer import BaseWriter, SplitWriter
 
@@ -38,6 +40,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
 
     extension: ClassVar[str] = "parquet"
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
+    replaces_partitions: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -66,7 +69,18 @@ class ParquetDirectoryWriter(DirectoryWriter):
             return self.table.incoming / str(item.payload["file"])
         return super()._staged(item)
 
+    def open(self, request: WriteRequest) -> None:
+        if request.replaces is not None and self._merges:
+            raise ConfigurationError(
+                "mode merge can't replace partitions of a directory", hint="use target.mode: append, or load all of it"
+            )
+        super().open(request)
+
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        replaces = None if self._request is None else self._request.replaces
+        if replaces is not None:
+            files = tuple(str(item.payload["file"]) for item in committables if item.kind == "data")
+            return self.in_turn(commit, lambda due: self._replace(replaces, files, due))
         if not self._merges:
             return super().commit(committables, commit)
         staged = [self._staged(item) for item in committables if item.kind == "data"]
@@ -135,6 +149,38 @@ class ParquetDirectoryWriter(DirectoryWriter):
         before = (totals(commits[-1]) or self.table.summed())[0] if commits else 0
         rows = None if before is None else before + merged.rows_added - merged.rows_removed
         return self.exchange(commit, names, merged.removed, rows)
+
+    def _replace(self, replaces: PartitionSelection, files: tuple[str, ...], commit: Commit) -> Commit:
+        """Commit files in place of the rows of some partitions."""
+        from .parquet_replace import without
+
+        kept = self.table.staging / "kept"
+        shutil.rmtree(kept, ignore_errors=True)
+        folder, commits, present = self.table.version()
+        removed, new = set[str](), list[str]()
+        gone = 0
+        for path in present:
+            self._check_cancelled()
+            inside = Path(*Path(path).relative_to(folder).parts[1:])
+            target = kept / f"{len(removed)}" / inside.name
+            found = without(path, replaces, target, self.open_file)
+            if found is None:
+                continue
+            removed.add(path)
+            gone += found
+            if target.exists():
+                # Beside the run's own files of the same partition of the directory.
+                name = inside.parent / f"part-kept-{len(removed):04d}.{self.extension}"
+                (self.table.staging / inside.parent).mkdir(parents=True, exist_ok=True)
+                os.replace(target, self.table.staging / name)
+                fsync(self.table.staging / name)
+                new.append(str(name))
+        shutil.rmtree(kept, ignore_errors=True)
+        size = sum(os.stat(self.table.staging / name).st_size for name in (*files, *new))
+        before = (totals(commits[-1]) or self.table.summed())[0] if commits else 0
+        rows = None if before is None else before - gone + commit.rows_written
+        record = commit.model_copy(update={"bytes_written": size})
+        return self.exchange(record, (*files, *new), removed, rows)
 
     def compact(self, request: MaintainRequest) -> MaintainReport:
         from .parquet_compact import join_files, small_files

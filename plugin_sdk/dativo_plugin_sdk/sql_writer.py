@@ -18,7 +18,7 @@ from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .arrow import pyarrow, type_name
+from .arrow import parse_type, pyarrow, type_name
 from .errors import ConfigurationError, TransientError, ValidationError
 from .models import (
     AssetDefinition,
@@ -59,6 +59,9 @@ class SqlWriter(SqlDatabase):
     quarantines: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
+    replaces_partitions: ClassVar[bool] = True
+    text: ClassVar[str] = "TEXT"
+    """The type of text, for a cast."""
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -90,7 +93,7 @@ class SqlWriter(SqlDatabase):
             connection,
             f"SELECT seq, record FROM {self.qualified(COMMITS)} WHERE target = ? AND job = ? AND stream = ? {condition}"
             f" ORDER BY seq DESC LIMIT {limit}",
-            (self.name, self._job, "default", *values),
+            (self.name, self._job, self.target_config.stream, *values),
         )
         return [self._record(int(seq), str(text)) for seq, text in rows]
 
@@ -135,7 +138,9 @@ class SqlWriter(SqlDatabase):
         last = commits[-1]
         overwrites = [at for at, commit in enumerate(commits) if commit.mode == "overwrite"]
         visible = commits[overwrites[-1] :] if overwrites else commits
-        known = (overwrites or commits[0].seq == 1) and all(commit.mode != "merge" for commit in visible)
+        known = (overwrites or commits[0].seq == 1) and not any(
+            commit.mode == "merge" or "partitions" in commit.details for commit in visible
+        )
         return Snapshot(
             seq=last.seq,
             uri=f"{self.place()}#{f'{self.schema}.' if self.schema else ''}{self.name}",
@@ -178,6 +183,7 @@ class SqlWriter(SqlDatabase):
             if staged["quarantine"]:
                 commit = commit.model_copy(update={"quarantine": (f"{self.name}_quarantine",)})
             details = dict(commit.details)
+            self._replace(connection, last)
             if staged["data"]:
                 details.update(self._move_in(connection, staged["data"], commit, last))
             if staged["quarantine"]:
@@ -186,6 +192,33 @@ class SqlWriter(SqlDatabase):
             self._insert_record(connection, commit)
         self._staging.close()
         return commit
+
+    def _replace(self, connection: Any, last: Commit | None) -> None:
+        """Remove the rows of the partitions that the run loads."""
+        replaces = None if self._request is None else self._request.replaces
+        if replaces is None or last is None or not self.columns(connection, self.name):
+            return
+        conditions, values = [], list[Any]()
+        for part in replaces.ranges:
+            column, kind = self.quote(part.column), last.schema_text.get(part.column)
+            if kind is None:
+                raise ValidationError(
+                    f"the partitions' column {part.column!r} is not one of table {self.name}",
+                    details={"column": part.column},
+                    hint="load the table anew: dativo run --full-refresh",
+                )
+            if part.start is not None:
+                conditions.append(f"{column} >= ? AND {column} < ?")
+                values += [self.literal(bound) for bound in part.bounds(self.stored(parse_type(kind)))]
+            else:
+                part.check_values(parse_type(kind))
+                conditions.append(f"CAST({column} AS {self.text}) IN ({', '.join('?' * len(part.values))})")
+                values += part.values
+        self.run(connection, f"DELETE FROM {self.qualified(self.name)} WHERE {' AND '.join(conditions)}", values)
+
+    def literal(self, value: Any) -> Any:
+        """An Arrow scalar of a column's type as a parameter that compares with what the column stores."""
+        return value.as_py()
 
     def _insert_record(self, connection: Any, commit: Commit) -> None:
         self.run(

@@ -68,6 +68,8 @@ class BaseWriter:
     """Whether an empty batch leaves an empty file, so that a table without rows has its columns."""
     resumes: ClassVar[bool] = False
     """Whether it keeps what `checkpoint` notes for the run that follows a crash, and gives a new SplitWriter after each."""
+    replaces_partitions: ClassVar[bool] = False
+    """Whether its commit can replace the rows of some partitions, as `WriteRequest.replaces` says."""
     needs_path: ClassVar[bool] = False
     """Whether `target.path` is required."""
 

@@ -157,7 +157,7 @@ def test_a_run_that_is_told_to_stop_ends_within_seconds_and_leaves_nothing(bench
     assert not list((bench.root / "warehouse").rglob("*"))
 
 
-def test_a_run_of_some_partitions_is_refused_at_the_line_that_declares_them(bench) -> None:
+def test_a_run_of_some_partitions_that_no_column_tells_is_refused_at_the_line_that_declares_them(bench) -> None:
     bench.orders()
     text = (bench.root / "jobs/orders.yaml").read_text()
     bench.write("jobs/orders.yaml", text + "partitions: {static: [eu, us]}\n")

@@ -27,6 +27,9 @@ PAGES = (
     "docs/how-to/load-a-database.md",
     "docs/how-to/load-a-lakehouse.md",
     "docs/how-to/load-incrementally.md",
+    "docs/how-to/operate.md",
+    "docs/how-to/load-partitions.md",
+    "docs/how-to/load-several-tables.md",
     "docs/how-to/read-any-csv.md",
     "plugin_sdk/README.md",
 )
@@ -35,7 +38,7 @@ _PATH = re.compile(r"`([\w./-]+\.\w+)`[^`\n]*:$")
 _EXIT = re.compile(r"\s+# exit (\d+)$")
 # They set up or build, or run until they are stopped: other tests run what they stand for.
 LEFT_OUT = ("make ", "pip ", "uv ", "python -m venv", "source ", "DAGSTER_HOME=$PWD/.dagster dagster dev")
-RUN = ("dativo ", "mkdir ", "cd ", "DAGSTER_HOME=$PWD/.dagster dativo ")
+RUN = ("dativo ", "mkdir ", "cd ", "cat ", "DAGSTER_HOME=$PWD/.dagster dativo ")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ from typing import Any
 from .bench import Bench, Tally, at
 from .targets import Target
 
-BATCHES_A_BENCH = 10
-
 
 @dataclass
 class Engine:
@@ -42,10 +40,10 @@ class Engine:
 
     def benches(self, mode: str, tally: Tally, trials: int) -> Iterator[Bench]:
         """One bench a trial, a fresh one now and then; every other one begins without a table."""
-        done = 0
+        done, batches = 0, self.target.batches
         while done < trials and tally.good:
-            with self.bench(mode, tally, first=done // BATCHES_A_BENCH % 2 == 0) as bench:
-                for _ in range(min(BATCHES_A_BENCH, trials - done)):
+            with self.bench(mode, tally, first=done // batches % 2 == 0) as bench:
+                for _ in range(min(batches, trials - done)):
                     bench.arrive()
                     yield bench
                     tally.trials += 1
@@ -70,15 +68,16 @@ def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> N
         stride = max(1.0, steps / share)
         chosen = [1 + int(stride * n + engine.chance.uniform(0, stride - 1)) for n in range(int(steps / stride))]
         todo = chosen * max(1, share // steps)
+        batches = 1 if first else engine.target.batches
         while todo and tally.good:
             with engine.bench(mode, tally, first) as bench:
-                for step in todo[: 1 if first else BATCHES_A_BENCH]:
+                for step in todo[:batches]:
                     bench.arrive()
                     run_id = bench.new_run()
                     bench.end(bench.start(run_id, at(step, "kill")))
                     _retry(engine, bench, run_id)
                     tally.trials += 1
-            todo = todo[1 if first else BATCHES_A_BENCH :]
+            todo = todo[batches:]
 
 
 def _steps(engine: Engine, mode: str, tally: Tally, first: bool) -> int:

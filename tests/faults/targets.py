@@ -29,6 +29,8 @@ class Target:
     """partitions: an overwrite of those partitions alone that new rows are in."""
     slow: ClassVar[int] = 1
     """How many times fewer trials the short form has."""
+    batches: ClassVar[int] = 10
+    """How many trials a table takes: fewer where each commit makes the next one slower."""
     fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
     """What a run may be told that another one was faster than."""
     keeps_records: ClassVar[bool] = True
@@ -333,7 +335,8 @@ class DeltaS3(ParquetS3):
     """A Delta table in a bucket."""
 
     name = "delta_s3"
-    slow = 3
+    slow = 4
+    batches = 4
     fair = Target.fair
     keeps_records = True
     modes = ("append", "overwrite", "merge", "partitions")

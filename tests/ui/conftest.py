@@ -64,6 +64,32 @@ class Server:
             page.wait_for_timeout(500)
         raise AssertionError(f"no run ended: {self.runs()}")
 
+    def newest_run(self, page: Page, asset: str) -> dict[str, Any]:
+        """The first run of an asset, as soon as there is one, whatever its status."""
+        for _ in range(200):
+            for run in self.runs():
+                if any(key["path"][-1] == asset for key in run["assetSelection"] or ()):
+                    return run
+            page.wait_for_timeout(100)
+        raise AssertionError(f"no run of {asset}: {self.runs()}")
+
+    def status(self, run_id: str) -> str:
+        found: str = self.query(f'{{runOrError(runId: "{run_id}") {{... on Run {{status}}}}}}')["runOrError"]["status"]
+        return found
+
+    def rows_written(self, run_id: str) -> int:
+        """What the materialization of a run says that it wrote."""
+        entries = "assetMaterializations {metadataEntries {label ... on IntMetadataEntry {intValue}}}"
+        run = self.query(f'{{runOrError(runId: "{run_id}") {{... on Run {{{entries}}}}}}}')["runOrError"]
+        (landed,) = run["assetMaterializations"]
+        (found,) = (entry["intValue"] for entry in landed["metadataEntries"] if entry["label"] == "rows_written")
+        return int(found)
+
+    def materialized_partitions(self, path: list[str]) -> int:
+        key = json.dumps(path)
+        text = f"{{assetNodeOrError(assetKey: {{path: {key}}}) {{... on AssetNode {{partitionStats {{numMaterialized}}}}}}}}"
+        return int(self.query(text)["assetNodeOrError"]["partitionStats"]["numMaterialized"])
+
 
 def _free_port() -> int:
     with socket.socket() as probe:
