@@ -17,6 +17,7 @@ import dagster as dg
 from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
+from dativo_assets.config.cache import DIGEST_CHARACTERS
 from dativo_assets.config.runner import load_runner
 from dativo_assets.config.timing import Alerts
 from dativo_assets.contract import Contract, load_contract
@@ -30,7 +31,7 @@ from .alerts import LAG, AlertChecks, alert_specs
 from .broken import broken_spec, group_of
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
-from .execute import RESULT, Compute, JobAsset, Table, broken_compute
+from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
 from .runner import schedule_of
@@ -68,16 +69,26 @@ def build_definitions(
 
 def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
     """As `build_definitions`."""
+    return build(load(path, custom))
+
+
+def load(path: Path | str | None, custom: Customization) -> "Builder":
+    """What makes the definitions of a project. Raises: DagsterInvalidDefinitionError: when dativo.yaml itself is wrong."""
     try:
         project = load_project(find_project(explicit=path))
         custom.connections.check(project)
     except DativoError as error:
         raise dg.DagsterInvalidDefinitionError(f"the project can't be loaded\n\n{render(error)}") from None
+    return Builder(project, custom)
+
+
+def build(builder: "Builder", only: Sequence[str] | None = None) -> dg.Definitions:
+    """The definitions; with `only`, the assets of these jobs and nothing that starts them."""
     with _collector_paused(), warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
         try:
-            return _Builder(project, custom).build()
+            return builder.build() if only is None else builder.assets_alone(only)
         except ConfigurationError as error:
             raise dg.DagsterInvalidDefinitionError(f"the project can't be loaded\n\n{render(error)}") from None
 
@@ -94,9 +105,10 @@ def _collector_paused() -> Iterator[None]:
 
 
 @dataclass
-class _Builder:
+class Builder:
     """One project's way to Definitions. keys: of every job, the broken ones too. upstream: {job: jobs it waits for}.
-    read: {job: sources it reads}."""
+    read: {job: sources it reads}. as_launched: the jobs are those that the run was launched with.
+    own: the names of the jobs that become assets here; None: all."""
 
     project: Project
     custom: Customization
@@ -106,9 +118,21 @@ class _Builder:
     contracts: dict[str, Contract | None] = field(default_factory=dict)
     faults: dict[str, DativoError] = field(default_factory=dict)
     read: dict[str, list[Source]] = field(default_factory=dict)
+    as_launched: bool = False
+    own: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        self.registry = Registry(self.project.root)
+
+    def assets_alone(self, names: Sequence[str]) -> dg.Definitions:
+        """The assets of these jobs, whose keys, upstream and sources were given."""
+        jobs = [self.project.jobs[name] for name in names]
+        for part in (part for job in jobs for part in job.parts):
+            self.contracts[part.name] = self._contract(part)
+        assets = [self._asset(job) for job in jobs]
+        return dg.Definitions(assets=assets, resources=self.custom.connections.resources)
 
     def build(self) -> dg.Definitions:
-        self.registry = Registry(self.project.root)
         jobs = self.project.jobs
         parts = [part for job in jobs.values() for part in job.parts]
         self._find_keys(parts)
@@ -116,8 +140,11 @@ class _Builder:
         for name, job in jobs.items():
             self.upstream[name] = self._upstream(job)
         derived = frozenset(name for name, job in jobs.items() if job.source.query and self.upstream[name])
-        self.read, source_specs = source_assets(parts, derived)
-        assets = [self._asset(job) for job in jobs.values()]
+        self.read, sources = source_assets(parts, derived)
+        parts = [part for part in parts if self._is_own(part.job_name)]
+        read = {key for part in parts for key in self._source_keys(part.name)}
+        source_specs = [spec for spec in sources if spec.key in read]
+        assets = [self._asset(job) for name, job in jobs.items() if self._is_own(name)]
         conditions = [spec.key for a in assets for spec in a.specs if spec.automation_condition is not None]
         sensors: list[dg.SensorDefinition] = []
         if conditions:
@@ -167,6 +194,9 @@ class _Builder:
             for schedule, name in zip(runner.orchestrator.schedules, names, strict=True)
         ]
 
+    def _is_own(self, name: str) -> bool:
+        return self.own is None or name in self.own
+
     def _find_keys(self, parts: Sequence[JobConfig]) -> None:
         """The key of each job, as the customization has it; its own one where that fails or gives one key twice."""
         taken: dict[dg.AssetKey, str] = {}
@@ -184,6 +214,8 @@ class _Builder:
                     key = wanted
             except Exception as error:
                 self.faults[name] = to_dativo_error(error, job=name, stage="bind")
+                while key in taken:  # another job was translated to this one's own key
+                    key = dg.AssetKey([*key.path[:-1], f"{key.path[-1]}_"])
             self.keys[name] = key
             taken[key] = name
 
@@ -256,7 +288,7 @@ class _Builder:
         body = self.custom.execute
 
         def compute(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
-            yield from body(context, asset)
+            yield from body(context, asset if self.as_launched else asset.as_launched(context))
 
         return compute
 
@@ -267,6 +299,8 @@ class _Builder:
             key = self._free_key(item, taken)
             taken.add(key)
             self.keys.setdefault(item.name, key)
+            if not self._is_own(item.name):
+                continue
             group = group_of(item, self.project.config)
             spec = broken_spec(key, group, item.error, item.path, ())
             found.append(self._assets_definition(key, [spec], broken_compute(item.error), {}, None))
@@ -303,7 +337,7 @@ class _Builder:
             compute_fn=compute,
             name=self.custom.op_name(key, alone=len(self.project.jobs) + len(self.project.broken) == 1),
             description=op.description,
-            tags=op.tags,
+            tags=op.tags if job is None else {**(op.tags or {}), DIGEST_TAG: job.digest[:DIGEST_CHARACTERS]},
             ins=dict.fromkeys(inputs, _NOTHING_IN),
             outs={
                 **dict.fromkeys(outputs, _MAYBE_NOTHING_OUT if streams else _NOTHING_OUT),

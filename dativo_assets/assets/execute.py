@@ -5,7 +5,8 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -13,8 +14,9 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 from dativo_assets.config import JobConfig, Project
+from dativo_assets.config.cache import DIGEST_CHARACTERS, JobCache
 from dativo_assets.config.partition_keys import of_keys
-from dativo_assets.errors import DativoError, to_dativo_error
+from dativo_assets.errors import ConfigurationError, DativoError, to_dativo_error
 from dativo_assets.lineage.events import Events, telling
 from dativo_assets.pipeline import CancelToken, Progress, RunResult, RunSettings, run, run_all
 from dativo_assets.plan import JobPlan, bind
@@ -26,6 +28,7 @@ from .lineage import Origins
 from .metadata import check_results, failure, last_outcomes, run_metadata, unchanged_metadata
 
 RESULT = "result"
+DIGEST_TAG = "dativo/digest"
 _FIRST_PROGRESS_S = 2.0
 _MAX_PROGRESS_S = 30.0
 _POLL_S = 0.1
@@ -62,6 +65,31 @@ class JobAsset:
     def key(self) -> dg.AssetKey:
         """The asset; the first one, where there are streams."""
         return self.tables[0].key
+
+    def as_launched(self, asset_context: dg.AssetExecutionContext) -> "JobAsset":
+        """The same with the job that the run's plan has had the digest of since it was launched, even if the file changed.
+
+        Raises: dg.Failure: when that job is not to be had any more.
+        """
+        context = asset_context.op_execution_context
+        # Of the plan as it was launched: Dagster makes another one of the same name here, of the job as it is now.
+        plan_id = context.run.execution_plan_snapshot_id
+        wanted = (
+            _digests(context.instance, plan_id).get(context.get_step_execution_context().step.key) if plan_id else None
+        )
+        if wanted is None or wanted == self.job.digest[:DIGEST_CHARACTERS]:
+            return self
+        found = JobCache(self.project.root).by_digest([wanted]).get(wanted)
+        parts = {part.name: part for part in found.parts} if found is not None else {}
+        if found is not None and all(table.job.name in parts for table in self.tables):
+            tables = tuple(replace(table, job=parts[table.job.name]) for table in self.tables)
+            return replace(self, job=found, tables=tables)
+        error = ConfigurationError(
+            f"job {self.job.name} has changed since the run was launched, and what it was is not in the cache",
+            "JOB_CHANGED",
+            hint="reload the code location and launch the run again",
+        )
+        raise failure(error.at(job=self.job.name, **self.job.location("name").details()))
 
     def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
         """The body of the op. A stream that fails leaves the others alone.
@@ -147,6 +175,13 @@ def _untold(table: Table, told: set[str | None]) -> Iterator[Any]:
     for name, output in table.checks.items():
         if name not in told:
             yield dg.Output(None, output)
+
+
+@lru_cache(maxsize=1)
+def _digests(instance: dg.DagsterInstance, plan_id: str) -> dict[str, str]:
+    """Of the jobs in a run's plan, by step."""
+    steps = instance.get_execution_plan_snapshot(plan_id).steps
+    return {step.key: step.tags[DIGEST_TAG] for step in steps if step.tags and DIGEST_TAG in step.tags}
 
 
 def run_id_of(run: dg.DagsterRun) -> str:

@@ -96,9 +96,8 @@ def tags(job: JobConfig) -> dict[str, str]:
 
 
 def code_version(job: JobConfig) -> str:
-    """The job's version and a digest of its file: an edited job shows as changed."""
-    text = job.origin.layers[0].document.text if job.origin.layers else repr(job)
-    return f"{job.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    """The job's version and its digest: an edited job shows as changed."""
+    return f"{job.version}-{job.digest[:8]}"
 
 
 def pool(job: JobConfig) -> str | None:

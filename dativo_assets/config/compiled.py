@@ -139,7 +139,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, SimpleNamespace):
         return {_MODEL: _plain(vars(value))}
-    if hasattr(value, "model_fields"):
+    if hasattr(type(value), "model_fields"):
         return {_MODEL: {name: _plain(getattr(value, name)) for name in type(value).model_fields}}
     if isinstance(value, tuple):
         return {_TUPLE: [_plain(item) for item in value]}

@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from dativo_assets.errors import ConfigurationError, ConfigurationErrors
 
+from .cache import JobCache
 from .compat import translated
 from .defaults import check_defaults, with_defaults
 from .graph import find_faults
@@ -41,11 +42,11 @@ def load_project(root: Path | str) -> Project:
     loaded: list[JobConfig] = []
     broken: list[BrokenJob] = []
     with _collector_paused():
-        for path in job_files(folder, config.jobs):
-            try:
-                loaded.append(read_job(path, folder, config))
-            except ConfigurationError as error:
-                broken.append(BrokenJob(path, str(error.details.get("job") or path.stem), error))
+        for found in _read_all(job_files(folder, config.jobs), folder, config):
+            if isinstance(found, BrokenJob):
+                broken.append(found)
+            else:
+                loaded.append(found)
     jobs: dict[str, JobConfig] = {}
     faults = find_faults(loaded, {item.name for item in broken})
     for index, job in enumerate(loaded):
@@ -55,6 +56,32 @@ def load_project(root: Path | str) -> Project:
         else:
             jobs[job.name] = job
     return Project(folder, config, jobs, tuple(sorted(broken, key=lambda item: item.path)))
+
+
+def _read_all(paths: list[Path], root: Path, config: ProjectConfig) -> list[JobConfig | BrokenJob]:
+    """The jobs of files; only those that changed since they were last read are parsed."""
+    cache = JobCache(root)
+    key = cache.keys(config)
+    keys: dict[Path, str] = {}
+    for path in paths:
+        with suppress(OSError):
+            keys[path] = key(_shown(path, root), path.read_bytes())
+    known = cache.jobs(keys.values())
+    new: dict[str, JobConfig] = {}
+    found: list[JobConfig | BrokenJob] = []
+    for path in paths:
+        job = known.get(keys.get(path, ""))
+        if job is None:
+            try:
+                job = read_job(path, root, config)
+            except ConfigurationError as error:
+                found.append(BrokenJob(path, str(error.details.get("job") or path.stem), error))
+                continue
+            # Of the text that was parsed: the file may have changed since it was looked at.
+            new[key(_shown(path, root), job.origin.layers[0].document.text.encode())] = job
+        found.append(job)
+    cache.add(new)
+    return found
 
 
 @contextmanager

@@ -390,6 +390,13 @@ class ProjectConfig(Located):
         None,
         description="A runner file of the earlier package, whose schedules run the jobs. Default: runner.yaml, if there.",
     )
+    code_locations: Whole = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Over how many code locations the jobs are shared out, by their groups, those without one by their "
+        "names: `shard_1` to `shard_N` of dativo_assets.definitions.",
+    )
     metrics: Metrics | None = Field(None, description="Where numbers of runs go. Default: nowhere.")
     openlineage: OpenLineage | None = Field(
         None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."

@@ -12,6 +12,7 @@ from pydantic import PrivateAttr
 from dativo_assets.errors import ConfigurationError, Location
 
 from .fields import Frozen
+from .project import PROJECT_FILE
 from .yaml import Document, load_file
 
 Steps = tuple[str | int, ...]
@@ -85,7 +86,7 @@ class Origin:
 
     def raw(self, *path: str | int) -> str | None:
         """A scalar as its file writes it."""
-        for layer in self.layers:
+        for layer in self.layers or self._read_again():
             if (found := layer.raw(path)) is not None:
                 return found
         return None
@@ -93,10 +94,15 @@ class Origin:
     def _read_again(self) -> tuple[Layer, ...]:
         if self.path is None:
             return ()
+        layers = []
         try:
-            return (Layer(load_file(self.path, shown=self.shown)),)
+            layers.append(Layer(load_file(self.path, shown=self.shown)))
+            project = (self.root or self.path.parent) / PROJECT_FILE
+            if project != self.path and project.is_file():
+                layers.append(Layer(load_file(project, shown=PROJECT_FILE), ("defaults",)))
         except ConfigurationError:
-            return ()
+            pass  # it is broken by now: what it still says is all that there is
+        return tuple(layers)
 
 
 class Located(Frozen):

@@ -9,13 +9,31 @@ from pydantic import Field, field_validator, model_validator
 from .fields import Cron, Day, Duration, Flag, Frozen, Problem, Text, Texts, TimeZone, Whole, exactly_one
 
 
-class FilesTrigger(Frozen):
+class _Polled(Frozen):
+    """When what was found new starts a run."""
+
+    debounce_s: Duration = Field(
+        0.0,
+        alias="debounce",
+        description="A run starts once nothing has changed for so long: one for a burst of changes.",
+    )
+    quiet_period_s: Duration = Field(
+        0.0, alias="quiet_period", description="The least time between the starts of two runs."
+    )
+    max_lag_s: Duration | None = Field(
+        None,
+        alias="max_lag",
+        description="A run starts at the latest so long after the first change, whatever debounce and quiet_period say.",
+    )
+
+
+class FilesTrigger(_Polled):
     """New or changed files start a run."""
 
     poll_s: Duration = Field(30.0, alias="poll", description="How often to look.")
 
 
-class ProbeTrigger(Frozen):
+class ProbeTrigger(_Polled):
     """A change that the reader's own probe sees starts a run."""
 
     poll_s: Duration = Field(60.0, alias="poll", description="How often to ask.")

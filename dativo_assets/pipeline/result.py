@@ -145,6 +145,11 @@ class RunResult:
             "splits_resumed": self.splits_resumed,
             "seq": commit.seq if commit else None,
             "cursor": commit.cursor if commit else None,
+            **(
+                {"partitions": commit.details["partitions"]["keys"]}
+                if commit and "partitions" in commit.details
+                else {}
+            ),
             "files": list(self.files),
             "quarantine": list(commit.quarantine) if commit else [],
             "commit": {"seq": commit.seq, "run_id": commit.run_id, "committed_at": commit.committed_at}

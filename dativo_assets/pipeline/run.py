@@ -402,7 +402,7 @@ class _Run:
 
     def _report(self, commit: Commit) -> None:
         self.result.status = "succeeded"
-        self.result.notes = tuple(self.notes)
+        self.result.notes = (*self.notes, *self.writer.notes)
         tell_commit(self.result, commit)
         self._checks()
         self._table()

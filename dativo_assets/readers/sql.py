@@ -29,6 +29,7 @@ from dativo_plugin_sdk.remote import RemoteFiles, is_remote
 
 if TYPE_CHECKING:
     import duckdb
+    from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 _LEAST_MEMORY_BYTES = 256 << 20
 _ROWS = 1 << 16
@@ -79,16 +80,18 @@ class SqlReader(BaseReader):
             return ReadPlan(splits=(), unchanged=True)
         with self._relation(request) as relation:
             schema = as_schema(relation.limit(0).to_arrow_table().schema)
+            where = None if request.partition is None else _condition(request.partition, schema, relation)
         columns = None if request.columns is None else list(request.columns)
         return ReadPlan(
-            splits=(Split("query", {"columns": columns, "limit": request.limit}),),
+            splits=(Split("query", {"columns": columns, "limit": request.limit, "where": where}),),
             schema=schema,
             cursor=cursor if snapshot else None,
             applied=frozenset({"columns", "limit"}),
         )
 
     def read(self, split: Split) -> Iterator[Any]:
-        with self._relation(self._request, split.payload["columns"], split.payload["limit"]) as relation:
+        wanted = split.payload
+        with self._relation(self._request, wanted["columns"], wanted["limit"], wanted["where"]) as relation:
             self.raise_if_cancelled()
             stream = getattr(relation, "to_arrow_reader", None) or relation.fetch_record_batch
             for batch in stream(_ROWS):
@@ -122,7 +125,11 @@ class SqlReader(BaseReader):
 
     @contextmanager
     def _relation(
-        self, request: ReadRequest, columns: list[str] | None = None, limit: int | None = None
+        self,
+        request: ReadRequest,
+        columns: list[str] | None = None,
+        limit: int | None = None,
+        where: str | None = None,
     ) -> Iterator[duckdb.DuckDBPyRelation]:
         """The query, bound and not yet run, on a connection of its own."""
         try:
@@ -161,6 +168,8 @@ class SqlReader(BaseReader):
                     hint="a derived job has one query; make other statements jobs of their own",
                 )
             relation = connection.sql(_END.sub("", self._query))
+            if where is not None:
+                relation = relation.filter(where)
             chosen = columns if columns is not None else request.columns
             if chosen is not None:
                 relation = relation.project(", ".join(map(_name, chosen)))
@@ -257,6 +266,25 @@ def _remote(table: Upstream, schema: Any, opened: ExitStack) -> Any:
     streams = [opened.enter_context(files.open(files.stat(uri))) for uri in table.files]
     fragments = [kind.make_fragment(pa.PythonFile(stream, "r")) for stream in streams]
     return dataset.FileSystemDataset(fragments, schema, kind)
+
+
+def _condition(partition: PartitionSelection, schema: Any, relation: duckdb.DuckDBPyRelation) -> str | None:
+    """What the partitions say of rows, as SQL; None where it can't be said of this column, and the pipeline tells why."""
+    found = []
+    for part in partition.ranges:
+        if part.column not in schema.names:
+            return None
+        column, kind = _name(part.column), schema.field(part.column).type
+        if part.start is None:
+            found.append(f"CAST({column} AS VARCHAR) IN ({', '.join(map(_text, part.values))})")
+            continue
+        try:
+            low, high = (str(bound.as_py()) for bound in part.bounds(kind))
+        except ValidationError:
+            return None
+        as_column = relation.types[schema.names.index(part.column)]
+        found.append(f"{column} >= CAST({_text(low)} AS {as_column}) AND {column} < CAST({_text(high)} AS {as_column})")
+    return " AND ".join(found)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: Any) -> str:

@@ -18,7 +18,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from dativo_plugin_sdk import (
     AssetDefinition,
     BaseWriter,
+    Checkpoint,
     Commit,
     Committable,
     ConfigurationError,
@@ -70,6 +71,7 @@ class LakeWriter(BaseWriter):
     quarantines: ClassVar[bool] = True
     replaces_partitions: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
+    resumes: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -153,9 +155,21 @@ class LakeWriter(BaseWriter):
         self._layouts.clear()
         self._run.end()
         table = self._load()
-        self._run.sweep(table)
+        key = None
+        if request.resume_key is not None:  # how files have to look is the version's
+            key = f"{request.resume_key} {'' if table is None else table.version}"
+        self._run.sweep(table, key)
         self._settle_rejects(None if table is None else table.last(self._job))
-        self._run.open(request.run_id)
+        self._run.open(request.run_id, key)
+
+    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+        return self._run.finished(splits)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._run.checkpoint(checkpoint)
+
+    def suspend(self) -> None:
+        self._run.leave()
 
     def writer(self, task: WriteTask) -> SplitWriter:
         assert self._request is not None, "open() comes first"
@@ -269,6 +283,7 @@ class LakeWriter(BaseWriter):
     def _check_planned(self, layout: Layout, staged: list[Committable]) -> None:
         for item in staged:
             if item.payload["files"] and not staged_columns([item]).equals(layout.schema, check_metadata=True):
+                self._run.keep_to_itself()
                 raise TransientError(
                     f"the columns of {self._main.name} were changed while the run wrote", hint="run the job again"
                 )
@@ -387,7 +402,7 @@ class LakeWriter(BaseWriter):
         self._run.end()
 
     def close(self) -> None:
-        self._run.end()
+        self._run.close()
 
 
 def _read(folder: Path, staged: list[Committable], schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, islice, takewhile
 from typing import Any, ClassVar
@@ -158,6 +159,13 @@ class LakeStore(ABC):
     @abstractmethod
     def input(self, path: str) -> Any:
         """A file to read, with random access."""
+
+    def size(self, path: str) -> int | None:
+        """A file's bytes; None where it is not there."""
+        with suppress(FileNotFoundError), self.input(path) as stream:
+            stream.seek(0, os.SEEK_END)
+            return int(stream.tell())
+        return None
 
     @abstractmethod
     def remove(self, path: str) -> None:

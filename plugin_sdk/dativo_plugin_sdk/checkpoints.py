@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from .models import Checkpoint, Committable
+
+FilesOf: TypeAlias = Callable[[Committable], tuple[Path, ...] | None]
+"""The files of a folder that hold the data of a committable; None where it is not there any more, whole."""
 
 _NOTES = "finished.jsonl"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -41,27 +45,28 @@ def note(folder: Path, key: str, checkpoint: Checkpoint) -> None:
         file.write(begin + json.dumps(checkpoint.to_dict()) + "\n")
 
 
-def take_over(
-    folder: Path, key: str, wanted: Container[str], file_of: Callable[[Committable], Path]
-) -> tuple[Checkpoint, ...]:
-    """The checkpoints of a folder that was another run's, if their splits are wanted and their files there. Any other file is
-    removed.
+def drop_notes(folder: Path) -> None:
+    """Remove a folder's notes: nobody may take over what they tell of."""
+    (folder / _NOTES).unlink(missing_ok=True)
 
-    file_of: where the data of a committable is.
+
+def take_over(
+    folder: Path, key: str, wanted: Container[str], files_of: FilesOf, stays: Collection[str] = ()
+) -> tuple[Checkpoint, ...]:
+    """The checkpoints of a folder that was another run's, if their splits are wanted and their data there. Any other file is
+    removed, but for `stays`: names in the folder.
     """
     kept: list[Checkpoint] = []
-    files: set[Path] = set()
+    files = {folder / name for name in ("lock", *stays)}
     for checkpoint in _read(folder / _NOTES):
-        of = {file_of(item): item.bytes for item in checkpoint.committables}
-        if all(split in wanted for split in checkpoint.splits) and all(
-            _size(path) == size for path, size in of.items()
-        ):
+        of = [files_of(item) for item in checkpoint.committables]
+        if all(split in wanted for split in checkpoint.splits) and None not in of:
             kept.append(checkpoint)
-            files |= of.keys()
-    os.unlink(folder / _NOTES)
+            files.update(*filter(None, of))
+    drop_notes(folder)
     for parent, folders, names in os.walk(folder, topdown=False):
         for name in names:
-            if Path(parent, name) not in files and Path(parent, name) != folder / "lock":
+            if Path(parent, name) not in files:
                 os.unlink(Path(parent, name))
         for name in folders:
             with suppress(OSError):  # it is needed still
@@ -81,9 +86,10 @@ def _read(path: Path) -> Sequence[Checkpoint]:
     return found
 
 
-def _size(path: Path) -> int | None:
+def whole(path: Path, item: Committable) -> tuple[Path, ...] | None:
+    """The file that holds all data of a committable; None where it has not the size that it had."""
     try:
-        return path.stat().st_size
+        return (path,) if path.stat().st_size == item.bytes else None
     except OSError:
         return None
 

@@ -42,15 +42,26 @@ class CommitLog:
 
     def newest(self) -> int:
         """The highest commit, 0 where there is none."""
-        ends = _numbers(self._chunks, ".log")
-        if not ends or not self._exists(ends[-1]):
+        seq = self._logged_end()
+        if not seq:
             return max(self.sequences(), default=0)
-        seq = ends[-1]
         while self._exists(seq + 1):
             seq += 1
         if any(self._exists(seq + ahead) for ahead in range(2, 2 + _SEEN_AHEAD)):  # somebody removed one
             return max(self.sequences(), default=0)
         return seq
+
+    def _logged_end(self) -> int:
+        """The last commit of the log; 0 where it does not save the listing of the folder."""
+        ends = _numbers(self._chunks, ".log")
+        return ends[-1] if ends and self._exists(ends[-1]) else 0
+
+    def strangers(self) -> list[str]:
+        """Names beside the commits that are of none and that readers see; none where finding the newest takes no listing."""
+        if self._logged_end():
+            return []
+        names = os.listdir(self.folder)
+        return sorted(name for name in names if name[0] not in "._" and not name.isdigit())
 
     def _exists(self, seq: int) -> bool:
         return os.path.isdir(f"{self.folder}/{seq}")

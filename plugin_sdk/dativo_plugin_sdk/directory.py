@@ -34,7 +34,7 @@ from .directory_view import CARRIED, CommittedDirectory, totals
 from .errors import CommitConflictError, ConfigurationError
 from .models import Commit
 from .posix import entries, exchange, fsync, link, naming, settle, take
-from .records import conflict
+from .records import conflict, foreign_file
 from .staging import Staging
 from .versions import alone_in, expired_versions, replaced_versions
 
@@ -61,7 +61,10 @@ class DirectoryTable(CommittedDirectory):
     # -- one run ---------------------------------------------------------------------------------------------------
 
     def open(self, run_id: str, resume_key: str | None = None) -> Path:
-        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it."""
+        """Make this run's staging folder, or take over a dead run's with this key, and remove what others left. Returns it.
+
+        Raises: ValidationError: where somebody else's file lies among the commits.
+        """
         Staging.checked(run_id)
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +84,8 @@ class DirectoryTable(CommittedDirectory):
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
+        if last is not None and (strangers := CommitLog(folder).strangers()):
+            raise foreign_file([str(folder / name) for name in strangers], str(self.root))
         run = self.run.open(run_id, resume_key)
         (run / "commit").mkdir(exist_ok=True)
         return run

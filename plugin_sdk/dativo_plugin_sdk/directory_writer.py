@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote
 
 from .arrow import pyarrow
+from .checkpoints import whole
 from .directory import DirectoryTable
 from .directory_view import totals
 from .errors import CommitConflictError, ConfigurationError, PluginError, ValidationError
@@ -29,7 +30,7 @@ from .models import (
 )
 from .partitions import Partition, parse_partitions, partition_folders
 from .posix import fsync, naming
-from .records import owned
+from .records import foreign_file, owned
 from .writer import BaseWriter, SplitWriter
 
 _MAX_OPEN_PARTITIONS = 64
@@ -110,7 +111,7 @@ class DirectoryWriter(BaseWriter):
         self.table.open(request.run_id, request.resume_key)
 
     def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
-        found = self.table.run.finished(splits, self._staged)
+        found = self.table.run.finished(splits, lambda item: whole(self._staged(item), item))
         self.table.staging.mkdir(exist_ok=True)
         return found
 
@@ -207,12 +208,7 @@ class DirectoryWriter(BaseWriter):
 
     def maintain(self, request: MaintainRequest) -> MaintainReport:
         if foreign := self.table.foreign():
-            raise ValidationError(
-                f"{foreign[0]} is of no commit ({len(foreign)} such in {self.table.root})",
-                "FOREIGN_FILE",
-                {"files": foreign[:20]},
-                hint="readers of the folder take its rows for the table's: move it out of the folder",
-            )
+            raise foreign_file(foreign, str(self.table.root))
         try:
             found = self.compact(request)
         except CommitConflictError as error:

@@ -16,7 +16,10 @@ _STRUCT = 12
 
 
 def with_metadata(file: bytes, key: str, value: str) -> bytes:
-    """The file with one more pair in its footer. Raises: ValidationError: for bytes that are no Parquet file."""
+    """The file with this pair in its footer, in place of one of that key.
+
+    Raises: ValidationError: for bytes that are no Parquet file.
+    """
     if len(file) < 12 or file[-4:] != _MAGIC:
         raise ValidationError("these bytes are no Parquet file")
     (size,) = struct.unpack("<I", file[-8:-4])
@@ -26,7 +29,8 @@ def with_metadata(file: bytes, key: str, value: str) -> bytes:
 
 
 def _with_pair(footer: bytes, key: bytes, value: bytes) -> bytes:
-    pair = b"\x18" + _varint(len(key)) + key + b"\x18" + _varint(len(value)) + value + b"\x00"
+    head_of_pair = b"\x18" + _varint(len(key)) + key
+    pair = head_of_pair + b"\x18" + _varint(len(value)) + value + b"\x00"
     out = bytearray()
     at, before, written = 0, 0, 0
     pending = True
@@ -42,7 +46,8 @@ def _with_pair(footer: bytes, key: bytes, value: bytes) -> bytes:
             if field == _KEY_VALUES:
                 found, first = _list_head(footer, body)
                 end = _skip(footer, body, kind)
-                elements = footer[first:end]
+                kept = _without(footer, first, found, head_of_pair)
+                found, elements = len(kept), b"".join(kept)
             head = bytes([found + 1 << 4 | _STRUCT]) if found < 14 else bytes([0xF0 | _STRUCT]) + _varint(found + 1)
             out += bytes([_KEY_VALUES - written << 4 | _LIST]) + head + elements + pair
             written = _KEY_VALUES
@@ -54,6 +59,17 @@ def _with_pair(footer: bytes, key: bytes, value: bytes) -> bytes:
         end = _skip(footer, body, kind)
         out += bytes([field - written << 4 | kind]) + footer[body:end]
         at, before, written = end, field, field
+
+
+def _without(data: bytes, at: int, count: int, head: bytes) -> list[bytes]:
+    """The structs of a list but those that begin so."""
+    kept = []
+    for _ in range(count):
+        end = _skip(data, at, _STRUCT, element=True)
+        if not data.startswith(head, at):
+            kept.append(data[at:end])
+        at = end
+    return kept
 
 
 def _long_field(data: bytes, at: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .directory_view import totals
 from .directory_writer import DirectorySplitWriter, DirectoryWriter
@@ -27,6 +27,9 @@ from .partition_rows import PartitionSelection
 from .posix import fsync
 from .remote import is_remote
 from .writer import BaseWriter, SplitWriter
+
+if TYPE_CHECKING:
+    from .parquet_merge import Merged
 
 COMPACTED_FILE_BYTES = 128 << 20
 """How large files become that are joined."""
@@ -83,19 +86,34 @@ class ParquetDirectoryWriter(DirectoryWriter):
             return self.in_turn(commit, lambda due: self._replace(replaces, files, due))
         if not self._merges:
             return super().commit(committables, commit)
-        staged = [self._staged(item) for item in committables if item.kind == "data"]
-        return self.in_turn(commit, lambda due: self._merge(staged, due))
+        return self.in_turn(commit, lambda due: self._merge(committables, due))
 
-    def _merge(self, staged: Sequence[Path], commit: Commit) -> Commit:
+    def _merge(self, committables: Sequence[Committable], commit: Commit) -> Commit:
+        _, commits, present = self.table.version()
+        replaces = commit.mode == "overwrite"
+        merged, commit = self.merge_into(() if replaces else present, committables, commit)
+        names = [os.path.relpath(path, self.table.staging) for path in sorted(merged.new)]
+        if replaces:
+            record = commit.model_copy(update={"files": tuple(names)})
+            return self.table.commit(record, table=(merged.rows_added - merged.rows_removed, commit.bytes_written))
+        before = (totals(commits[-1]) or self.table.summed())[0] if commits else 0
+        rows = None if before is None else before + merged.rows_added - merged.rows_removed
+        return self.exchange(commit, names, merged.removed, rows)
+
+    def merge_into(
+        self, present: Sequence[str], committables: Sequence[Committable], commit: Commit
+    ) -> tuple[Merged, Commit]:
+        """Merge this run's rows into a table's files. Returns: what became of it, new files in the staging folder, and the
+        record with what it says of that.
+        """
         from .parquet_merge import MergeRule, ParquetMerge, merged_schema, slices
 
+        staged = [self._staged(item) for item in committables if item.kind == "data"]
         request = self._request
         assert request is not None, "open() comes first"
         folder = self.table.staging
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        _, commits, present = self.table.version()
-        replaces = commit.mode == "overwrite"
         keys = self.target_config.keys
         rule = MergeRule(
             keys,
@@ -119,12 +137,12 @@ class ParquetDirectoryWriter(DirectoryWriter):
 
         merge = ParquetMerge(
             rule,
-            () if replaces else present,
+            present,
             folder,
             self.open_file,
             insert,
             threads=request.parallelism,
-            check=self._check_cancelled,
+            check=self.check_cancelled,
         )
         for rows in slices(staged, keys, request.memory_bytes):
             merge.add(rows)
@@ -133,22 +151,15 @@ class ParquetDirectoryWriter(DirectoryWriter):
             path = str(folder / f"part-0000-0000.{self.extension}")
             self.open_file(path, merged_schema(staged[0], self.options.delete_column)).finish()
             merged.new.add(path)
-        names = [os.path.relpath(path, folder) for path in sorted(merged.new)]
         details = {"superseded": merged.superseded}
         if rule.deletes is not None:
             details["deleted"] = merged.deleted
-        commit = commit.model_copy(
+        return merged, commit.model_copy(
             update={
                 "bytes_written": sum(os.stat(path).st_size for path in merged.new),
                 "details": {**commit.details, "merge": details},
             }
         )
-        if replaces:
-            record = commit.model_copy(update={"files": tuple(names)})
-            return self.table.commit(record, table=(merged.rows_added - merged.rows_removed, commit.bytes_written))
-        before = (totals(commits[-1]) or self.table.summed())[0] if commits else 0
-        rows = None if before is None else before + merged.rows_added - merged.rows_removed
-        return self.exchange(commit, names, merged.removed, rows)
 
     def _replace(self, replaces: PartitionSelection, files: tuple[str, ...], commit: Commit) -> Commit:
         """Commit files in place of the rows of some partitions."""
@@ -160,7 +171,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
         removed, new = set[str](), list[str]()
         gone = 0
         for path in present:
-            self._check_cancelled()
+            self.check_cancelled()
             inside = Path(*Path(path).relative_to(folder).parts[1:])
             target = kept / f"{len(removed)}" / inside.name
             found = without(path, replaces, target, self.open_file)
@@ -197,7 +208,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
         self.open(WriteRequest(request.job, request.run_id, last.seq, memory_bytes=request.memory_bytes))
         names: list[str] = []
         for partition, paths in groups.items():
-            names += join_files(paths, self.table.staging, partition, self.open_file, size, self._check_cancelled)
+            names += join_files(paths, self.table.staging, partition, self.open_file, size, self.check_cancelled)
         record = last.model_copy(
             update={
                 "seq": last.seq + 1,
@@ -225,6 +236,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
         super().cancel()
         self._stop.set()
 
-    def _check_cancelled(self) -> None:
+    def check_cancelled(self) -> None:
+        """Raises: CancelledError: once `cancel` was called."""
         if self._stop.is_set():
             raise CancelledError("the merge was cancelled")

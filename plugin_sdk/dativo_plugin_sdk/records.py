@@ -56,6 +56,16 @@ def owned(commit: Commit | None, job: str, adopted: Callable[[], str | None], pl
     )
 
 
+def foreign_file(files: Sequence[str], place: str) -> ValidationError:
+    """The error of a table among whose files lie some of somebody else. place: the table."""
+    return ValidationError(
+        f"{files[0]} is of no commit ({len(files)} such in {place})",
+        "FOREIGN_FILE",
+        {"files": list(files[:20])},
+        hint=f"readers of {place} take its rows for the table's: move it out of there",
+    )
+
+
 def null_keys(rows: int, keys: Sequence[str]) -> ValidationError:
     """The error of a merge with rows that have no key."""
     return ValidationError(

@@ -52,6 +52,11 @@ def shown(uri: str) -> str:
     return uri.partition("?")[0]
 
 
+def quoted(path: str) -> str:
+    """A path in a store as it is in a URI."""
+    return quote(path, safe=_KEPT)
+
+
 @dataclass(frozen=True)
 class RemoteFile:
     """A file as its store tells it. e_tag: changes with the content, None where the store has none."""
@@ -177,7 +182,7 @@ class RemoteFiles:
         store, _ = self._at(pattern)
         with self._errors(pattern):
             found = [
-                _file(f"{scheme_and_host}/{quote(meta['path'], safe=_KEPT)}", meta)
+                _file(f"{scheme_and_host}/{quoted(meta['path'])}", meta)
                 for batch in self._obstore.list(store, prefix=folder.strip("/") or None)
                 for meta in batch
             ]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .arrow import parse_type, pyarrow, type_name
+from .checkpoints import whole
 from .errors import ConfigurationError, TransientError, ValidationError
 from .models import (
     AssetDefinition,
@@ -159,7 +160,9 @@ class SqlWriter(SqlDatabase):
         self._staging.open(request.run_id, request.resume_key)
 
     def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
-        return self._staging.finished(splits, lambda item: self._staging.folder / str(item.payload["file"]))
+        return self._staging.finished(
+            splits, lambda item: whole(self._staging.folder / str(item.payload["file"]), item)
+        )
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         self._staging.checkpoint(checkpoint)

@@ -7,13 +7,13 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from contextlib import suppress
 from pathlib import Path
 
-from .checkpoints import group_of, key_of, note, take_over
+from .checkpoints import FilesOf, drop_notes, group_of, key_of, note, take_over
 from .errors import ConfigurationError
-from .models import Checkpoint, Committable
+from .models import Checkpoint
 from .posix import NEW, bury, entries, is_alive, lock_of_dead, naming
 
 _SAFE_RUN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")
@@ -26,9 +26,14 @@ class Staging:
     run wrote. folder: where it may write.
     """
 
-    def __init__(self, root: Path, forget: Callable[[str], None] = lambda attempt: None) -> None:
-        """forget: called with a dead attempt before its folder is removed or taken over."""
+    def __init__(
+        self, root: Path, forget: Callable[[str], None] = lambda attempt: None, stays: Collection[str] = ()
+    ) -> None:
+        """forget: called with a dead attempt before its folder is removed or taken over. stays: names of files in a folder
+        that are kept when it is taken over.
+        """
         self.root = root
+        self._stays = stays
         self._forget = forget
         self.attempt = ""
         self._folder: Path | None = None
@@ -79,18 +84,22 @@ class Staging:
         self._folder, self._lock, self._taken_over = self.root / self.attempt, lock, True
         return True
 
-    def finished(self, splits: Container[str], file_of: Callable[[Committable], Path]) -> tuple[Checkpoint, ...]:
-        """What was taken over of these splits; all else is removed. file_of: where the data of a committable is."""
+    def finished(self, splits: Container[str], files_of: FilesOf) -> tuple[Checkpoint, ...]:
+        """What was taken over of these splits; all else is removed."""
         if not self._taken_over:
             return ()
         assert self._key is not None
-        return take_over(self.folder, self._key, splits, file_of)
+        return take_over(self.folder, self._key, splits, files_of, self._stays)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Note what is finished, for a run that may have to follow this one."""
         with self._noting:
             assert self._key is not None, "the run has no key"
             note(self.folder, self._key, checkpoint)
+
+    def keep_to_itself(self) -> None:
+        """Let no run follow this one: what is noted is forgotten."""
+        drop_notes(self.folder)
 
     @staticmethod
     def checked(run_id: str) -> str:

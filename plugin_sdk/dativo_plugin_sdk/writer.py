@@ -72,6 +72,8 @@ class BaseWriter:
     """Whether its commit can replace the rows of some partitions, as `WriteRequest.replaces` says."""
     needs_path: ClassVar[bool] = False
     """Whether `target.path` is required."""
+    notes: Sequence[str] = ()
+    """What a person should know of the commit, for the run's result."""
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         self.asset_definition = asset_definition

@@ -89,6 +89,19 @@ def test_two_jobs_translated_to_one_key_harm_only_the_second(bench: Any) -> None
     assert "are both translated to same" in specs["sales/report"].description
 
 
+def test_a_job_whose_own_key_was_given_to_another_is_still_told(bench: Any) -> None:
+    bench.orders()
+    bench.report()
+
+    def swapped(spec: dg.AssetSpec, data: AssetData) -> dg.AssetSpec:
+        return spec.replace_attributes(key=dg.AssetKey(["sales", "report"]))
+
+    definitions = build_definitions(bench.root, translation=swapped)
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    assert "dativo/broken" not in specs["sales/report"].tags
+    assert "are both translated to sales/report" in specs["sales/report_"].description
+
+
 def test_a_translation_that_raises_breaks_its_own_job_alone(bench: Any) -> None:
     bench.orders()
     bench.report()

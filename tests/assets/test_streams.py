@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 from dagster import AssetKey
 
+from dativo_assets.assets import AssetData, build_definitions
 from dativo_assets.sensors.sensor import NAME
 
 SHOP = """
@@ -139,3 +140,27 @@ def test_the_sensor_starts_the_stream_alone_that_has_something_new(shop: Any) ->
     assert [request.asset_selection for request in found.run_requests or ()] == [
         [AssetKey(["sales", "shop", "customers"])]
     ]
+
+
+def test_a_translation_is_asked_for_each_stream(shop: Any) -> None:
+    def raw(spec: dg.AssetSpec, data: AssetData) -> dg.AssetSpec:
+        return spec.replace_attributes(key=AssetKey(["raw", str(data.job.stream)]))
+
+    definitions = build_definitions(shop.root, translation=raw)
+    asset = next(a for a in definitions.assets or () if isinstance(a, dg.AssetsDefinition) and len(a.keys) > 1)
+    assert asset.keys == {AssetKey(["raw", "orders"]), AssetKey(["raw", "customers"])}
+    done = dg.materialize([asset], instance=shop.instance, selection=[AssetKey(["raw", "customers"])])
+    assert [event.asset_key.path for event in done.get_asset_materialization_events() if event.asset_key] == [
+        ["raw", "customers"]
+    ]
+
+
+def test_an_alert_tells_of_the_stream_that_failed(shop: Any) -> None:
+    shop.write("jobs/shop.yaml", SHOP + "    alerts: {failure: true}\n")
+    shop.write("data/orders/1.csv", 'id\n1\n""\n')
+    run = shop.run()
+    assert not run.ok
+    checks = [e.asset_check_evaluation_data for e in run._of("ASSET_CHECK_EVALUATION")]
+    told = {c.asset_key.path[-1]: c.passed for c in checks if c.check_name == "alert_failure"}
+    assert told == {"orders": False}
+    assert shop.run("sales/shop/customers").ok

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from contextlib import suppress
@@ -16,10 +17,10 @@ from .report import good, table
 from .targets import TARGETS, Target
 
 SHORT = {
-    "killed at each step": 42,
-    "killed at any instant": 10,
-    "disk full": 3,
-    "clock jumps": 3,
+    "killed at each step": 84,
+    "killed at any instant": 20,
+    "disk full": 6,
+    "clock jumps": 6,
     "two at once": 24,
     "interleaved": 24,
     "zombie": 12,
@@ -27,13 +28,13 @@ SHORT = {
     "server restarts": 6,
     "store fails": 15,
 }
-"""Trials a target, and of the kills, the full disks and the clocks a mode. Of each step every so many are taken."""
+"""Trials a target, shared out to its modes. Of each step every so many are taken."""
 
 SOAK = {
-    "killed at each step": 500,
-    "killed at any instant": 500,
-    "disk full": 100,
-    "clock jumps": 25,
+    "killed at each step": 1000,
+    "killed at any instant": 1000,
+    "disk full": 200,
+    "clock jumps": 50,
     "two at once": 500,
     "interleaved": 500,
     "zombie": 200,
@@ -41,7 +42,6 @@ SOAK = {
     "server restarts": 100,
     "store fails": 500,
 }
-OF_A_MODE = ("killed at each step", "killed at any instant", "disk full", "clock jumps")
 MUTANT_TRIALS = 100
 
 
@@ -52,11 +52,9 @@ def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]
         _warm(target, connections)
         for fault in faults:
             tally, start = Tally(), time.monotonic()
+            many = SOAK[fault] if soak else SHORT[fault] / target.slow
             for mode in target.modes:
-                many = SOAK[fault] if soak else -(-SHORT[fault] // target.slow)
-                if fault not in OF_A_MODE:
-                    many = -(-many // len(target.modes))
-                FAULTS[fault](Engine(target, connections), mode, tally, many)
+                FAULTS[fault](Engine(target, connections), mode, tally, math.ceil(many / len(target.modes)))
             if not tally.trials:
                 continue
             row = {"target": target.name, "fault": fault, **vars(tally), "seconds": round(time.monotonic() - start, 1)}

@@ -287,13 +287,14 @@ def _impatient() -> None:
 
 def _judge(bench: Bench, runs: list[str], results: list[Any]) -> None:
     """Whoever was told that it won is in the target, and who was told that it lost is not."""
-    told = {"failed"} if bench.mode == "overwrite" and not bench.target.keeps_records else {"failed", "succeeded"}
     for run_id, result in zip(runs, results, strict=True):
         if result is None:
             bench.tally.unclean.append(f"{run_id} died")
         elif result["status"] == "failed" and result["code"] not in bench.target.fair:
             bench.tally.unclean.append(f"{run_id} failed: {result}")
-        elif result["status"] in told and bench.committed(run_id) != (result["status"] == "succeeded"):
+        elif result["status"] in ("failed", "succeeded") and bench.committed(run_id) != (
+            result["status"] == "succeeded"
+        ):
             bench.tally.unclean.append(f"{run_id} was told otherwise: {result}")
 
 

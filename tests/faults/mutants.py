@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dativo_plugin_sdk import Commit, Committable, DirectoryTable, directory, staging
-from dativo_plugin_sdk.object_writer import KEY, ObjectWriter
+from dativo_plugin_sdk.object_table import KEY
+from dativo_plugin_sdk.object_writer import ObjectWriter
 from dativo_plugin_sdk.parquet_footer import with_metadata
 from dativo_plugin_sdk.sql_writer import SqlWriter
 
@@ -135,15 +136,15 @@ def _record_before_rows() -> None:
     """An object with the record takes the name, and the one with the rows replaces it."""
     swap = ObjectWriter._swap
 
-    def early(writer: ObjectWriter, record: Commit, data: bytes, base: Any, uploaded: list[str]) -> Commit:
+    def early(writer: ObjectWriter, uri: str, record: Commit, data: bytes, base: Any, uploaded: list[str]) -> Commit:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         empty = pa.BufferOutputStream()
         pq.write_table(pq.read_schema(pa.BufferReader(data)).empty_table(), empty)
-        done = swap(writer, record, empty.getvalue().to_pybytes(), base, uploaded)
-        uri = f"{writer.root}/{record.files[-1]}"
-        writer._files.put(uri, with_metadata(data, KEY, record.model_dump_json()), instead_of=writer._files.exists(uri))
+        first = with_metadata(empty.getvalue().to_pybytes(), KEY, record.model_dump_json())
+        done = swap(writer, uri, record, first, base, uploaded)
+        writer._files.put(uri, data, instead_of=writer._files.exists(uri))
         return done
 
     ObjectWriter._swap = early  # type: ignore[method-assign]

@@ -33,8 +33,6 @@ class Target:
     """How many trials a table takes: fewer where each commit makes the next one slower."""
     fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
     """What a run may be told that another one was faster than."""
-    keeps_records: ClassVar[bool] = True
-    """Whether a commit's record outlives an overwrite that follows it."""
     drops: ClassVar[bool] = False
     """Whether tables that are there slow down the others."""
     line: Line | None = None
@@ -211,8 +209,9 @@ class ParquetS3(Target):
     """Objects of a bucket, seen by a plain glob. An overwrite replaces an object that others may be reading."""
 
     name = "parquet_s3"
+    modes = ("append", "overwrite", "merge")
+    slow = 2
     fair = Target.fair | {"TRANSIENT_ERROR"}
-    keeps_records = False
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "parquet", "path": f"s3://lake/{table}", "connection": "s3"}
@@ -244,9 +243,10 @@ class ParquetS3(Target):
 
     def rejected(self, root: Path, table: str) -> int:
         """Of those that a record names: what a dead run left beside them is nobody's."""
-        records = [self._file(name).metadata.metadata[b"dativo"] for name in self._names(f"{table}/")]
-        named = [uri.removeprefix("s3://lake/") for record in records for uri in json.loads(record)["quarantine"]]
-        return len(self._read(named))
+        footers = [self._file(name).metadata.metadata for name in self._names(f"{table}/")]
+        records = [json.loads(footer[b"dativo"]) for footer in footers]
+        records += [record for footer in footers for record in json.loads(footer.get(b"dativo.before", b"[]"))]
+        return len(self._read([uri.removeprefix("s3://lake/") for record in records for uri in record["quarantine"]]))
 
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
@@ -335,10 +335,9 @@ class DeltaS3(ParquetS3):
     """A Delta table in a bucket."""
 
     name = "delta_s3"
-    slow = 4
+    slow = 2
     batches = 4
     fair = Target.fair
-    keeps_records = True
     modes = ("append", "overwrite", "merge", "partitions")
 
     def yaml(self, table: str) -> dict[str, Any]:

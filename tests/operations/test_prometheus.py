@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ from dativo_assets.pipeline import run as run_plan
 from dativo_assets.plan import bind
 from dativo_assets.prometheus import METRICS, after, parsed, record, rendered
 
+DATIVO = Path(sys.executable).with_name("dativo")
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 JOB = """
 source: {reader: csv, files: data.csv}
@@ -82,6 +85,17 @@ def test_a_failed_run_keeps_the_time_of_the_last_success(project: Project) -> No
     assert found["dativo_last_success_timestamp_seconds",] == before["dativo_last_success_timestamp_seconds",]
     assert found["dativo_last_run_timestamp_seconds",] >= before["dativo_last_run_timestamp_seconds",]
     assert found["dativo_rows_written_total",] == before["dativo_rows_written_total",]
+
+
+def test_every_run_of_the_command_counts_also_one_that_reads_no_yaml(project: Project) -> None:
+    for _ in range(2):  # the second takes the job as the first has compiled it
+        subprocess.run([DATIVO, "run", "orders"], cwd=project.root, check=True, capture_output=True, timeout=60)
+    (project.root / "data.csv").unlink()
+    assert (
+        subprocess.run([DATIVO, "run"], cwd=project.root, check=False, capture_output=True, timeout=60).returncode == 2
+    )
+    found = samples(project.root / "metrics/dativo_orders.prom")
+    assert (found["dativo_runs_total", "succeeded"], found["dativo_runs_total", "failed"]) == (2, 1)
 
 
 def _many(project: Project, times: int) -> None:

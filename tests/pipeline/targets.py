@@ -69,7 +69,7 @@ class Target:
 
     def _lake(self, columns: list[str], table: str) -> list[tuple[Any, ...]]:
         if self.kind == "delta":
-            if not (self.root / table).exists():
+            if not DeltaTable.is_deltatable(str(self.root / table)):
                 return []
             found = DeltaTable(self.root / table).to_pyarrow_table(columns=columns)
         else:
@@ -90,4 +90,18 @@ class Target:
     def leftovers(self) -> list[str]:
         """What is still staged."""
         found = [*self.root.glob(".out.staging/*"), *self.root.glob(".dativo/staging/*/*")]
-        return sorted(path.name for path in found)
+        return sorted([*(path.name for path in found), *(self._unnamed() if self.kind in ("delta", "iceberg") else ())])
+
+    def _unnamed(self) -> set[str]:
+        """Data files of a lake's table that its newest version does not name."""
+        if self.kind == "delta":
+            there, table = self.root.glob("out/**/part-*.parquet"), str(self.root / "out")
+            named = DeltaTable(table).file_uris() if DeltaTable.is_deltatable(table) else []
+        else:
+            folder = self.root / "warehouse" / "iceberg"
+            there = folder.glob("**/out/data/**/part-*.parquet")
+            with load_catalog("dativo", type="sql", uri=f"sqlite:///{folder}/catalog.db") as catalog:
+                made = catalog.table_exists("default.out")
+                scan = catalog.load_table("default.out").scan().plan_files() if made else ()
+                named = [task.file.file_path for task in scan]
+        return {path.name for path in there} - {Path(name).name for name in named}

@@ -191,6 +191,24 @@ def test_a_column_that_can_not_tell_partitions_is_named(bench: Any, schema: str,
     assert error is not None and said in error.message
 
 
+def test_a_query_reads_the_rows_of_the_partitions_alone(parquet: Table) -> None:
+    parquet.job()
+    parquet.ok()
+    parquet.bench.job(
+        'source: {reader: sql, query: \'SELECT id, "at", CAST("at" AS DATE) AS day FROM job\'}\n'
+        "target: {writer: parquet, path: derived, mode: append}\n"
+        "partitions: {multi: {day: {daily: {start: 2024-01-01, column: at}}, id: {static: {values: ['1', '2'], column: id}}}}\n",
+        "derived",
+    )
+    project = load_project(parquet.bench.root)
+    job = project.jobs["derived"]
+    result = run(bind(job, project), RunSettings(partition=selected(job, "2024-01-01|2")))
+    assert result.error is None, result.error.to_dict()
+    assert [row["id"] for row in parquet.bench.rows("derived")] == [2]
+    assert result.rows_skipped == 0
+    assert result.to_dict()["partitions"] == "2024-01-01|2"
+
+
 def test_rows_belong_to_the_day_of_the_time_zone(bench: Any) -> None:
     table = Table(bench, Target("parquet", bench.root, {}))
     table.offer(

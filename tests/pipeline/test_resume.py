@@ -15,8 +15,9 @@ from dativo_plugin_sdk import CommitConflictError, ConnectionError
 
 from dativo_assets.pipeline import RunSettings
 from dativo_assets.state import commit_once
+from dativo_assets.writers._delta_store import DeltaStore
 
-from .targets import Target
+from .targets import KINDS, Target
 
 SPLITS, ROWS = 12, 50
 
@@ -92,9 +93,8 @@ class Long:
         return self.target.leftovers()
 
 
-@pytest.fixture(params=["parquet", "duckdb", "sqlite", "postgres"])
+@pytest.fixture(params=KINDS)
 def target(request: pytest.FixtureRequest, bench: Any) -> Target:
-    """The targets whose rows wait in files of this machine: the others can't resume."""
     connection = request.getfixturevalue("server").database() if request.param == "postgres" else {}
     return Target(request.param, bench.root, connection)
 
@@ -195,6 +195,30 @@ def test_a_run_that_lost_leaves_nothing(long: Long, monkeypatch: pytest.MonkeyPa
     assert long.leftovers() == []
 
 
+def test_files_that_a_lost_swap_may_still_name_are_not_taken_over(
+    bench: Any, plugin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = Long(bench, plugin, Target("delta", bench.root, {}))
+
+    def lost(*_: object) -> None:
+        raise ConnectionError("the catalog is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaStore, "swap", lost)
+        failed = bench.run(settings=RunSettings(workers=2, checkpoint_s=0.0, retries=False))
+    assert isinstance(failed.error, ConnectionError)
+    assert long.ok().splits_resumed == 0
+    assert long.has_all_rows()
+
+
+def test_a_file_that_is_gone_from_a_lakehouse_is_read_again(bench: Any, plugin: Any) -> None:
+    long = Long(bench, plugin, Target("delta", bench.root, {}))
+    long.dies_at(8)
+    next((bench.root / "out").glob("part-*.parquet")).unlink()
+    assert long.ok().splits_resumed > 0
+    assert long.is_exact()
+
+
 @pytest.mark.parametrize("writer", ["parquet", "rust_parquet", "sqlite"])
 def test_counts_of_rules_and_rejected_rows_are_those_of_a_run_that_did_not_die(
     bench: Any, plugin: Any, writer: str
@@ -213,13 +237,13 @@ def test_counts_of_rules_and_rejected_rows_are_those_of_a_run_that_did_not_die(
     assert sorted(row[0] for row in target.rows("id", "out_quarantine")) == list(range(20))
 
 
-@pytest.mark.parametrize("kind", ["parquet", "sqlite"])
+@pytest.mark.parametrize("kind", ["parquet", "sqlite", "delta"])
 def test_kills_at_random_moments_lose_and_double_no_row(bench: Any, plugin: Any, kind: str) -> None:
     long = Long(bench, plugin, Target(kind, bench.root, {}))
     chance, kills = random.Random(5), 0
     while True:
         child = run_child(bench, "r", PAUSE_S="0.01")
-        enough = len(long.read()) + chance.randint(1, 3)
+        enough = len(long.read()) + chance.randint(2, 4)
         while child.poll() is None and len(long.read()) < enough:
             time.sleep(chance.uniform(0, 0.02))
         if child.poll() is not None:

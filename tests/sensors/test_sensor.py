@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import dagster as dg
 import pytest
 
 from dativo_assets.assets import build_definitions
+from dativo_assets.sensors import sensor
 
 JOB = """
     group: shop
@@ -37,10 +40,10 @@ class Shop:
 
     def tick(self, cursor: str | None = None) -> dg.SensorResult:
         definitions = build_definitions(self.root)
-        sensor = next(item for item in definitions.sensors or () if item.name == "dativo_triggers")
-        assert isinstance(sensor, dg.SensorDefinition)
+        triggers = next(item for item in definitions.sensors or () if item.name == "dativo_triggers")
+        assert isinstance(triggers, dg.SensorDefinition)
         with dg.build_sensor_context(instance=self.instance, cursor=cursor, definitions=definitions) as context:
-            found = sensor(context)
+            found = triggers(context)
         assert isinstance(found, dg.SensorResult)
         return found
 
@@ -120,3 +123,173 @@ def test_a_secret_in_a_failing_probe_is_masked(shop: Shop, monkeypatch: pytest.M
     said = shop.tick().skip_reason.skip_message
     assert "probe failed" in said
     assert "hidden-folder-name" not in said
+
+
+def started(shop: Shop, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    """The run of a request, as the daemon makes it, with what became of it."""
+    job = build_definitions(shop.root).resolve_implicit_global_asset_job_def()
+    run = shop.instance.create_run_for_job(job, tags={**request.tags, "dagster/run_key": str(request.run_key)})
+    if status is dg.DagsterRunStatus.FAILURE:
+        shop.instance.report_run_failed(run)
+    elif status is dg.DagsterRunStatus.CANCELED:
+        shop.instance.report_run_canceled(run)
+
+
+def said(result: dg.SensorResult) -> str:
+    assert result.skip_reason is not None
+    return str(result.skip_reason.skip_message)
+
+
+def at(monkeypatch: pytest.MonkeyPatch, later_s: float) -> None:
+    """The sensor's clock, so long after now."""
+    now = time.time()
+    monkeypatch.setattr(sensor.time, "time", lambda: now + later_s)
+
+
+def test_a_daemon_killed_between_request_and_cursor_starts_no_second_run(shop: Shop) -> None:
+    shop.job("orders")
+    (request,) = shop.tick().run_requests
+    started(shop, request, dg.DagsterRunStatus.NOT_STARTED)
+    again = shop.tick()  # with the cursor of before
+    assert again.run_requests == []
+    assert "is on its way" in said(again)
+
+
+def test_a_failed_run_is_tried_again_later_each_time_and_never_dropped(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.job("orders")
+    (request,) = shop.tick().run_requests
+    keys = [request.run_key]
+    for attempt, wait_s in ((1, 30), (2, 60), (3, 120)):
+        started(shop, request, dg.DagsterRunStatus.FAILURE)
+        at(monkeypatch, wait_s - 5)
+        early = shop.tick()
+        assert early.run_requests == []
+        assert f"failed, attempt {attempt}; the next one is in" in said(early)
+        at(monkeypatch, wait_s + 1)
+        (request,) = shop.tick().run_requests
+        keys.append(request.run_key)
+        monkeypatch.undo()
+    assert len(set(keys)) == 4  # Dagster would start no second run of the same key
+
+
+def test_a_new_change_is_not_held_up_by_the_failure_of_the_last_one(shop: Shop) -> None:
+    shop.job("orders")
+    (request,) = shop.tick().run_requests
+    started(shop, request, dg.DagsterRunStatus.FAILURE)
+    shop.write("data/orders/b.csv", "n\n2\n")
+    (other,) = shop.tick().run_requests
+    assert other.run_key != request.run_key
+
+
+def test_a_cancelled_run_is_not_started_against_the_will_of_who_cancelled_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.job("orders")
+    started(shop, shop.tick().run_requests[0], dg.DagsterRunStatus.CANCELED)
+    at(monkeypatch, 10_000)
+    assert "was cancelled" in said(shop.tick())
+
+
+def waits(shop: Shop, text: str) -> None:
+    job = (shop.root / "jobs/orders.yaml").read_text()
+    shop.write("jobs/orders.yaml", job.replace("poll: 5s", f"poll: 5s, {text}"))
+
+
+def test_a_burst_of_files_is_one_run_once_it_is_over(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.job("orders")
+    waits(shop, "debounce: 1m")
+    first = shop.tick()
+    assert "60 s of debounce left" in said(first)
+    at(monkeypatch, 50)
+    shop.write("data/orders/b.csv", "n\n2\n")
+    second = shop.tick(first.cursor)
+    assert second.run_requests == []
+    monkeypatch.undo()
+    at(monkeypatch, 100)
+    third = shop.tick(second.cursor)  # a minute after the first, not after the second
+    assert third.run_requests == []
+    monkeypatch.undo()
+    at(monkeypatch, 115)
+    assert len(shop.tick(third.cursor).run_requests) == 1
+
+
+def test_files_that_never_stop_coming_wait_for_the_maximum_lag_and_no_longer(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.job("orders")
+    waits(shop, "debounce: 1m, max_lag: 2m")
+    cursor = shop.tick().cursor
+    found = []
+    for number, later_s in enumerate((50, 100, 121)):
+        at(monkeypatch, later_s)
+        shop.write(f"data/orders/{number}.csv", f"n\n{number}\n")
+        result = shop.tick(cursor)
+        cursor = result.cursor
+        found.append(len(result.run_requests))
+        monkeypatch.undo()
+    assert found == [0, 0, 1]
+
+
+def test_a_quiet_period_passes_between_two_runs(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.job("orders")
+    waits(shop, "quiet_period: 10m")
+    (request,) = shop.tick().run_requests
+    started(shop, request, dg.DagsterRunStatus.NOT_STARTED)
+    shop.write("data/orders/b.csv", "n\n2\n")
+    early = shop.tick()
+    assert "of its quiet period left" in said(early)
+    at(monkeypatch, 601)
+    assert len(shop.tick(early.cursor).run_requests) == 1
+
+
+def test_a_tick_says_of_each_job_why_it_runs_or_not(shop: Shop) -> None:
+    for name in ("new", "old", "gone", "waiting"):
+        shop.job(name)
+    shop.run("old")
+    for name, old, to in (("gone", "gone/*.csv", "gone/x.csv"), ("waiting", "poll: 5s", "poll: 5s, debounce: 1h")):
+        shop.write(f"jobs/{name}.yaml", (shop.root / f"jobs/{name}.yaml").read_text().replace(old, to))
+    shop.job("new", rows=None)
+    lines = tick_log(shop)
+    assert lines[0] == "4 watched, 4 asked, 1 without anything new"
+    assert any(line.startswith("new: new since its last commit (") for line in lines)
+    assert any(line.startswith("gone: the probe failed: file data/gone/x.csv does not exist") for line in lines)
+    assert any(line.startswith("waiting: new, but it changed 0 s ago") for line in lines)
+    assert "nothing new: old" in lines
+
+
+def tick_log(shop: Shop) -> list[str]:
+    definitions = build_definitions(shop.root)
+    found = next(item for item in definitions.sensors or () if item.name == "dativo_triggers")
+    assert isinstance(found, dg.SensorDefinition)
+    lines: list[str] = []
+    with dg.build_sensor_context(instance=shop.instance, definitions=definitions) as context:
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+        context.log.addHandler(handler)
+        found(context)
+    return lines
+
+
+@pytest.mark.parametrize("cursor", ["", "17", "[]", '{"first": "no job", "waiting": {"orders": [1]}}', "\x00"])
+def test_a_cursor_that_is_not_ours_is_none(shop: Shop, cursor: str) -> None:
+    shop.job("orders")
+    assert len(shop.tick(cursor).run_requests) == 1
+
+
+def test_more_changes_than_one_tick_starts_runs_for_come_first_in_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensor, "_MAX_REQUESTS", 2)
+    for name in "abcde":
+        shop.job(name)
+    begun: list[str] = []
+    cursor = None
+    for _ in range(3):
+        result = shop.tick(cursor)
+        cursor = result.cursor
+        for request in result.run_requests:
+            started(shop, request, dg.DagsterRunStatus.NOT_STARTED)
+            begun.append(request.tags["dativo/job"])
+    assert sorted(begun) == list("abcde")

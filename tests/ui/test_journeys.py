@@ -69,7 +69,7 @@ FILES = {
 
             def extract(self, state_manager=None):
                 for batch in range(40):
-                    time.sleep(0.15)
+                    time.sleep(0.3)
                     yield [{"id": batch * 1000 + row} for row in range(1000)]
     """,
     "data/refunds.csv": "id\n1\n",

@@ -492,3 +492,15 @@ def test_a_file_that_somebody_put_among_the_committed_ones_is_told_and_stays(tar
     assert foreign.exists()
     foreign.unlink()
     assert maintain(target).commit is not None
+
+
+def test_the_next_run_tells_of_a_file_that_somebody_put_beside_the_commits(target: Target) -> None:
+    target.deliver("r1", pa.table({"id": [1]}))
+    foreign = target.root / "t" / "mine.parquet"
+    foreign.write_bytes(b"PAR1")
+    (target.root / "t" / "_SUCCESS").touch()
+    with pytest.raises(ValidationError, match=r"t/mine\.parquet is of no commit") as caught:
+        target.deliver("r2", pa.table({"id": [2]}))
+    assert caught.value.error_code == "FOREIGN_FILE"
+    foreign.unlink()
+    assert target.deliver("r2", pa.table({"id": [2]})).seq == 2

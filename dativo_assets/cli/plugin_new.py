@@ -1,0 +1,39 @@
+"""dativo plugin new: a package whose tests pass at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dativo_assets.scaffold import Kind, write_package
+
+EPILOG = """\b
+Examples:
+  dativo plugin new planets                     a reader in Python
+  dativo plugin new json-lines --kind writer    a writer
+  cd planets && pytest                          its tests pass at once"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("name")
+@click.option(
+    "--kind", type=click.Choice(["reader", "writer"]), default="reader", show_default=True, help="What it is."
+)
+@click.option(
+    "--lang", "language", type=click.Choice(["python"]), default="python", show_default=True, help="Its language."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: {package, files}.")
+def command(name: str, kind: Kind, language: str, as_json: bool) -> int:
+    """Make a package: plugin, tests, CI, docs, an example job."""
+    folder = Path(name)
+    written = write_package(folder, name, kind, language)
+    if as_json:
+        from .output import print_json
+
+        print_json({"package": str(folder.resolve()), "files": written})
+        return 0
+    for path in written:
+        click.echo(f"wrote {folder / path}")
+    click.echo(f"next: cd {name} && pytest")
+    return 0

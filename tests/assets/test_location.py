@@ -1,0 +1,161 @@
+"""What a run's process loads of a code location, and which version of a job it runs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.metadata.metadata_value import CodeLocationReconstructionMetadataValue
+from dagster._core.definitions.repository_definition import RepositoryLoadData
+from dagster._core.execution.api import create_execution_plan, execute_run
+
+from dativo_assets.assets import location
+
+Load = Callable[[], Mapping[str, Any]]
+JOB = "__ASSET_JOB"
+ORDERS, TOTALS = dg.AssetKey(["sales", "orders"]), dg.AssetKey("totals")
+QUERY = """
+    source: {reader: sql, query: SELECT sum(amount) AS total FROM orders}
+    target: {writer: parquet, path: warehouse/totals}
+"""
+
+
+@pytest.fixture
+def load(bench, monkeypatch: pytest.MonkeyPatch) -> Load:
+    """Loads the location as the code server does; what it hands to runs."""
+    monkeypatch.setenv("DATIVO_PROJECT", str(bench.root))
+
+    def loaded() -> Mapping[str, Any]:
+        context = DefinitionsLoadContext(load_type=DefinitionsLoadType.INITIALIZATION)
+        with DefinitionsLoadContext.scoped(context):
+            assert isinstance(location.code_location(), dg.Definitions)
+        return context.get_pending_reconstruction_metadata()
+
+    return loaded
+
+
+def in_a_run(handed: Mapping[str, Any], *keys: dg.AssetKey) -> dg.JobDefinition:
+    """The job as the process of a run of these assets has it."""
+    data = RepositoryLoadData(
+        reconstruction_metadata={name: CodeLocationReconstructionMetadataValue(text) for name, text in handed.items()}
+    )
+    context = DefinitionsLoadContext(load_type=DefinitionsLoadType.RECONSTRUCTION, repository_load_data=data)
+    with DefinitionsLoadContext.scoped(context):
+        repository = location.code_location()
+        assert isinstance(repository, dg.RepositoryDefinition)
+        return repository.get_maybe_subset_job_def(JOB, asset_selection=frozenset(keys))
+
+
+def test_a_run_loads_the_assets_it_runs_and_no_other(bench, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.orders()
+    bench.report()
+    bench.write("jobs/broken.yaml", "source: [")
+    bench.write("jobs/totals.yaml", QUERY)
+    handed = load()
+    whole = bench.definitions().resolve_implicit_global_asset_job_def()
+
+    monkeypatch.delattr(location, "load")
+    for keys in ([ORDERS], [TOTALS], [ORDERS, TOTALS]):
+        job = in_a_run(handed, *keys)
+        expected = whole.get_subset(asset_selection=frozenset(keys))
+        assert {node.name for node in job.nodes} == {node.name for node in expected.nodes}
+        for key in keys:
+            found, wanted = job.asset_layer.asset_graph.get(key), expected.asset_layer.asset_graph.get(key)
+            assert found.parent_keys == wanted.parent_keys
+            assert found.check_keys == wanted.check_keys
+            assert found.code_version == wanted.code_version
+    assert in_a_run(handed, ORDERS, TOTALS).execute_in_process(instance=bench.instance).success
+
+
+def test_a_run_uses_the_job_as_it_was_when_the_location_was_loaded(bench, load: Load) -> None:
+    bench.orders()
+    handed = load()
+    text = (bench.root / "jobs/orders.yaml").read_text()
+    bench.write("jobs/orders.yaml", text.replace("path: warehouse/orders", "path: warehouse/moved"))
+    assert in_a_run(handed, ORDERS).execute_in_process(instance=bench.instance).success
+    assert list((bench.root / "warehouse").iterdir()) == [bench.root / "warehouse/orders"]
+
+
+@pytest.mark.parametrize("cache", ["kept", "gone"])
+def test_a_plan_runs_the_job_it_was_made_of_or_says_that_it_is_gone(bench, load: Load, cache: str) -> None:
+    bench.orders()
+    launched = in_a_run(load(), ORDERS)
+    config = {"execution": {"config": {"in_process": {}}}}
+    plan = create_execution_plan(launched, run_config=config)
+    run = bench.instance.create_run_for_job(
+        launched, execution_plan=plan, run_config=config, asset_selection=frozenset({ORDERS})
+    )
+    text = (bench.root / "jobs/orders.yaml").read_text()
+    bench.write("jobs/orders.yaml", text.replace("path: warehouse/orders", "path: warehouse/moved"))
+    if cache == "gone":
+        shutil.rmtree(bench.root / ".dativo")
+    now = bench.definitions().resolve_implicit_global_asset_job_def().get_subset(asset_selection={ORDERS})
+    result = execute_run(InMemoryJob(now), run, bench.instance, raise_on_error=False)
+    assert not (bench.root / "warehouse/moved").exists()
+    assert result.success == (cache == "kept")
+    if cache == "gone":
+        (failed,) = [event for event in result.all_events if event.is_step_failure]
+        said = failed.step_failure_data.user_failure_data
+        assert said is not None
+        assert "has changed since the run was launched" in str(said.description)
+
+
+@pytest.mark.parametrize("harm", ["cache", "record"])
+def test_without_the_cache_a_run_loads_the_project_as_it_is_now(bench, load: Load, harm: str) -> None:
+    bench.orders()
+    handed = load()
+    if harm == "cache":
+        shutil.rmtree(bench.root / ".dativo")
+    else:
+        handed = dict.fromkeys(handed, "0" * 64)
+    assert in_a_run(handed, ORDERS).execute_in_process(instance=bench.instance).success
+
+
+def test_a_broken_job_fails_with_its_error_in_a_run_too(bench, load: Load) -> None:
+    bench.write("jobs/broken.yaml", "source: [")
+    job = in_a_run(load(), dg.AssetKey("broken"))
+    result = job.execute_in_process(instance=bench.instance, raise_on_error=False)
+    assert not result.success
+
+
+def test_a_job_that_is_not_kept_is_read_from_its_file(bench, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.orders()
+    text = (bench.root / "jobs/orders.yaml").read_text()
+    bench.write("jobs/orders.yaml", text.replace("{writer: parquet,", "{writer: parquet, credentials: {token: abc},"))
+    handed = load()
+    monkeypatch.delattr(location, "load")
+    assert [node.name for node in in_a_run(handed, ORDERS).nodes] == ["sales__orders"]
+
+
+def test_the_shards_of_a_project_are_its_assets_shared_out_and_a_query_reads_over_their_borders(
+    bench, load: Load
+) -> None:
+    bench.write("dativo.yaml", "code_locations: 3\n")
+    bench.orders()
+    bench.write("jobs/totals.yaml", QUERY)
+    bench.write("jobs/broken.yaml", "source: [")
+    for number in range(8):
+        bench.write(f"jobs/j{number}.yaml", "source: {reader: csv, files: a.csv}\ntarget: {writer: csv, path: w}\n")
+    whole = {spec.key for spec in bench.definitions().resolve_all_asset_specs() if spec.group_name != "sources"}
+    shards = [location.code_location(number) for number in (1, 2, 3)]
+    found = [
+        {item.key for item in shard.assets or () if isinstance(item, dg.AssetsDefinition)}
+        for shard in shards
+        if isinstance(shard, dg.Definitions)
+    ]
+    assert all(found)
+    assert sorted(key.to_user_string() for keys in found for key in keys) == sorted(
+        key.to_user_string() for key in whole
+    )
+    for name, key in (("orders", ORDERS), ("totals", TOTALS)):
+        (shard,) = [shard for shard, keys in zip(shards, found, strict=True) if key in keys]
+        assert isinstance(shard, dg.Definitions)
+        job = shard.resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
+        assert job.execute_in_process(instance=bench.instance).success, name
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match="code_locations: 3"):
+        location.code_location(4)

@@ -1,0 +1,91 @@
+"""dativo plugin: what `new` makes is tested and green at once, and `test` tells what a plugin promises and breaks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dativo_assets.registry import GROUPS
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_a_new_package_passes_its_own_tests(shell: Any, kind: str) -> None:
+    made = shell("plugin", "new", "my-plugin", "--kind", kind, "--json").json
+    package = shell.root / "my-plugin"
+    assert made["package"] == str(package)
+    assert {"pyproject.toml", "README.md", "my_plugin.py", "tests/test_my_plugin.py"} <= set(made["files"])
+    assert ".github/workflows/test.yml" in made["files"]
+    assert "$" not in (package / "pyproject.toml").read_text()
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(argv, cwd=package, capture_output=True, text=True, env=shell.environment(), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (package / "example" / "warehouse").is_dir()
+
+
+@pytest.mark.parametrize("name", ["1st", "Über", "../out", "a b", "Big"])
+def test_a_name_that_is_none_is_refused(shell: Any, name: str) -> None:
+    said = shell("plugin", "new", name)
+    assert (said.code, "is no name of a package" in said.err) == (2, True)
+
+
+def test_a_folder_that_is_there_is_left_alone(shell: Any) -> None:
+    shell.write("mine/notes.txt", "keep")
+    said = shell("plugin", "new", "mine")
+    assert (said.code, "exists already" in said.err) == (2, True)
+    assert [path.name for path in (shell.root / "mine").iterdir()] == ["notes.txt"]
+
+
+READER = """
+    from dativo_plugin_sdk import BaseReader
+
+
+    class Good(BaseReader):
+        def extract(self):
+            yield [{"n": n} for n in range(10)]
+
+
+    class Bad(Good):
+        def check_connection(self):
+            return True
+    """
+
+
+def test_a_report_is_printed_and_written(shell: Any, tmp_path: Path) -> None:
+    shell.write("mine.py", READER)
+    report = tmp_path / "CONFORMANCE.md"
+    said = shell("plugin", "test", "mine.py:Good", "--report", str(report))
+    assert said.code == 0, said.out + said.err
+    assert said.out == report.read_text()
+    assert said.out.startswith("## Conformance of reader mine.py:Good 1.0.0")
+
+
+def test_a_broken_promise_is_named_and_the_exit_code_tells(shell: Any) -> None:
+    shell.write("mine.py", READER)
+    said = shell("plugin", "test", "mine.py:Bad", "--json")
+    assert said.code == 1
+    (failed,) = [outcome for outcome in said.json["outcomes"] if not outcome["passed"]]
+    assert failed["check"] == "test_check_connection_answers"
+    assert "returned bool" in failed["remark"]
+
+
+def test_an_installed_plugin_is_tested_with_the_jobs_words(shell: Any) -> None:
+    shell.write("data/a.csv", "n;m\n1;2\n3;4\n")
+    said = shell("plugin", "test", "rust_csv", "--with", "{files: [data/a.csv], options: {delimiter: ';'}}")
+    assert said.code == 0, said.out + said.err
+    said = shell("plugin", "test", "jsonl", "--kind", "writer")
+    assert said.code == 0, said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["nope"], "unknown reader"), (["csv", "--with", "[1]"], "not a mapping"), (["csv", "--with", "{"], "no YAML")],
+)
+def test_what_cannot_be_tested_is_told(shell: Any, arguments: list[str], message: str) -> None:
+    said = shell("plugin", "test", *arguments)
+    assert said.code == 2
+    assert message in said.err
+    assert "Traceback" not in said.err
