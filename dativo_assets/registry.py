@@ -119,7 +119,8 @@ def _import(ref: PluginRef) -> Any:
             names = [name for name, value in vars(module).items() if isinstance(value, type) and _is_plugin(value)]
             raise PluginError(
                 f"{ref.attribute} was not found in module {ref.origin}",
-                details={"plugin": ref.reference},
+                "PLUGIN_NOT_FOUND",
+                {"plugin": ref.reference},
                 hint=f"it defines: {', '.join(names)}" if names else "it defines no plugin class",
             )
         found = getattr(found, part)

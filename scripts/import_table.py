@@ -6,7 +6,7 @@ from grimp import ImportGraph
 from importlinter import Contract, ContractCheck, fields, output
 
 ROOT = "dativo_assets"
-SDK = "dativo_plugin_sdk"
+SDK = {"dativo_plugin_sdk": "sdk", "dativo_ingest": "ingest"}
 
 
 class ImportTable(Contract):
@@ -69,8 +69,8 @@ def _closure(rows: dict[str, set[str]]) -> dict[str, set[str]]:
 def _row_of(module: str) -> str | None:
     """The row's name; None for what is not ours and for the bare root, which holds the version alone."""
     root, _, rest = module.partition(".")
-    if root == SDK:
-        return "sdk"
+    if root in SDK:
+        return SDK[root]
     return rest.partition(".")[0] or None if root == ROOT else None
 
 

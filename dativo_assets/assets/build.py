@@ -18,6 +18,7 @@ from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
 from dativo_assets.config.cache import DIGEST_CHARACTERS
+from dativo_assets.config.runner import load_runner
 from dativo_assets.config.timing import Alerts
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
@@ -33,6 +34,7 @@ from .customize import Customization, Execution, Translation, execute, translate
 from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
+from .runner import schedule_of
 from .sources import source_assets, source_key
 from .translate import AssetData, asset_key, external_key, op_name, pool
 
@@ -85,7 +87,10 @@ def build(builder: "Builder", only: Sequence[str] | None = None) -> dg.Definitio
     with _collector_paused(), warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return builder.build() if only is None else builder.assets_alone(only)
+        try:
+            return builder.build() if only is None else builder.assets_alone(only)
+        except ConfigurationError as error:
+            raise dg.DagsterInvalidDefinitionError(f"the project can't be loaded\n\n{render(error)}") from None
 
 
 @contextmanager
@@ -172,8 +177,22 @@ class Builder:
         if lags:
             sensors.append(alert_sensor(lags, LAG))
         return dg.Definitions(
-            assets=[*source_specs, *assets, *broken], sensors=sensors, resources=self.custom.connections.resources
+            assets=[*source_specs, *assets, *broken],
+            sensors=sensors,
+            schedules=self._schedules(),
+            resources=self.custom.connections.resources,
         )
+
+    def _schedules(self) -> list[dg.ScheduleDefinition]:
+        runner = load_runner(self.project)
+        if runner is None:
+            return []
+        names = [runner.job_of(index, self.project) for index in range(len(runner.orchestrator.schedules))]
+        tenants = {name: job.metadata.get("tenant_id") for name, job in self.project.jobs.items()}
+        return [
+            schedule_of(schedule, self._keys(name), tenants.get(name), runner.orchestrator.concurrency_per_tenant)
+            for schedule, name in zip(runner.orchestrator.schedules, names, strict=True)
+        ]
 
     def _is_own(self, name: str) -> bool:
         return self.own is None or name in self.own

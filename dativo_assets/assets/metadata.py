@@ -51,7 +51,12 @@ def run_metadata(
     found["dagster/uri"] = target_uri(job)
     found["dagster/table_name"] = table_name(job)
     if result.schema_text:
-        found["dagster/column_schema"] = column_schema(result.schema_text, contract, cursor_field(job))
+        found["dagster/column_schema"] = column_schema(
+            result.schema_text,
+            contract,
+            cursor_field(job),
+            {} if commit is None else commit.details.get("column_tags", {}),
+        )
     found["dagster/column_lineage"] = lineage
     if result.profile is not None and result.profile.columns:
         found.update(_profiled(result.profile, contract))

@@ -152,16 +152,30 @@ def cursor_field(job: JobConfig) -> str | None:
     return None if incremental is None else incremental.cursor_field
 
 
-def column_schema(schema_text: Mapping[str, str], contract: Contract | None, cursor: str | None) -> dg.TableSchema:
-    """A table's columns with what the contract says of each. schema_text: {name: type}; empty: those the contract declares."""
+def column_schema(
+    schema_text: Mapping[str, str], contract: Contract | None, cursor: str | None, said: Mapping[str, str] | None = None
+) -> dg.TableSchema:
+    """A table's columns with what the contract says of each. schema_text: {name: type}; empty: those the contract declares.
+
+    said: {column: tag}, what the source says of its own.
+    """
     declared = {column.name: column for column in contract.columns} if contract is not None else {}
     types = schema_text or {name: column.type for name, column in declared.items()}
     key = contract.primary_key if contract is not None else ()
-    return dg.TableSchema([_column(name, type_, declared.get(name), key, cursor) for name, type_ in types.items()])
+    source = {name: {_tag(tag): ""} for name, tag in (said or {}).items()}
+    return dg.TableSchema(
+        [_column(name, type_, declared.get(name), key, cursor, source.get(name, {})) for name, type_ in types.items()]
+    )
 
 
-def _column(name: str, type_: str, declared: Column | None, key: tuple[str, ...], cursor: str | None) -> dg.TableColumn:
-    tags: dict[str, str] = {}
+def _tag(text: str) -> str:
+    return re.sub(r"[^\w.-]", "_", text)[:60]
+
+
+def _column(
+    name: str, type_: str, declared: Column | None, key: tuple[str, ...], cursor: str | None, said: Mapping[str, str]
+) -> dg.TableColumn:
+    tags = dict(said)
     if name in key:
         tags["pk"] = ""
     if name == cursor:
@@ -169,7 +183,7 @@ def _column(name: str, type_: str, declared: Column | None, key: tuple[str, ...]
     if declared is None:
         return dg.TableColumn(name, type_, tags=tags)
     if declared.classification:
-        tags[re.sub(r"[^\w.-]", "_", declared.classification)[:60]] = ""
+        tags[_tag(declared.classification)] = ""
     must = declared.constraints
     other = [
         text

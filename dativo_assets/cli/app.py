@@ -28,6 +28,7 @@ VERBS = {
     "plan": "Show what a run would do; nothing is written.",
     "lineage": "Show where tables and columns come from, and where they go.",
     "plugins": "List installed readers and writers.",
+    "migrate": "Rewrite jobs of the earlier package in the keys of today.",
     "plugin": "Make plugins, and test them.",
     "schema": "Print the JSON Schema of job files, for editors.",
     "maintain": "Join small files of targets, and remove what nobody reads any more.",

@@ -99,6 +99,18 @@ def _items(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
+def _richer(source: dict[str, Any]) -> dict[str, Any]:
+    """The files, tables and incremental of a source that say more than their counterparts of today."""
+    found: dict[str, Any] = {}
+    for key, name in (("files", "path"), ("tables", "name")):
+        items = [dict(item) for item in _items(source.get(key)) if isinstance(item, dict)]
+        if any(item.keys() - {name} for item in items):
+            found[key] = items
+    incremental = _mapping(source.get("incremental"))
+    told = "state_path" in incremental or incremental.get("strategy") in _STRATEGIES.keys() - {"updated_at"}
+    return {**found, "incremental": incremental} if told else found
+
+
 def _mapping(value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
@@ -138,8 +150,16 @@ class _Translation:
             if isinstance(job.get(side), dict) or connector:
                 section = _mapping(job.get(side))
                 job[side] = self._source(section, connector) if side == "source" else self._target(section, connector)
+        self._lookback(job)
         layers = (Layer(self.document, (), self.moved), *self.connectors)
         return Translated(job, layers, tuple(self.notes))
+
+    def _lookback(self, job: dict[str, Any]) -> None:
+        """Rows read again are compared with the table's, which only a built-in writer's can be."""
+        incremental = _mapping(_mapping(job.get("source")).get("incremental"))
+        if ":" in str(_mapping(job.get("target")).get("writer")) and incremental.pop("lookback", None):
+            job["source"]["incremental"] = incremental
+            self.notes.append("`lookback_days` is left to the reader: the rows in this target can't be compared")
 
     def _wrote(self, today: Steps, written: Steps) -> None:
         self.moved[today] = written
@@ -247,6 +267,13 @@ class _Translation:
             result[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
         return result
 
+    def _as_written(self, section: dict[str, Any], path: Steps, plugin: Any, kept: dict[str, Any]) -> None:
+        """What today's keys say less of, for a plugin that was written for the older ones."""
+        kept = {key: value for key, value in kept.items() if value is not None}
+        if ":" in str(plugin) and kept:
+            section["options"] = {**kept, **_mapping(section.get("options"))}
+            self.moved.update({(*path, "options", key): (*path, key) for key in kept})
+
     def _into_options(self, section: dict[str, Any], path: Steps, key: str) -> None:
         if section.get(key) is not None:
             section["options"] = {key: section[key], **_mapping(section.get("options"))}
@@ -255,6 +282,7 @@ class _Translation:
 
     def _source(self, own: dict[str, Any], connector: dict[str, Any]) -> dict[str, Any]:
         path = ("source",)
+        kind = own.get("type") if "custom_reader" in own else None
         self._rename(own, path, "custom_reader", "reader")
         self._rename(own, path, "type", "reader")
         self._engine(own, path)
@@ -267,6 +295,7 @@ class _Translation:
             source["connection"] = {"dsn": source.pop("dsn"), **_mapping(source.get("connection"))}
             self.moved[("source", "connection", "dsn")] = ("source", "dsn")
         source.pop("description", None)
+        self._as_written(source, path, source.get("reader"), {"type": kind, **_richer(source)})
         self._streams(source)
         self._incremental(source)
         return source
@@ -329,6 +358,7 @@ class _Translation:
 
     def _target(self, own: dict[str, Any], connector: dict[str, Any]) -> dict[str, Any]:
         path = ("target",)
+        given = own.get("type") if "custom_writer" in own else None
         self._rename(own, path, "custom_writer", "writer")
         kind = own.pop("type", None) or (connector.get("writer") if "writer" not in own else None)
         if "writer" not in own and kind is not None:
@@ -343,6 +373,7 @@ class _Translation:
         for key in ("branch", "warehouse", "parquet_target_size_mb"):
             self._into_options(target, path, key)
         self._sizes(target, writer)
+        self._as_written(target, path, writer, {"type": given})
         file_format = target.pop("file_format", None)
         if writer in _OBJECT_STORES:
             target["writer"] = file_format or "parquet"

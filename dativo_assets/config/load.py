@@ -29,7 +29,7 @@ from .origin import Layer, Origin
 from .problems import invalid, problem
 from .project import PROJECT_FILE, BrokenJob, Project, connection_hint, job_files
 from .words import nearest
-from .yaml import Document, load_file
+from .yaml import Document, load_file, loads
 
 
 def load_project(root: Path | str) -> Project:
@@ -120,13 +120,15 @@ def load_config(root: Path) -> ProjectConfig:
     return config
 
 
-def read_job(path: Path, root: Path, config: ProjectConfig) -> JobConfig:
+def read_job(path: Path, root: Path, config: ProjectConfig, text: str | None = None) -> JobConfig:
     """The job in a file, with the project's defaults under it. What other jobs say about it is not looked at.
+
+    text: what is taken for the file's.
 
     Raises: ConfigurationError: one, or a ConfigurationErrors with each mistake; details["job"] is the job's name.
     """
     shown = _shown(path, root)
-    document = load_file(path, shown=shown)
+    document = load_file(path, shown=shown) if text is None else loads(text, file=shown)
     name = path.stem
     if isinstance(document.value, dict) and isinstance(document.value.get("name"), str):
         name = document.value["name"]

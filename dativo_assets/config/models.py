@@ -386,6 +386,10 @@ class ProjectConfig(Located):
     connections: dict[str, dict[str, Any]] = Field(
         default_factory=dict, repr=False, description='Connections by name; write secrets as "${NAME}".'
     )
+    runner: Path | None = Field(
+        None,
+        description="A runner file of the earlier package, whose schedules run the jobs. Default: runner.yaml, if there.",
+    )
     code_locations: Whole = Field(
         1,
         ge=1,

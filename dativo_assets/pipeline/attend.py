@@ -112,3 +112,14 @@ def read_plan(reader: BaseReader, request: ReadRequest) -> ReadPlan:
     if not isinstance(read, ReadPlan):
         raise TypeError(f"plan() returned {type(read).__name__}, not ReadPlan")
     return read
+
+
+def column_tags(reader: BaseReader, plugin: str) -> dict[str, str]:
+    """What a source says of its columns. plugin: the reader's reference.
+
+    Raises: DativoError: whatever the reader raised, naming it.
+    """
+    try:
+        return {str(name): str(tag) for name, tag in reader.column_tags().items()}
+    except Exception as error:
+        raise to_dativo_error(error, stage="read", plugin=plugin) from error

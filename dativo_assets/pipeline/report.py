@@ -74,6 +74,8 @@ def details_of(plan: JobPlan, result: RunResult, partition: PartitionSelection |
         details["contract"] = f"{plan.contract.name} {plan.contract.version}"
     if result.schema_changes:
         details["schema_changes"] = list(result.schema_changes)
+    if result.column_tags:
+        details["column_tags"] = result.column_tags
     if partition is not None:
         details[DETAIL] = {"definition": partition.definition, "keys": partition.keys}
     return details

@@ -107,6 +107,7 @@ class RunResult:
     notes: tuple[str, ...] = ()
     schema_text: dict[str, str] = field(default_factory=dict)
     schema_changes: tuple[str, ...] = ()
+    column_tags: dict[str, str] = field(default_factory=dict)
     commit: Commit | None = None
     table_rows: int | None = None
     table_bytes: int | None = None

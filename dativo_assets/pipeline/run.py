@@ -30,7 +30,7 @@ from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 from dativo_assets.state import commit_once, look, new_record, schema_hash
 
-from .attend import Attendant, read_plan
+from .attend import Attendant, column_tags, read_plan
 from .evolve import schema_changes, schema_of
 from .executor import ThreadExecutor
 from .incremental import CursorFilter, cursor_column, is_incremental, leaves_cursor
@@ -257,6 +257,7 @@ class _Run:
             workers = executor.run(splits) if splits else [Worker(0, shared)]
             if self.resume is not None:
                 self._restore(workers, self.resume)
+            self.result.column_tags = column_tags(self.reader, self.plan.reader.reference)
             if self.checker is not None:
                 self.checker.finish()
             first = self.mode == "overwrite" or self.base is None or not self.base.schema_text

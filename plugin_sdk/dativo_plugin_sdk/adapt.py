@@ -25,7 +25,7 @@ def lift_reader(plugin: Any, name: str) -> Callable[[SourceConfig], BaseReader]:
     """
     if isinstance(plugin, type) and issubclass(plugin, BaseReader):
         check_api_version(name, plugin.api_version)
-        return plugin
+        return plugin.at
     if is_native(plugin, "reader"):
         return lambda config: NativeReader(config, plugin)
     raise _no_plugin(plugin, name, "BaseReader")
@@ -70,11 +70,11 @@ class StagedWriter(DirectoryWriter):
         self.resumes = False  # type: ignore[misc]
 
     def check_connection(self) -> Any:
-        return self._plugin_class(self.asset_definition, self.target_config, "").check_connection()
+        return self._plugin_class.staged(self.asset_definition, self.target_config, "").check_connection()
 
     def open(self, request: WriteRequest) -> None:
         super().open(request)
-        self._plugin = self._plugin_class(self.asset_definition, self.target_config, str(self.table.staging))
+        self._plugin = self._plugin_class.staged(self.asset_definition, self.target_config, str(self.table.staging))
 
     def writer(self, task: WriteTask) -> SplitWriter:
         assert self._plugin is not None, "open() comes first"
@@ -86,7 +86,7 @@ class StagedWriter(DirectoryWriter):
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         assert self._plugin is not None, "open() comes first"
-        told = [dict(item.payload) for item in committables if item.kind == "data"]
+        told = [dict(item.payload) for item in committables if item.kind == "data" and item.payload]
         if "state" not in commit.details:  # a cursor that a person sets is none of the plugin's business
             self._plugin.commit_files(told)
         staging = self.table.staging

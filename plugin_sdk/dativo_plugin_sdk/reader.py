@@ -38,6 +38,11 @@ class BaseReader:
         self._request = ReadRequest()
         self._stop = threading.Event()
 
+    @classmethod
+    def at(cls, source_config: SourceConfig) -> BaseReader:
+        """The reader of a source, for classes that are constructed with something else."""
+        return cls(source_config)
+
     def extract(self, state_manager: Any = None) -> Iterator[Any]:
         """Level 1: yield batches (lists of dicts, record batches, tables, frames, anything with `__arrow_c_stream__`)."""
         raise PluginError(
@@ -80,6 +85,10 @@ class BaseReader:
     def get_total_records_estimate(self) -> int | None:
         """Rows the source will give, where it knows without reading."""
         return None
+
+    def column_tags(self) -> Mapping[str, str]:
+        """Level 2: what the source says of its columns, {column: tag}; asked once all is read, shown in the catalog."""
+        return {}
 
     def plan(self, request: ReadRequest) -> ReadPlan:
         """Level 3: divide the input into splits and pin its upper bound, before anything is read."""

@@ -86,6 +86,11 @@ class BaseWriter:
         """The writer of a target, where one class does not do for all of them."""
         return cls(asset_definition, target_config)
 
+    @classmethod
+    def staged(cls, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str) -> BaseWriter:
+        """A writer of level 1 or 2 over a staging folder, for classes that are constructed with something else."""
+        return cls(asset_definition, target_config, output_base)
+
     def check_connection(self) -> ConnectionTestResult:
         """Whether the target answers and can be written."""
         return ConnectionTestResult(True, f"{type(self).__name__} has no connection test")

@@ -137,7 +137,7 @@ target:
     assert job.source.options == {"batch_size": 5, "encoding": "latin-1", "rate_limits": {"requests_per_second": 2}}
     assert job.target.writer == "plugins/w.so:create_writer"
     assert job.target.connection == {"bucket": "b", "prefix": "p"}
-    assert job.target.options == {"file_format": "json"}
+    assert job.target.options == {"type": "s3", "file_format": "json"}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,122 @@
+"""Shared libraries with the older JSON symbols, compiled here from C, behind the wrappers of `rust_plugin_bridge`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from dativo_ingest import PluginError, PluginLoader
+from dativo_ingest.config import AssetDefinition, SourceConfig, TargetConfig
+from dativo_ingest.rust_plugin_bridge import create_rust_reader_wrapper, create_rust_writer_wrapper
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+# mode, the first object of the configuration: what the reader does with its second batch.
+SOURCE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static char *copy(const char *text) { char *made = malloc(strlen(text) + 1); strcpy(made, text); return made; }
+typedef struct { int calls; char mode; } reader;
+void *create_reader(const char *config) {
+    const char *found = strstr(config, "\"objects\": [\"");
+    if (!found) { fprintf(stderr, "no object was named"); return NULL; }
+    reader *made = malloc(sizeof(reader)); made->calls = 0; made->mode = found[13]; return made;
+}
+const char *extract_batch(reader *self) {
+    self->calls++;
+    if (self->mode == 'f' || (self->mode == 'p' && self->calls == 2)) { fprintf(stderr, "disk on fire"); return NULL; }
+    if (self->mode == 'n') return NULL;
+    if (self->mode == 'j' && self->calls == 2) return copy("[{");
+    if (self->calls == 1) return copy("[{\"n\": 1}, {\"n\": 2}]");
+    return self->mode == 'e' ? copy("[]") : NULL;
+}
+void free_reader(reader *self) { free(self); }
+void free_string(char *text) { free(text); }
+char *create_writer(const char *config) { return copy(config); }
+const char *write_batch(char *self, const char *batch) {
+    return copy(strstr(batch, "\"bad\"") ? "{}" : "[{\"path\": \"p\", \"size_bytes\": 3, \"record_count\": 1}]");
+}
+void free_writer(char *self) { free(self); }
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "plugin.c").write_text(SOURCE)
+    subprocess.run(["cc", "-shared", "-fPIC", "-w", "-o", "plugin.so", "plugin.c"], cwd=folder, check=True)
+    return str(folder / "plugin.so")
+
+
+def rows(library: str, mode: str) -> list[dict[str, int]]:
+    reader = create_rust_reader_wrapper(library, "create_reader")(SourceConfig(type="custom", objects=[mode]))
+    return [row for batch in reader.extract() for row in batch]
+
+
+def test_absent_values_of_a_configuration_are_empty(library: str, tmp_path: Path) -> None:
+    reader = create_rust_reader_wrapper(library, "create_reader")(SourceConfig(type="custom"))
+    assert json.loads(reader._serialize_config()) == {
+        "type": "custom",
+        "connection": {},
+        "credentials": {},
+        "objects": [],
+        "files": [],
+        "incremental": {},
+        "engine": {},
+    }
+    made = create_rust_writer_wrapper(library, "create_writer")
+    writer = made(AssetDefinition(name="a", schema=[{"name": "n"}]), TargetConfig(type="s3"), str(tmp_path))
+    assert json.loads(writer._serialize_config()) == {
+        "asset_name": "a",
+        "schema": [{"name": "n"}],
+        "output_base": str(tmp_path),
+        "target_type": "s3",
+        "connection": {},
+        "file_format": {},
+        "engine": {},
+    }
+
+
+@pytest.mark.parametrize("mode", ["x", "e"])
+def test_null_and_an_empty_array_both_end_the_rows(library: str, mode: str) -> None:
+    assert rows(library, mode) == [{"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"),
+    [
+        ("n", "extract_batch gave nothing"),
+        ("f", "extract_batch gave nothing: disk on fire"),
+        ("p", "extract_batch gave nothing: disk on fire"),
+        ("j", "no JSON"),
+    ],
+)
+def test_null_before_any_row_or_after_a_word_on_standard_error_is_an_error(library: str, mode: str, text: str) -> None:
+    with pytest.raises(PluginError, match=text):
+        rows(library, mode)
+
+
+def test_a_library_that_makes_no_reader_is_quoted(library: str) -> None:
+    with pytest.raises(PluginError, match="create_reader gave nothing: no object was named"):
+        list(create_rust_reader_wrapper(library, "create_reader")(SourceConfig(type="custom")).extract())
+
+
+def test_a_writer_tells_its_files_and_a_wrong_answer_is_an_error(library: str, tmp_path: Path) -> None:
+    made = PluginLoader.load_writer(f"{library}:create_writer")
+    writer = made(AssetDefinition(name="a"), TargetConfig(type="s3"), str(tmp_path))
+    assert writer.write_batch([{"n": 1}], 0) == [{"path": "p", "size_bytes": 3, "record_count": 1}]
+    with pytest.raises(PluginError, match="write_batch answered no array"):
+        writer.write_batch([{"bad": 1}], 1)
+    assert writer.commit_files([{}])["files_added"] == 1
+
+
+def test_a_symbol_or_a_library_that_is_not_there_is_named(library: str, tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="no symbol create_nothing"):
+        list(create_rust_reader_wrapper(library, "create_nothing")(SourceConfig(type="custom")).extract())
+    (tmp_path / "bad.so").write_text("no library")
+    with pytest.raises(PluginError, match="can't be loaded"):
+        list(create_rust_reader_wrapper(str(tmp_path / "bad.so"), "c")(SourceConfig(type="custom")).extract())
