@@ -48,7 +48,7 @@ def columns_of(
             refs = {
                 ColumnRef(node, origin)
                 for table, origin in origins
-                if (node := table if table in known else by_table.get(table, only)) is not None
+                if (node := table if table in known else by_table.get(table, only if table == "" else None)) is not None
             }
             if refs:
                 found[column] = tuple(sorted(refs))

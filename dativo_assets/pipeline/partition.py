@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import BaseWriter, Commit, ConfigurationError
 
-from dativo_assets.config import JobConfig
-
 from .cursor_value import CursorValues
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from dativo_plugin_sdk.partition_rows import PartitionSelection
+
+    from dativo_assets.config import JobConfig
 
 DETAIL = "partitions"
 _BY_VALUE = ("append", "updated_at")

@@ -94,9 +94,11 @@ def test_json_holds_nodes_edges_and_columns(chain) -> None:
     assert not [pair for pair in found["columns"] if pair["to"] == {"node": "daily", "column": "n"}]
 
 
-def test_a_plugin_says_where_its_columns_come_from(chain) -> None:
-    said = chain("lineage", "customers.full_name", "--upstream")
+def test_a_plugin_says_where_its_columns_come_from_stream_by_stream(chain) -> None:
+    said = chain("lineage", "customers.people.full_name", "--upstream")
     assert said.out.splitlines()[2:] == ["├─ source/python/people.first", "└─ source/python/people.last"]
+    assert "└─ source/python/places.name" in chain("lineage", "customers.places.town", "--upstream").out
+    assert chain("lineage", "customers.people.town").code == 2
 
 
 def test_mermaid_escapes_what_would_end_a_label(chain) -> None:

@@ -79,7 +79,8 @@ def test_preview_and_plan_write_nothing(orders: Any, tmp_path: Path) -> None:
     plan = orders("plan", "orders", "--json").json
     assert plan["schema"] == {"id": "int64", "v": "int64"}
     assert (plan["next_seq"], plan["mode"], len(plan["splits"])) == (1, "overwrite", 1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "dativo.yaml", "jobs"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".dativo", "a.csv", "dativo.yaml", "jobs"]
+    assert [path.name for path in (tmp_path / ".dativo").iterdir()] == ["cache"]
 
 
 def test_state_shows_the_last_commit_and_its_history(orders: Any) -> None:

@@ -143,18 +143,18 @@ def test_a_failing_plugin_leaves_the_previous_version(
     bench.job(JOB)
     bench.ok()
     before = bench.rows()
-    bench.write("jobs/bad.yaml", JOB.replace("plugin.py", "bad.py"))
+    bench.job(JOB.replace("plugin.py", "bad.py"))
     bench.write(
         "bad.py",
         "import sys\nfrom dativo_plugin_sdk import *\n"
         "class Rows(BaseReader):\n    def extract(self, state_manager=None):\n"
         f"        {body}\n        yield []\n",
     )
-    result = bench.run("bad", RunSettings(workers=2, retries=False))
+    result = bench.run("job", RunSettings(workers=2, retries=False))
     assert result.status == "failed"
     assert kind is None or type(result.error).__name__ == kind
     assert words in str(result.error).lower() or words in str(result.error)
-    assert result.error.details["job"] == "bad"
+    assert result.error.details["job"] == "job"
     assert result.error.details["stage"] in ("read", "plan")
     assert result.error.details["plugin"] == "bad.py:Rows"
     assert bench.rows() == before
