@@ -122,7 +122,7 @@ def test_a_module_class_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "some_package_of_mine" / "__init__.py").write_text(READER.format(name="module"))
     monkeypatch.syspath_prepend(tmp_path)
     plugin = Registry(tmp_path).resolve("reader", "some_package_of_mine:Rows").load()
-    assert plugin.factory is plugin.target
+    assert plugin.factory == plugin.target.at
 
 
 def test_the_built_ins_are_entry_points_like_a_strangers() -> None:

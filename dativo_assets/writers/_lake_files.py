@@ -129,6 +129,7 @@ class _Part:
 
     def abort(self) -> None:
         self._held = []
+        self._writer.is_open = False  # or it would write a footer when it is dropped, to a stream that is closed
         with suppress(Exception):
             self._stream.close()
 
