@@ -67,11 +67,13 @@ def commit_once(writer: BaseWriter, committables: Sequence[Committable], record:
             "ROW_COUNT_MISMATCH",
             hint="a reader or writer plugin lost or doubled rows; nothing was committed",
         )
+    refused = True  # every attempt so far met somebody's lock, so that nothing of this run is under way
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return writer.commit(committables, record)
         except Exception as error:
-            newest, own = _look_after(error, writer, record)
+            refused = refused and isinstance(error, DativoError) and error.error_code == "TARGET_LOCKED"
+            newest, own = _look_after(error, writer, record, refused=refused)
             if own is not None:
                 return own
             if isinstance(error, CommitConflictError):
@@ -87,12 +89,17 @@ def commit_once(writer: BaseWriter, committables: Sequence[Committable], record:
     raise AssertionError("unreachable")
 
 
-def _look_after(error: Exception, writer: BaseWriter, record: Commit) -> tuple[Commit | None, Commit | None]:
+def _look_after(
+    error: Exception, writer: BaseWriter, record: Commit, *, refused: bool
+) -> tuple[Commit | None, Commit | None]:
+    """What the target holds. refused: the error itself says that nothing was committed, should the target not answer."""
     try:
         return look(writer, record.run_id)
     except Exception as unanswered:
         if not is_retryable_error(unanswered):
             raise
+        if refused:
+            raise error from unanswered
         raise TransientError(
             f"whether sequence {record.seq} of {record.job} was committed is not known: {error}; asked again: {unanswered}",
             "COMMIT_UNKNOWN",
