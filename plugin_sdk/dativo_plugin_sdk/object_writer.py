@@ -57,6 +57,7 @@ MAX_OBJECTS = 10_000
 
 _IN_VIEW = 1000
 _RETRIED_COMMITS = 20
+_RETRIED_OPENS = 20
 
 
 class ObjectWriter(BaseWriter):
@@ -153,7 +154,13 @@ class ObjectWriter(BaseWriter):
             self._table.begin(in_place=self._in_place)
         else:
             self._check_layout(newest, request)
-        self._local.open(request)
+        for left in reversed(range(_RETRIED_OPENS)):
+            try:
+                self._local.open(request)
+                return
+            except FileNotFoundError:  # another run ended between two steps, and took the folder of all runs for an empty one
+                if not left:
+                    raise
 
     def _check_layout(self, newest: tuple[RemoteFile, Commit], request: WriteRequest) -> None:
         in_place, divided = bool(newest[1].details.get("in_place")), newest[0].uri.endswith(".json")
