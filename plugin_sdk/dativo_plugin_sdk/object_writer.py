@@ -158,7 +158,7 @@ class ObjectWriter(BaseWriter):
             try:
                 self._local.open(request)
                 return
-            except FileNotFoundError:  # another run ended between two steps, and took the folder of all runs for an empty one
+            except FileNotFoundError:  # another run ended between two steps, and the folder of all runs with it
                 if not left:
                     raise
 
