@@ -20,7 +20,7 @@ import pytest
 from dativo_plugin_sdk import DativoError, ReadRequest, SchemaMismatchError, SourceConfig, ValidationError
 from dativo_plugin_sdk.arrow import batches_of
 from dativo_rust_csv import RustCsvReader
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 Rows = list[tuple[Any, ...]]
@@ -177,7 +177,10 @@ def test_floats_are_read_to_the_last_bit_or_refused(file: Path, texts: list[str]
 @example([4.3723611534929625e-35, 1e-45, 3.4028234663852886e38, -0.0])
 def test_single_floats_are_read_to_the_last_bit(file: Path, values: list[float]) -> None:
     table = pa.table({"x": pa.array(values, pa.float32())})
-    file.write_text("x\n" + "".join(f"{text}\n" for text in table["x"].cast(pa.string()).to_pylist()))
+    texts = table["x"].cast(pa.string()).to_pylist()
+    # More digits than a float32 is trusted with are kept as text, though they be zeros: 1000000000.
+    assume(all(sum(map(str.isdigit, text.partition("e")[0])) <= 9 for text in texts))
+    file.write_text("x\n" + "".join(f"{text}\n" for text in texts))
     assert list(map(repr, native(file, table.schema)["x"].to_pylist())) == list(map(repr, table["x"].to_pylist()))
 
 
