@@ -60,21 +60,15 @@ class JobPlan:
         Raises: ConfigurationError: for an unset variable.
         """
         source = self.job.source
-        return SourceConfig(
-            job=self.job.job_name,
-            stream=self.stream,
-            reader=source.reader,
-            root=str(self.root),
-            files=self._resolved(plain(source.files), environment, "source", "files"),
-            tables=plain(source.tables),
-            objects=plain(source.objects),
-            query=_query(source.query, self.root),
-            connection=self._connection("source", environment),
-            credentials=self._resolved(source.credentials, environment, "source", "credentials"),
-            options=self._resolved(source.options, environment, "source", "options"),
-            checked_options=self.job.checked_options.get("source"),
-            incremental=self.job.incremental,
-            upstream={target.name: target.snapshot(environment) for target in self.upstream},
+        return self.source_as_written({}).model_copy(
+            update={
+                "files": self._resolved(plain(source.files), environment, "source", "files"),
+                "connection": self._connection("source", environment),
+                "credentials": self._resolved(source.credentials, environment, "source", "credentials"),
+                "options": self._resolved(source.options, environment, "source", "options"),
+                "checked_options": self.job.checked_options.get("source"),
+                "upstream": {target.name: target.snapshot(environment) for target in self.upstream},
+            }
         )
 
     def source_as_written(self, upstream: Mapping[str, Upstream]) -> SourceConfig:
