@@ -90,7 +90,7 @@ class IcebergStore(LakeStore):
         )
 
     def _new(self, columns: pa.Schema) -> Transaction:
-        """A transaction that makes the table."""
+        """A transaction that makes the table. Raises: MovedError: where it was made since it was looked for."""
         catalog = self._catalog.get()
         namespace = self._identifier[:-1]
         try:
@@ -98,11 +98,14 @@ class IcebergStore(LakeStore):
         except Exception:  # another process made it between this one's look and its try
             if not catalog.namespace_exists(namespace):
                 raise
-        transaction = catalog.create_table_transaction(self._identifier, schema=columns)
-        if self._partition_by:
-            schema = transaction.table_metadata.schema()
-            spec = spec_of(self._partition_by, schema)
-            transaction = catalog.create_table_transaction(self._identifier, schema=schema, partition_spec=spec)
+        try:
+            transaction = catalog.create_table_transaction(self._identifier, schema=columns)
+            if self._partition_by:
+                schema = transaction.table_metadata.schema()
+                spec = spec_of(self._partition_by, schema)
+                transaction = catalog.create_table_transaction(self._identifier, schema=schema, partition_spec=spec)
+        except TableAlreadyExistsError as error:
+            raise MovedError(str(error)) from error
         self._io = transaction._table.io
         return transaction
 

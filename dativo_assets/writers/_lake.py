@@ -183,11 +183,13 @@ class LakeWriter(BaseWriter):
     def _layout(self, kind: Kind, schema: pa.Schema) -> Layout:
         assert self._request is not None
         store = self._stores[kind]
-        with store.errors():
-            table = store.load()
-            last = None if table is None or kind == "quarantine" else table.last(self._job)
-            mode = self._mode(self._request.mode) if kind == "data" else "append"
-            return store.layout(table, schema, Fit(mode, schema_text(schema), last))
+        for _ in range(_TRIES):
+            with suppress(MovedError), store.errors():  # somebody else makes the table just now
+                table = store.load()
+                last = None if table is None or kind == "quarantine" else table.last(self._job)
+                mode = self._mode(self._request.mode) if kind == "data" else "append"
+                return store.layout(table, schema, Fit(mode, schema_text(schema), last))
+        raise _overtaken(store)
 
     def _mode(self, mode: str) -> str:
         """How rows meet the table's: a merge that is loaded anew merges with nothing."""
@@ -225,17 +227,17 @@ class LakeWriter(BaseWriter):
             last = None if table is None else table.last(self._job)
             if (0 if last is None else last.seq) != commit.seq - 1:
                 raise conflict(commit, last, "its commits are gone")
-            change = self._change(table, last, committables, commit)
-            sent = version
-            self._run.note_swap(version)
             try:
+                change = self._change(table, last, committables, commit)
+                sent = version
+                self._run.note_swap(version)
                 with self._main.errors():
                     self._main.swap(table, change)
             except MovedError:
                 time.sleep(random.uniform(0, _PAUSE_S))
                 continue
             return self._landed(change.commit)
-        raise TransientError(f"{self._main.name} changes all the time: {_TRIES} tries of one commit were overtaken")
+        raise _overtaken(self._main)
 
     def _landed(self, commit: Commit, table: LakeTable | None = None) -> Commit:
         """Let go of a run whose commit is in; `table` shows it, where an earlier try of it was the one."""
@@ -379,10 +381,10 @@ class LakeWriter(BaseWriter):
                 footers = [_footer(store, path) for path in commit.quarantine]
                 schema = footers[0].schema.to_arrow_schema().remove_metadata()
                 schema = pa.schema([field.remove_metadata() for field in schema])
-                layout = store.layout(table, schema, Fit("append", schema_text(schema)))
                 named = zip(commit.quarantine, footers, strict=True)
                 files = tuple(LakeFile(path, (), footer.num_rows) for path, footer in named)
                 with suppress(MovedError):
+                    layout = store.layout(table, schema, Fit("append", schema_text(schema)))
                     store.swap(table, Change(layout, commit, files))
                     return
             time.sleep(random.uniform(0, _PAUSE_S))
@@ -406,6 +408,10 @@ def _read(folder: Path, staged: list[Committable], schema: pa.Schema) -> Iterato
 
 def _columns_of(commit: Commit) -> pa.Schema:
     return pa.schema([(name, parse_type(text)) for name, text in commit.schema_text.items()])
+
+
+def _overtaken(store: LakeStore) -> TransientError:
+    return TransientError(f"{store.name} changes all the time: {_TRIES} tries of one step were overtaken")
 
 
 def _footer(store: LakeStore, path: str) -> pq.FileMetaData:

@@ -142,7 +142,7 @@ class LakeStore(ABC):
 
     @abstractmethod
     def layout(self, table: LakeTable | None, schema: pa.Schema, fit: Fit) -> Layout:
-        """How rows of `schema` are written. Raises: ValidationError, ConfigurationError: where they can't be."""
+        """How rows of `schema` are written. Raises: ValidationError, ConfigurationError: where they can't be; MovedError."""
 
     @abstractmethod
     def stored(self, data_type: pa.DataType) -> pa.DataType | None:

@@ -660,6 +660,26 @@ def test_processes_that_race_lose_and_double_nothing(target: Target) -> None:
     assert target.data_files() == target.named_files()
 
 
+def test_a_table_that_is_made_while_its_layout_is_planned_is_met(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = target.writer()
+    store = writer._stores["data"]
+    layout = store.layout
+
+    def late(table: object, *rest: Any) -> object:
+        if table is None and not target.writer().history():
+            target.deliver("first", ids(1))
+        return layout(table, *rest)
+
+    monkeypatch.setattr(store, "layout", late)
+    with pytest.raises(CommitConflictError):
+        writer.commit(target.stage(writer, "second", ids(2)), Commit(job="j", seq=1, run_id="second"))
+    writer.abort()
+    target.deliver("third", ids(3))
+    assert target.rows() == [(1,), (3,)]
+
+
 @pytest.mark.parametrize("target", ["iceberg", "delta"], indirect=True)
 def test_kills_at_any_moment_leave_whole_commits(target: Target) -> None:
     for who in range(200 if SOAK else 3):
