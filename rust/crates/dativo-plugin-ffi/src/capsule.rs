@@ -12,6 +12,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
+use crate::checked::validate;
+
 const SCHEMA: &CStr = c"arrow_schema";
 const ARRAY: &CStr = c"arrow_array";
 const STREAM: &CStr = c"arrow_array_stream";
@@ -85,7 +87,7 @@ impl ImportedBatch {
         let mut data = unsafe { from_ffi(self.array, &self.schema) }?;
         data.align_buffers();
         if !self.validated {
-            data.validate_full()?;
+            validate(&data)?;
         }
         if !matches!(data.data_type(), arrow_schema::DataType::Struct(_)) {
             return Err(Error::plugin(format!("a record batch is a struct array, got {}", data.data_type())));
@@ -127,7 +129,7 @@ impl Iterator for ImportedStream {
         let batch = self.batches.next()?;
         Some(batch.and_then(|batch| {
             if !self.validated {
-                batch.columns().iter().try_for_each(|column| column.to_data().validate_full())?;
+                batch.columns().iter().try_for_each(|column| validate(&column.to_data()))?;
             }
             Ok(batch)
         }))

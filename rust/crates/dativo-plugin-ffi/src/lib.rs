@@ -5,6 +5,7 @@
 
 mod batch;
 mod capsule;
+mod checked;
 pub mod control;
 mod export;
 mod reader;
