@@ -1,0 +1,54 @@
+/* A look into JSON that the host has made, and that is therefore well formed. For more, take a library such as yyjson. */
+#ifndef JSON_H
+#define JSON_H
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first character after a value. */
+static const char *json_skip(const char *at) {
+  int depth = 0;
+  do {
+    if (*at == '"') {
+      for (at++; *at != '\0' && *at != '"'; at++)
+        if (*at == '\\') at++;
+    } else if (*at == '{' || *at == '[') {
+      depth++;
+    } else if (*at == '}' || *at == ']') {
+      depth--;
+    } else if (depth == 0) {
+      return at + strcspn(at, ",}] \n\t\r"); /* a number or a word */
+    }
+    if (*at != '\0') at++;
+  } while (depth > 0 && *at != '\0');
+  return at;
+}
+
+/* The value of an object's member; NULL where there is no such member or no object. */
+static const char *json_member(const char *object, const char *name) {
+  size_t length = strlen(name);
+  if (object == NULL || *object != '{') return NULL;
+  for (const char *at = object + 1;;) {
+    at += strspn(at, ", \n\t\r");
+    if (*at != '"') return NULL;
+    const char *key = at + 1;
+    at = json_skip(at);
+    int found = (size_t)(at - key) == length + 1 && strncmp(key, name, length) == 0;
+    at += strspn(at, ": \n\t\r");
+    if (found) return at;
+    at = json_skip(at);
+  }
+}
+
+/* Whether a value is a whole number. */
+static int json_int(const char *value, int64_t *out) {
+  char *end;
+  if (value == NULL || strchr("-0123456789", *value) == NULL) return 0;
+  errno = 0;
+  *out = strtoll(value, &end, 10);
+  return errno == 0 && strchr(",}] \n\t\r", *end) != NULL;
+}
+
+#endif
