@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dativo_json.h"
 #include "dativo_plugin.h"
-#include "json.h"
 
 #define SPLIT_ROWS 1000
 #define BATCH_ROWS 250

@@ -16,7 +16,8 @@
  *    "hint": "what a person does next", "retryable": true, "details": {"file": "a.csv", "row": 7}}
  * Only "message" is required. kind: ConfigurationError, ConnectionError, AuthenticationError, ValidationError,
  * SchemaMismatchError (with the details "column" and "widen_to"), TransientError, RateLimitError, CancelledError, PluginError
- * (the default). Text that is no JSON is taken as the message of a PluginError.
+ * (the default). Such an object may also stand inside other text, as {"dativo_error": {...}}: that is how errors get through a
+ * library that wraps them. Text that is no JSON is taken as the message of a PluginError.
  *
  * Nothing but a return leaves a function: no exception, no panic, no longjmp, no exit.
  *

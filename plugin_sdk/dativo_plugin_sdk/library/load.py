@@ -14,7 +14,7 @@ from collections.abc import Callable
 from ctypes import byref, c_void_p
 from typing import Any
 
-from dativo_plugin_sdk.errors import DativoError, PluginError, from_dict
+from dativo_plugin_sdk.errors import DativoError, PluginError, from_dict, from_text
 from dativo_plugin_sdk.version import API_VERSION, check_api_version
 
 from .abi import FORMAT, MAGIC, READER, TABLES, WRITER, Head, Host, Log, Table, field_offset, size_of
@@ -77,6 +77,8 @@ class Library:
 
     def error(self, name: str, text: str | None) -> DativoError:
         """The error that a library told."""
+        if (told := from_text(text or "")) is not None:
+            return told.at(plugin=self.reference)
         try:
             value = json.loads(text or "")
             found = from_dict({**value, "details": dict(value.get("details") or {}), "message": value["message"]})

@@ -1,6 +1,7 @@
-/* A look into JSON that the host has made, and that is therefore well formed. For more, take a library such as yyjson. */
-#ifndef JSON_H
-#define JSON_H
+/* A look into the JSON that a host gives, which is well formed, for plugins that need a number or two of it. No part of the
+ * contract: for more, take a library such as yyjson. */
+#ifndef DATIVO_JSON_H
+#define DATIVO_JSON_H
 
 #include <errno.h>
 #include <stdint.h>
@@ -8,7 +9,7 @@
 #include <string.h>
 
 /* The first character after a value. */
-static const char *json_skip(const char *at) {
+static inline const char *json_skip(const char *at) {
   int depth = 0;
   do {
     if (*at == '"') {
@@ -27,7 +28,7 @@ static const char *json_skip(const char *at) {
 }
 
 /* The value of an object's member; NULL where there is no such member or no object. */
-static const char *json_member(const char *object, const char *name) {
+static inline const char *json_member(const char *object, const char *name) {
   size_t length = strlen(name);
   if (object == NULL || *object != '{') return NULL;
   for (const char *at = object + 1;;) {
@@ -43,7 +44,7 @@ static const char *json_member(const char *object, const char *name) {
 }
 
 /* Whether a value is a whole number. */
-static int json_int(const char *value, int64_t *out) {
+static inline int json_int(const char *value, int64_t *out) {
   char *end;
   if (value == NULL || strchr("-0123456789", *value) == NULL) return 0;
   errno = 0;
