@@ -188,7 +188,7 @@ static int32_t create(const char *config, void **out, char **answer) {
     if (fails) *answer = text_of("no luck today");
     return fails;
   }
-  if (strstr(config, "shout")) known_host->log(known_host->context, DATIVO_WARNING, "I was told to shout");
+  if (strstr(config, "shout")) known_host->log(known_host->context, DATIVO_WARNING, config);
   alive_readers++;
   *out = made;
   return DATIVO_OK;

@@ -23,16 +23,11 @@ from dativo_plugin_sdk import (
     SchemaMismatchError,
     SourceConfig,
 )
-from dativo_plugin_sdk.library import LibraryReader, abi, header_folder, load_library, open_library
+from dativo_plugin_sdk.library import LibraryReader, abi, load_library, open_library
+
+from .libraries import compiled
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
-
-
-def compiled(source: Path, target: Path, *more: str) -> Path:
-    command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Werror", f"-I{header_folder()}", *more, "-o"]
-    done = subprocess.run([*command, str(target), str(source)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return target
 
 
 @pytest.fixture(scope="module")
@@ -288,13 +283,17 @@ def test_hostile_options_arrive_whole(path: Path) -> None:
         assert len(rows(path, mode)) == 6
 
 
-def test_what_a_library_logs_is_in_the_log(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_a_library_logs_is_in_the_log_without_secrets(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("dativo")
     propagates, logger.propagate = logger.propagate, True
+    hidden = {"credentials": {"login": {"user": "hush-user"}}, "connection": {"password": "hush-pass", "host": "shop"}}
     try:
         with caplog.at_level(logging.INFO):
-            made(path, mode="shout")
+            loaded(path)(SourceConfig(options={"mode": "shout"}, **hidden))
     finally:
         logger.propagate = propagates
     (record,) = [record for record in caplog.records if record.name == "dativo.plugin.liar"]
-    assert (record.levelname, record.getMessage()) == ("WARNING", "I was told to shout")
+    assert record.levelname == "WARNING"
+    assert '"host": "shop"' in record.getMessage()
+    assert "hush" not in record.getMessage()
+    assert record.fields == {"plugin": "liar.so:liar"}  # type: ignore[attr-defined]

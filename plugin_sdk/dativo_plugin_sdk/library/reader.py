@@ -26,6 +26,7 @@ class LibraryReader(BaseReader):
 
     def __init__(self, source_config: SourceConfig) -> None:
         super().__init__(source_config)
+        self.library.keep_secret(source_config.credentials, source_config.connection)
         options = options_dict(self.options)
         config = source_config.model_copy(update={"options": options, "checked_options": None})
         self._reader = self.library.make("create", "close", json.dumps(config.model_dump()).encode())
