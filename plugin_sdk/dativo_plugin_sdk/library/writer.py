@@ -48,7 +48,8 @@ class _Rows:
         return self._made.pointer
 
     def write(self, batch: Any) -> None:
-        rows = pyarrow().record_batch(batch)
+        pa = pyarrow()
+        rows = batch if isinstance(batch, pa.RecordBatch) else pa.record_batch(batch)
         if not rows.schema.equals(self._schema):
             raise PluginError(f"a batch has other columns than {self._library.name} was made for: {rows.schema}")
         array = ArrowArray()
