@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def test_cancel_from_another_thread_stops_a_stream(counter: type[LibraryReader])
     thread.join()
     with pytest.raises(CancelledError):
         next(stream)
+
+
+def test_python_runs_while_a_library_works(counter: type[LibraryReader]) -> None:
+    reader = made(counter, to=3, pause_ms=500)
+    split = reader.plan(ReadRequest()).splits[0]
+    thread = threading.Thread(target=lambda: list(reader.read(split)))
+    thread.start()
+    turns = 0
+    while thread.is_alive():
+        time.sleep(0.01)
+        turns += 1
+    assert turns > 20
 
 
 def test_options_are_held_to_the_schema_that_the_plugin_gives(counter: type[LibraryReader]) -> None:

@@ -111,6 +111,7 @@ static void fill_array(struct ArrowArray *array, const char *mode) {
   s->buffers[1] = bytes(offsets, sizeof offsets);
   s->buffers[2] = bytes(is(mode, "bytes") ? "\xff\xff\xff" : "abb", 3);
   if (is(mode, "length")) array->length = n->length = s->length = -3;
+  if (is(mode, "far_length")) array->length = n->length = (int64_t)1 << 40;
   if (is(mode, "long_column")) n->length = 4;
   if (is(mode, "offset")) n->offset = -5;
   if (is(mode, "fewer_columns")) array->n_children = 1;

@@ -7,6 +7,7 @@ import gc
 import logging
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -189,6 +190,7 @@ def test_a_file_that_is_no_library_of_this_machine_is_refused(path: Path, tmp_pa
     "mode",
     [
         "length",
+        "far_length",
         "long_column",
         "offset",
         "fewer_columns",
@@ -214,6 +216,12 @@ def test_a_library_that_vouches_for_its_arrays_is_still_held_to_their_form(path:
     for mode in ("length", "offset", "null_child", "null_buffers", "more_columns"):
         with pytest.raises(PluginError, match="batch 1"):
             rows(path, mode, "trusted")
+
+
+def test_lies_about_arrays_and_schemas_of_every_type_end_no_process() -> None:
+    fuzz = [sys.executable, "-X", "faulthandler", str(Path(__file__).with_name("fuzz_library.py")), "1"]
+    done = subprocess.run(fuzz, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("mode", ["schema_format", "schema_word", "schema_children"])

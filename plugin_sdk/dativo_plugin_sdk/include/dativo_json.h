@@ -14,7 +14,7 @@ static inline const char *json_skip(const char *at) {
   do {
     if (*at == '"') {
       for (at++; *at != '\0' && *at != '"'; at++)
-        if (*at == '\\') at++;
+        if (*at == '\\' && at[1] != '\0') at++;
     } else if (*at == '{' || *at == '[') {
       depth++;
     } else if (*at == '}' || *at == ']') {

@@ -155,7 +155,8 @@ typedef struct dativo_reader {
    * there is no plan. Fills in `*stream`, whose struct is the host's and is not moved; it is released before the reader is
    * closed. At once, for several splits. Each stream is used by one thread at a time. Its get_last_error may give an error
    * in JSON, like an answer, but the text stays the stream's. After an error or the end a stream is only released. Every
-   * array has the schema that the stream tells, and all streams of a plan have one schema. answer: unused. */
+   * array has the schema that the stream tells, and at most 2^31 - 1 rows; all streams of a plan have one schema.
+   * answer: unused. */
   int32_t (*read)(void *reader, const char *split, struct ArrowArrayStream *stream, char **answer);
 
   /* Optional. Asks streams and calls under way to end soon, with a CancelledError or as if at their end. Beside every other

@@ -17,8 +17,9 @@ from .load import Library, Owned
 
 _MAX_DEPTH = 64
 _MAX_FIELDS = 1 << 20
-_MAX_ROWS = 1 << 48
-_Shape = tuple[Any, ...]
+_FIXED_BUFFERS = 3  # of views: nulls, views and the sizes of the others
+_MAX_ROWS = 2**31 - 1  # what Arrow advises; a length that lies is often far above
+Shape = tuple[Any, ...]
 
 
 class LibraryStream:
@@ -35,7 +36,7 @@ class LibraryStream:
             raise library.broken("read succeeded and left no stream")
         self._next = self._stream.get_next
         self._schema: Any = None
-        self._shape: _Shape = ()
+        self._shape: Shape = (), None, False
         self._count = 0
         self.metrics: str | None = None
 
@@ -51,7 +52,7 @@ class LibraryStream:
                 raise CancelledError("the run was cancelled")
             if self._schema is None:
                 self._schema = self._read_schema()
-                self._shape = _shape(self._schema)
+                self._shape = shape_of(pyarrow().struct(self._schema))
             array = ArrowArray()
             if code := self._next(self._at, byref(array)):
                 raise self._failed("get_next", code)
@@ -77,7 +78,7 @@ class LibraryStream:
 
     def _batch(self, array: ArrowArray) -> Any:
         try:
-            _check(array, self._shape)
+            check_array(array, self._shape)
         except ValueError as error:
             array.release(byref(array))
             raise self._invalid(error) from None
@@ -156,25 +157,31 @@ def _check_children(one: ArrowSchema | ArrowArray) -> None:
         raise ValueError("a child is NULL")
 
 
-def _shape(fields: Any) -> _Shape:
-    """How many children an array of these fields has, and each of them."""
-    return tuple(_shape(_children(field.type)) for field in fields)
-
-
-def _children(data_type: Any) -> Any:
+def shape_of(data_type: Any) -> Shape:
+    """The shapes of the children of an array of that type, that of its dictionary, and whether it has views."""
     data_type = getattr(data_type, "storage_type", data_type)
-    return [data_type.field(index) for index in range(data_type.num_fields)]
+    children = tuple(shape_of(data_type.field(index).type) for index in range(data_type.num_fields))
+    words = shape_of(data_type.value_type) if hasattr(data_type, "index_type") else None
+    types = pyarrow().types
+    return children, words, types.is_string_view(data_type) or types.is_binary_view(data_type)
 
 
-def _check(array: ArrowArray, shape: _Shape) -> None:
+def check_array(array: ArrowArray, shape: Shape) -> None:
     """What pyarrow takes on trust. Raises: ValueError."""
+    children, words, views = shape
     if not (0 <= array.length <= _MAX_ROWS and 0 <= array.offset <= _MAX_ROWS):
         raise ValueError(f"it has length {array.length} and offset {array.offset}")
-    if array.n_children != len(shape):
-        raise ValueError(f"it has {array.n_children} children, not {len(shape)}")
+    if array.n_children != len(children):
+        raise ValueError(f"it has {array.n_children} children, not {len(children)}")
     if array.n_buffers < 0 or (array.n_buffers and not array.buffers):
         raise ValueError("its buffers are NULL")
-    if shape:
+    if views and array.n_buffers > _FIXED_BUFFERS and not array.buffers[array.n_buffers - 1]:
+        raise ValueError("its buffers' sizes are NULL")
+    if children:
         _check_children(array)
-        for child, inner in zip(array.children[: len(shape)], shape, strict=True):
-            _check(child.contents, inner)
+        for child, inner in zip(array.children[: len(children)], children, strict=True):
+            check_array(child.contents, inner)
+    if words is not None:
+        if not array.dictionary:
+            raise ValueError("its dictionary is NULL")
+        check_array(array.dictionary.contents, words)
