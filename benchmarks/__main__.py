@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from operator import truediv
 from pathlib import Path
 
-from . import bars, dagster_scale, data, peers, plot, report
+from . import bars, crossing, dagster_scale, data, peers, plot, report
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
@@ -265,6 +265,13 @@ def contract(bench: Bench) -> list[str]:
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
 
+def boundary(bench: Bench) -> list[str]:
+    """What crossing costs a batch."""
+    text, judged = crossing.section(bench.folder, bench.rounds)
+    bench.bars += judged
+    return [text]
+
+
 def merge(bench: Bench) -> list[str]:
     """Changed rows into a large table."""
     changed = bench.rows // 100
@@ -315,6 +322,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "shapes": shapes,
     "memory": memory,
     "contract": contract,
+    "boundary": boundary,
     "merge": merge,
     "commits": commits,
     "scale": scale,
