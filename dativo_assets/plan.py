@@ -249,7 +249,7 @@ def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = 
     """
     if job.source.query is None:
         return job.upstream
-    reader = _resolve(job, registry or Registry(project.root), "source", "reader").load()
+    reader = _resolve(job, registry or Registry(project.root), "source", "reader", Redactor()).load()
     query = _query(job.source.query, project.root) or ""
     named = getattr(reader.target, "query_tables", lambda _: ())(query)
     found = [name for name in sorted(named) if (parts := project.parts(name)) and parts[0].job_name != job.job_name]
@@ -263,11 +263,12 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
             job=job.name, **job.location("source", "query").details()
         )
     upstream = upstream_jobs(job, project, registry) if job.source.query is not None else ()
+    redactor = Redactor()
     return JobPlan(
         job=job,
         root=project.root,
-        reader=_resolve(job, registry, "source", "reader"),
-        writer=_resolve(job, registry, "target", "writer"),
+        reader=_resolve(job, registry, "source", "reader", redactor),
+        writer=_resolve(job, registry, "target", "writer", redactor),
         contract=_contract(job, project.root),
         upstream=tuple(
             UpstreamTarget(part.name, _bind(part, project, registry, (*below, job.name)))
@@ -275,6 +276,7 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
             for part in project.parts(name)
         ),
         connections=project.config.connections,
+        redactor=redactor,
     )
 
 
@@ -291,10 +293,17 @@ def _contract(job: JobConfig, root: Path) -> Contract | None:
     return load_contract(job, root)
 
 
-def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> PluginRef:
-    reference = getattr(getattr(job, side), kind)
+def _resolve(job: JobConfig, registry: Registry, side: str, kind: str, redactor: Redactor) -> PluginRef:
+    section = getattr(job, side)
     try:
-        return registry.resolve(kind, reference)  # type: ignore[arg-type]
+        ref = registry.resolve(kind, getattr(section, kind))  # type: ignore[arg-type]
     except ConfigurationError as error:
         error.at(job=job.name, **job.location(side, kind).details())
         raise
+    if getattr(section, "isolation", None) is None:
+        return ref
+    from dativo_assets.isolation.ref import IsolatedRef
+    from dativo_assets.isolation.settings import Isolation
+
+    settings = Isolation.of(section, job.timeout_s)
+    return ref if settings is None else IsolatedRef.of(ref, settings, redactor)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
 from dativo_assets.config.incremental import Incremental
+from dativo_assets.config.isolation import Isolation
 from dativo_assets.config.models import (
     Column,
     JobConfig,
@@ -45,6 +46,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("source.tables, source.objects", "", NamedStream),
     ("source.files", "", FilesStream),
     ("source.incremental", "", Incremental),
+    ("source.isolation", "", Isolation),
     ("target", "", Target),
     ("schema", "A list of columns, each with:", Column),
     ("trigger", "", Trigger),

@@ -46,6 +46,7 @@ from .fields import (
     Whole,
 )
 from .incremental import Incremental
+from .isolation import IsolationKey
 from .origin import Located
 from .streams import PLACEHOLDER, FilesStreams, NamedStreams, Part, names_streams, narrowed, placed, streams_of
 from .timing import Alerts, Freshness, Partitions, Retry, Trigger
@@ -77,6 +78,9 @@ class Source(Frozen):
         default_factory=dict, repr=False, description='What the reader logs in with; write secrets as "${NAME}".'
     )
     options: dict[str, Any] = Field(default_factory=dict, repr=False, description="The reader's own options.")
+    isolation: IsolationKey = Field(
+        None, description="Where the reader runs: none (in the run's process), process, or a mapping with its limits."
+    )
     incremental: Incremental | None = Field(None, description="How a run finds what is new; without it, all is read.")
 
 
