@@ -23,7 +23,7 @@ from dativo_plugin_sdk.remote import is_remote
 from dativo_assets.config.entries import plain
 from dativo_assets.config.secrets import Redactor, resolve
 from dativo_assets.errors import is_pydantic_error, to_dativo_error
-from dativo_assets.registry import PluginRef, Registry
+from dativo_assets.registry import Kind, PluginRef, Registry
 
 if TYPE_CHECKING:
     from dativo_assets.config import JobConfig, Project
@@ -249,7 +249,7 @@ def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = 
     """
     if job.source.query is None:
         return job.upstream
-    reader = _resolve(job, registry or Registry(project.root), "source", "reader", Redactor()).load()
+    reader = _Resolver(job, project, registry or Registry(project.root), Redactor()).resolve("source", "reader").load()
     query = _query(job.source.query, project.root) or ""
     named = getattr(reader.target, "query_tables", lambda _: ())(query)
     found = [name for name in sorted(named) if (parts := project.parts(name)) and parts[0].job_name != job.job_name]
@@ -264,11 +264,12 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
         )
     upstream = upstream_jobs(job, project, registry) if job.source.query is not None else ()
     redactor = Redactor()
+    find = _Resolver(job, project, registry, redactor)
     return JobPlan(
         job=job,
         root=project.root,
-        reader=_resolve(job, registry, "source", "reader", redactor),
-        writer=_resolve(job, registry, "target", "writer", redactor),
+        reader=find.resolve("source", "reader"),
+        writer=find.resolve("target", "writer"),
         contract=_contract(job, project.root),
         upstream=tuple(
             UpstreamTarget(part.name, _bind(part, project, registry, (*below, job.name)))
@@ -293,17 +294,34 @@ def _contract(job: JobConfig, root: Path) -> Contract | None:
     return load_contract(job, root)
 
 
-def _resolve(job: JobConfig, registry: Registry, side: str, kind: str, redactor: Redactor) -> PluginRef:
-    section = getattr(job, side)
-    try:
-        ref = registry.resolve(kind, getattr(section, kind))  # type: ignore[arg-type]
-    except ConfigurationError as error:
-        error.at(job=job.name, **job.location(side, kind).details())
-        raise
-    if getattr(section, "isolation", None) is None:
-        return ref
-    from dativo_assets.isolation.ref import IsolatedRef
-    from dativo_assets.isolation.settings import Isolation
+@dataclass(frozen=True)
+class _Resolver:
+    """Finds the plugins that a job names."""
 
-    settings = Isolation.of(section, job.timeout_s)
-    return ref if settings is None else IsolatedRef.of(ref, settings, redactor)
+    job: JobConfig
+    project: Project
+    registry: Registry
+    redactor: Redactor
+
+    def resolve(self, side: str, kind: Kind) -> PluginRef:
+        """Raises: ConfigurationError: for a plugin that is not there, or that the project may not use, at the job's line."""
+        section = getattr(self.job, side)
+        try:
+            ref = self.registry.resolve(kind, getattr(section, kind))
+            self._check(ref)
+        except ConfigurationError as error:
+            error.at(job=self.job.name, **self.job.location(side, kind).details())
+            raise
+        if getattr(section, "isolation", None) is None:
+            return ref
+        from dativo_assets.isolation.ref import IsolatedRef
+        from dativo_assets.isolation.settings import Isolation
+
+        settings = Isolation.of(section, self.job.timeout_s)
+        return ref if settings is None else IsolatedRef.of(ref, settings, self.redactor)
+
+    def _check(self, ref: PluginRef) -> None:
+        if self.project.locked or self.project.config.plugins is not None:
+            from dativo_assets.trust.policy import Policy
+
+            Policy.of(self.project).check(ref)

@@ -22,6 +22,7 @@ from dativo_assets.config.models import (
     Source,
     Target,
 )
+from dativo_assets.config.plugins import Plugins
 from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
     Alerts,
@@ -61,6 +62,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("alerts", "", Alerts),
     ("alerts.volume", "", VolumeAlert),
     ("The project: dativo.yaml", "", ProjectConfig),
+    ("dativo.yaml: plugins", "", Plugins),
     ("dativo.yaml: metrics", "", Metrics),
     ("openlineage", "", OpenLineage),
 )

@@ -48,6 +48,7 @@ from .fields import (
 from .incremental import Incremental
 from .isolation import IsolationKey
 from .origin import Located
+from .plugins import Plugins
 from .streams import PLACEHOLDER, FilesStreams, NamedStreams, Part, names_streams, narrowed, placed, streams_of
 from .timing import Alerts, Freshness, Partitions, Retry, Trigger
 from .upstream import external_upstream, upstream
@@ -401,6 +402,7 @@ class ProjectConfig(Located):
         description="Over how many code locations the jobs are shared out, by their groups, those without one by their "
         "names: `shard_1` to `shard_N` of dativo_assets.definitions.",
     )
+    plugins: Plugins | None = Field(None, description="Which plugins jobs may use. Default: all that are found.")
     metrics: Metrics | None = Field(None, description="Where numbers of runs go. Default: nowhere.")
     openlineage: OpenLineage | None = Field(
         None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."

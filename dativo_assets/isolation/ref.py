@@ -12,6 +12,7 @@ from typing import Any
 from dativo_plugin_sdk import PluginError, SourceConfig
 from dativo_plugin_sdk.files import STDIN
 
+from dativo_assets.artefacts import file_sha256
 from dativo_assets.config.secrets import Redactor
 from dativo_assets.registry import Plugin, PluginRef
 
@@ -39,8 +40,7 @@ class IsolatedRef(PluginRef):
     @cached_property
     def _plugin(self) -> Plugin:
         host = _Host(self)
-        version = str(host.about.get("version", ""))
-        return Plugin(self, host, host.reader, version)
+        return Plugin(self, host, host.reader, str(host.about.get("version", "")), host.sha256)
 
     def __getstate__(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
@@ -52,12 +52,13 @@ class _Host:
     def __init__(self, ref: IsolatedRef) -> None:
         self._ref = ref
         self._lock = threading.Lock()
+        self.sha256 = ref.record if ref.path is None else file_sha256(ref.path)
         self._spare: Child | None = self._start(stdin=False)
         self.about = self._ask("about")
 
     def describe(self) -> str:
         """As a native class describes itself."""
-        return json.dumps({"options_schema": self.about.get("options_schema"), "version": self.about.get("version")})
+        return json.dumps({key: self.about.get(key) for key in ("version", "api_version", "options_schema")})
 
     def query_tables(self, query: str) -> frozenset[str]:
         return frozenset(map(str, self._ask("query_tables", query=query)))
