@@ -312,7 +312,7 @@ class _Resolver:
         except ConfigurationError as error:
             error.at(job=self.job.name, **self.job.location(side, kind).details())
             raise
-        if getattr(section, "isolation", None) is None:
+        if section.isolation is None:
             return ref
         from dativo_assets.isolation.ref import IsolatedRef
         from dativo_assets.isolation.settings import Isolation

@@ -47,7 +47,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("source.tables, source.objects", "", NamedStream),
     ("source.files", "", FilesStream),
     ("source.incremental", "", Incremental),
-    ("source.isolation", "", Isolation),
+    ("source.isolation, target.isolation", "", Isolation),
     ("target", "", Target),
     ("schema", "A list of columns, each with:", Column),
     ("trigger", "", Trigger),

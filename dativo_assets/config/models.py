@@ -125,6 +125,9 @@ class Target(Frozen):
         default_factory=dict, repr=False, description='What the writer logs in with; write secrets as "${NAME}".'
     )
     options: dict[str, Any] = Field(default_factory=dict, repr=False, description="The writer's own options.")
+    isolation: IsolationKey = Field(
+        None, description="Where the writer runs: none (in the run's process), process, or a mapping with its limits."
+    )
 
 
 class Column(Frozen):

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from dativo_plugin_sdk.isolation.limits import apply_limits
-from dativo_plugin_sdk.isolation.serve import Loaded, serve
+from dativo_plugin_sdk.isolation.loaded import Loaded
+from dativo_plugin_sdk.isolation.serve import serve
 from dativo_plugin_sdk.isolation.wire import RESULT, Channel
 
 from dativo_assets.errors import to_dativo_error
@@ -34,7 +35,9 @@ def main() -> NoReturn:
 
 def _load(ref: PluginRef) -> Loaded:
     plugin = ref.load()
-    return Loaded(plugin.target, plugin.factory, {"version": plugin.version, "options_schema": plugin.options_schema()})
+    return Loaded(
+        ref.kind, plugin.target, plugin.factory, {"version": plugin.version, "options_schema": plugin.options_schema()}
+    )
 
 
 def _die_with(lifeline: int) -> None:

@@ -84,22 +84,23 @@ class Child:
         Raises: DativoError: what the plugin raised; SandboxError for a limit that it met; PluginError when it died or gave no
         answer in time.
         """
-        with self._asking({"method": method, **given}, timeout_s or self._settings.call_s) as channel:
-            return self._answer(*channel.receive())
+        with self.asking({"method": method, **given}, timeout_s) as channel:
+            return self.answer(*channel.receive())
 
     def batches(self, split: dict[str, Any], ended: Callable[[dict[str, Any]], None]) -> Iterator[Any]:
         """The record batches of a split. ended: is given what the child says at the end. Raises: as `call`."""
-        with self._asking({"method": "read", "split": split}, self._settings.call_s) as channel:
+        with self.asking({"method": "read", "split": split}) as channel:
             while True:
                 kind, value = channel.receive()
                 if kind != BATCH:
-                    ended(self._answer(kind, value))
+                    ended(self.answer(kind, value))
                     return
                 yield value
 
-    def cancel(self) -> None:
-        """Let it stop by itself for a moment, then kill it; returns at once."""
-        threading.Thread(target=self._cancel, name="dativo-cancel", daemon=True).start()
+    def cancel(self, grace_s: float, *, spare_idle: bool = False) -> None:
+        """Let it stop by itself for a moment, then kill it; returns at once. spare_idle: not if no call is left by then."""
+        arguments = (grace_s, spare_idle)
+        threading.Thread(target=self._cancel, args=arguments, name="dativo-cancel", daemon=True).start()
 
     def close(self) -> None:
         """Let the plugin close, and end the process."""
@@ -107,6 +108,7 @@ class Child:
             with suppress(DativoError):
                 self.call("close", _CLOSE_S)
         self.kill("close")
+        self._told.join(_GRACE_S)  # the last that it printed is told before the run's result
 
     def kill(self, reason: str) -> None:
         """End the process and all that it has started. reason: close, cancel, time or timeout; the first one stays."""
@@ -117,33 +119,16 @@ class Child:
         self._end()
         _kill_group(self._process)
 
-    # -- inside ----------------------------------------------------------------------------------------------------
-
-    def _environment(self) -> dict[str, str]:
-        names = (*_ALWAYS, *self._settings.env)
-        given = {name: os.environ[name] for name in names if name in os.environ}
-        return {"OPENBLAS_NUM_THREADS": "1", **given}  # its threads take memory, and nothing here computes with it
-
-    def _begin(self, ref: PluginRef) -> list[str]:
-        """Say what it is for; returns the limits that it could not set."""
-        about = {
-            "kind": ref.kind,
-            "reference": ref.reference,
-            "origin": ref.origin,
-            "module": ref.module,
-            "path": ref.path and str(ref.path),
-            "attribute": ref.attribute,
-        }
-        with self.telling():
-            channel = Channel(self._control, _START_S)
-            channel.send(CALL, {"ref": about, "limits": self._settings.limits()})
-            missing = self._answer(*channel.receive())["missing"]
-            return list(map(str, missing))
+    @property
+    def is_alive(self) -> bool:
+        """Whether it may still answer."""
+        return self._process.poll() is None and self._killed_for is None
 
     @contextmanager
-    def _asking(self, request: dict[str, Any], timeout_s: float | None) -> Iterator[Channel]:
+    def asking(self, request: dict[str, Any], timeout_s: float | None = None) -> Iterator[Channel]:
+        """A channel on which a call was made and its answer comes. Raises: as `call`."""
         ours, theirs = socket.socketpair()
-        channel = Channel(ours, timeout_s)
+        channel = Channel(ours, timeout_s or self._settings.call_s)
         try:
             with self.telling():
                 with theirs, self._lock:
@@ -180,12 +165,36 @@ class Child:
                 hint="raise `timeout` in the job if the plugin needs that long",
             ) from error
 
-    def _answer(self, kind: bytes, value: Any) -> dict[str, Any]:
+    def answer(self, kind: bytes, value: Any) -> dict[str, Any]:
+        """What a frame answers. Raises: DativoError: the one that it holds. Garbled: for another frame."""
         if kind == ERROR:
             raise self._limited(from_dict(value)).at(plugin=self._plugin)
         if kind != RESULT:
             raise Garbled("answered with something else than it was asked for")
         return value  # type: ignore[no-any-return]
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _environment(self) -> dict[str, str]:
+        names = (*_ALWAYS, *self._settings.env)
+        given = {name: os.environ[name] for name in names if name in os.environ}
+        return {"OPENBLAS_NUM_THREADS": "1", **given}  # its threads take memory, and nothing here computes with it
+
+    def _begin(self, ref: PluginRef) -> list[str]:
+        """Say what it is for; returns the limits that it could not set."""
+        about = {
+            "kind": ref.kind,
+            "reference": ref.reference,
+            "origin": ref.origin,
+            "module": ref.module,
+            "path": ref.path and str(ref.path),
+            "attribute": ref.attribute,
+        }
+        with self.telling():
+            channel = Channel(self._control, _START_S)
+            channel.send(CALL, {"ref": about, "limits": self._settings.limits()})
+            missing = self.answer(*channel.receive())["missing"]
+            return list(map(str, missing))
 
     def _limited(self, error: DativoError) -> DativoError:
         """What a plugin met under a limit, as an error that names the limit."""
@@ -231,12 +240,15 @@ class Child:
         lines.append("nothing else was harmed; mend the plugin, or tell its author")
         return "\n".join(lines)
 
-    def _cancel(self) -> None:
+    def _cancel(self, grace_s: float, spare_idle: bool) -> None:
         with suppress(DativoError):
-            self.call("cancel", _GRACE_S)
+            self.call("cancel", grace_s)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE_S)
-        self.kill("cancel")
+            self._process.wait(grace_s)
+        with self._lock:
+            idle = not self._channels
+        if not (idle and spare_idle):
+            self.kill("cancel")
 
 
 def _let_go(control: socket.socket, lifeline: int) -> None:

@@ -19,12 +19,13 @@ from dativo_plugin_sdk import (
     SourceConfig,
     Split,
 )
-from dativo_plugin_sdk.isolation.serve import read_plan, request_to_dict
+from dativo_plugin_sdk.isolation.control import read_plan, request_to_dict
 from dativo_plugin_sdk.isolation.wire import Garbled
 
 from .process import Child
 
 T = TypeVar("T")
+_GRACE_S = 0.4
 
 
 class IsolatedReader(BaseReader):
@@ -74,7 +75,7 @@ class IsolatedReader(BaseReader):
 
     def cancel(self) -> None:
         super().cancel()
-        self._child.cancel()
+        self._child.cancel(_GRACE_S)
 
     def close(self) -> None:
         self._child.close()

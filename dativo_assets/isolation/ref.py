@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from dativo_plugin_sdk import PluginError, SourceConfig
+from dativo_plugin_sdk import AssetDefinition, SourceConfig, TargetConfig
 from dativo_plugin_sdk.files import STDIN
 
 from dativo_assets.artefacts import file_sha256
@@ -19,6 +19,7 @@ from dativo_assets.registry import Plugin, PluginRef
 from .process import Child
 from .reader import IsolatedReader
 from .settings import Isolation
+from .writer import IsolatedWriter
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,15 @@ class IsolatedRef(PluginRef):
     @cached_property
     def _plugin(self) -> Plugin:
         host = _Host(self)
-        return Plugin(self, host, host.reader, str(host.about.get("version", "")), host.sha256)
+        factory = host.reader if self.kind == "reader" else host.writer
+        return Plugin(self, host, factory, str(host.about.get("version", "")), host.sha256)
 
     def __getstate__(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 class _Host:
-    """What stands for a plugin's class: it answers for the class, and makes its readers, each in a child of its own."""
+    """What stands for a plugin's class: it answers for it, and makes readers or writers, each in a child of its own."""
 
     def __init__(self, ref: IsolatedRef) -> None:
         self._ref = ref
@@ -73,9 +75,11 @@ class _Host:
         child = None if piped else self._take()
         return IsolatedReader(config, child or self._start(stdin=piped))
 
+    def writer(self, asset: AssetDefinition, config: TargetConfig) -> IsolatedWriter:
+        """A writer in a child of its own. Raises: DativoError: what its construction raised."""
+        return IsolatedWriter(asset, config, lambda: self._take() or self._start(stdin=False))
+
     def _start(self, *, stdin: bool) -> Child:
-        if self._ref.kind != "reader":
-            raise PluginError(f"writer {self._ref.reference} can't be isolated", hint="leave out target.isolation")
         return Child(self._ref, self._ref.settings, self._ref.redactor.redact, stdin=stdin)
 
     def _take(self) -> Child | None:
