@@ -317,7 +317,7 @@ class _Resolver:
         from dativo_assets.isolation.ref import IsolatedRef
         from dativo_assets.isolation.settings import Isolation
 
-        settings = Isolation.of(section, self.job.timeout_s)
+        settings = Isolation.of(section, self.project.root, self.job.timeout_s)
         return ref if settings is None else IsolatedRef.of(ref, settings, self.redactor)
 
     def _check(self, ref: PluginRef) -> None:

@@ -42,6 +42,11 @@ class Isolation(Frozen):
     time_s: Duration | None = Field(None, alias="time", gt=0, description="How long its process may run.")
     open_files: Whole | None = Field(None, ge=16, description="Files and connections open at once.")
     network: Flag = Field(True, description="false: it gets an empty network.")
+    files: Texts | None = Field(
+        None,
+        description="What it may read and write beside what the job names, relative to the project's folder; [] for nothing. "
+        "Default: all files.",
+    )
     env: Texts = Field(
         (), description="Variables of the run's environment that it sees, beside PATH, HOME, LANG and their like."
     )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from collections import deque
@@ -50,6 +52,7 @@ class Child:
         self._channels: set[Channel] = set()
         self._killed_for: str | None = None
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
+        self._scratch = None if settings.files is None else tempfile.mkdtemp()
         self._control, theirs = socket.socketpair()
         lifeline, ours = os.pipe()
         argv = [sys.executable, "-I", "-u", "-c", _BOOT, json.dumps([path or os.getcwd() for path in sys.path])]
@@ -64,7 +67,7 @@ class Child:
                 start_new_session=True,
             )
         os.close(lifeline)
-        self._end = weakref.finalize(self, _let_go, self._control, ours)
+        self._end = weakref.finalize(self, _let_go, self._control, ours, self._scratch)
         pipe = self._process.stdout
         assert pipe is not None
         self._told = threading.Thread(target=_tell, args=(pipe, self._lines, redact), name="dativo-told", daemon=True)
@@ -116,8 +119,8 @@ class Child:
             self._killed_for = self._killed_for or reason
         if self._timer is not None:
             self._timer.cancel()
-        self._end()
         _kill_group(self._process)
+        self._end()
 
     @property
     def is_alive(self) -> bool:
@@ -178,7 +181,8 @@ class Child:
     def _environment(self) -> dict[str, str]:
         names = (*_ALWAYS, *self._settings.env)
         given = {name: os.environ[name] for name in names if name in os.environ}
-        return {"OPENBLAS_NUM_THREADS": "1", **given}  # its threads take memory, and nothing here computes with it
+        given["OPENBLAS_NUM_THREADS"] = "1"  # its threads take memory, and nothing here computes with it
+        return given if self._scratch is None else {**given, "TMPDIR": self._scratch}
 
     def _begin(self, ref: PluginRef) -> list[str]:
         """Say what it is for; returns the limits that it could not set."""
@@ -190,9 +194,12 @@ class Child:
             "path": ref.path and str(ref.path),
             "attribute": ref.attribute,
         }
+        limits = self._settings.limits()
+        if self._settings.files is not None and self._scratch is not None:
+            limits["files"] = self._settings.files.with_python(ref.path, self._scratch)
         with self.telling():
             channel = Channel(self._control, _START_S)
-            channel.send(CALL, {"ref": about, "limits": self._settings.limits()})
+            channel.send(CALL, {"ref": about, "limits": limits})
             missing = self.answer(*channel.receive())["missing"]
             return list(map(str, missing))
 
@@ -251,9 +258,11 @@ class Child:
             self.kill("cancel")
 
 
-def _let_go(control: socket.socket, lifeline: int) -> None:
+def _let_go(control: socket.socket, lifeline: int, scratch: str | None) -> None:
     control.close()
     os.close(lifeline)
+    if scratch is not None:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _expire(child: weakref.ref[Child]) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +31,8 @@ def children() -> set[int]:
     """The processes that this one has started and that still run."""
     found = set()
     for task in Path("/proc/self/task").iterdir():
-        found |= {int(pid) for pid in (task / "children").read_text().split()}
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
 
 
@@ -211,6 +215,107 @@ def test_without_a_network_no_server_is_reached(fails: Callable[..., DativoError
             f"import socket; socket.create_connection(('127.0.0.1', {server.getsockname()[1]}))", "{network: false}"
         )
     assert "unreachable" in error.message
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        "open(f'/proc/{os.getppid()}/environ', 'rb').read()",
+        "open(f'/proc/{os.getppid()}/mem', 'rb').read(1)",
+        "os.kill(os.getppid(), 9)",
+    ],
+)
+def test_the_run_itself_is_out_of_reach(fails: Callable[..., DativoError], does: str) -> None:
+    assert fails(does).error_code == "PERMISSION_DENIED"
+
+
+def test_files_are_those_that_the_job_names(bench: Any, plugin: Callable[[str], None], nothing_stays: None) -> None:
+    bench.write("secret.txt", "hush")
+    bench.write("granted/extra.txt", "extra")
+    bench.write("data/a.txt", "named")
+    plugin("""
+        import tempfile
+
+        def tried(path, mode="r"):
+            try:
+                with open(path, mode) as file:
+                    return file.read() if mode == "r" else "written"
+            except OSError as error:
+                return type(error).__name__
+
+        class Rows(BaseReader):
+            def extract(self, state_manager=None):
+                root = self.source_config.root
+                yield [
+                    {
+                        "named": tried(f"{root}/data/a.txt"),
+                        "named_write": tried(f"{root}/data/a.txt", "w"),
+                        "granted": tried(f"{root}/granted/extra.txt"),
+                        "granted_write": tried(f"{root}/granted/new.txt", "w"),
+                        "temporary": tried(f"{tempfile.gettempdir()}/x", "w"),
+                        "secret": tried(f"{root}/secret.txt"),
+                        "job": tried(f"{root}/dativo.yaml", "w"),
+                        "home": tried(os.path.expanduser("~/.isolation-test"), "w"),
+                    }
+                ]
+        """)
+    bench.job("""
+        source: {reader: "plugin.py:Rows", files: "data/*.txt", isolation: {files: [granted]}}
+        target: {writer: parquet, path: out}
+        """)
+    bench.ok()
+    (row,) = bench.rows()
+    assert row == {
+        "named": "named",
+        "named_write": "PermissionError",
+        "granted": "extra",
+        "granted_write": "written",
+        "temporary": "written",
+        "secret": "PermissionError",
+        "job": "PermissionError",
+        "home": "PermissionError",
+    }
+
+
+@pytest.mark.parametrize("reader", ["csv", "rust_csv"])
+def test_readers_and_writers_that_are_built_in_need_no_more_than_the_job_names(bench: Any, reader: str) -> None:
+    bench.write("data/a.csv", "n\n1\n2\n")
+    writer = {"csv": "parquet", "rust_csv": "rust_parquet"}[reader]
+    bench.job(f"""
+        source: {{reader: {reader}, files: data/*.csv, isolation: {{files: [], network: false}}}}
+        target: {{writer: {writer}, path: warehouse/out, mode: overwrite, isolation: {{files: [], network: false}}}}
+        """)
+    for _ in range(2):
+        bench.ok()
+    assert sorted(row["n"] for row in bench.rows("warehouse/out")) == [1, 2]
+
+
+def test_a_child_dies_with_its_run_however_that_ends(bench: Any, plugin: Callable[[str], None], tmp_path: Path) -> None:
+    """Even where it holds Python's lock, and its run is killed."""
+    begun = tmp_path / "begun"
+    plugin(f"""
+        import re
+
+        class Rows(BaseReader):
+            def extract(self, state_manager=None):
+                yield [{{"n": 1}}]
+                with open({str(begun)!r} + "-", "w") as file:
+                    file.write(str(os.getpid()))
+                os.rename({str(begun)!r} + "-", {str(begun)!r})
+                re.match("(a+)+$", "a" * 60 + "b")
+        """)
+    bench.job(JOB.format(isolation="process", timeout="60s"))
+    dativo = Path(sys.executable).with_name("dativo")
+    with subprocess.Popen([dativo, "run", "job"], cwd=bench.root, stderr=subprocess.DEVNULL) as run:
+        while not begun.exists():
+            assert run.poll() is None
+            time.sleep(0.01)
+        run.kill()
+    pid = int(begun.read_text())
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/status").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
+        assert time.monotonic() < deadline, "the child lives on"
+        time.sleep(0.02)
 
 
 def test_limits_that_a_host_lacks_are_told(

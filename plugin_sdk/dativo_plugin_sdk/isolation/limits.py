@@ -8,13 +8,18 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .landlock import confine
+
 _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
+_CAPABILITIES = 0x20080522  # the version of the interface
+_OF_FILES = 0b1111  # chown, dac_override, dac_read_search, fowner
 
 
 def apply_limits(limits: Mapping[str, Any]) -> list[str]:
-    """Set memory_bytes, cpu_s, open_files and network; returns what this host can't hold a plugin to.
+    """Set memory_bytes, cpu_s, open_files, network and files; returns what this host can't hold a plugin to.
 
-    memory_bytes: private writable memory (RLIMIT_DATA), which Linux alone counts. network: False for none.
+    memory_bytes: private writable memory (RLIMIT_DATA), which Linux alone counts. network: False for none. files: as of
+    `confine`.
     """
     missing = [
         words
@@ -27,7 +32,9 @@ def apply_limits(limits: Mapping[str, Any]) -> list[str]:
     ]
     if limits.get("network") is False and not _holds(_leave_network, None):
         missing.append("network access")
-    return missing
+    if not _holds(_drop_capabilities, None):
+        missing.append("rights of an administrator")
+    return missing + confine(limits.get("files"))
 
 
 def _holds(limit: Callable[[Any], None], value: Any) -> bool:
@@ -68,3 +75,29 @@ def _leave_network(_: None) -> None:
     unshare = ctypes.CDLL(None, use_errno=True).unshare
     if unshare(_NEW_NETWORK) != 0 and unshare(_NEW_USER | _NEW_NETWORK) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Sets(ctypes.Structure):
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+def _drop_capabilities(_: None) -> None:
+    """Give up what an administrator may do beyond opening everybody's files: a look into other processes is part of it."""
+    if sys.platform != "linux":
+        if os.geteuid() == 0:
+            raise OSError("only Linux divides them")
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = _Header(_CAPABILITIES, 0), (_Sets * 2)()
+    if libc.capget(ctypes.byref(header), sets) != 0:
+        raise OSError(ctypes.get_errno(), "capget")
+    for part, kept in zip(sets, (_OF_FILES, 0), strict=True):
+        part.effective &= kept
+        part.permitted &= kept
+        part.inheritable = 0
+    if libc.capset(ctypes.byref(header), sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
