@@ -127,10 +127,11 @@ class Plugins:
     def _installer(self, verb: str, arguments: Sequence[str]) -> None:
         place = [] if self._target is None else ["--target", self._target]
         if uv := shutil.which("uv"):
-            argv = [uv, "pip", verb, "--quiet", "--python", sys.executable, *place]
+            wheels = ["--no-build"] if verb == "install" else []  # a build would run code of what is installed
+            argv = [uv, "pip", verb, "--quiet", "--python", sys.executable, *wheels, *place]
         elif importlib.util.find_spec("pip") is not None:
             argv = [sys.executable, "-m", "pip", verb, "--quiet", "--disable-pip-version-check"]
-            argv += place if verb == "install" else ["--yes"]
+            argv += ["--only-binary", ":all:", *place] if verb == "install" else ["--yes"]
         else:
             raise PluginError("neither uv nor pip is here to install a wheel", hint="install uv")
         done = subprocess.run([*argv, *arguments], capture_output=True, text=True, check=False)
