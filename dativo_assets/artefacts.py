@@ -14,6 +14,8 @@ from dativo_plugin_sdk import ConfigurationError
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
+_CODE = (".py", ".so", ".pyd", ".dylib", ".dll")
+_NEEDS = ("pyproject.toml", "uv.lock")
 # What an installer writes of its own, or a machine makes anew.
 _OF_THE_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
 
@@ -46,12 +48,20 @@ def module_sha256(module: str) -> str:
         return ""
     if spec is None:
         return ""
-    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
-    files = sorted(path for folder in folders for path in folder.rglob("*") if _is_code(path))
-    if not folders:
+    folder = next(iter(spec.submodule_search_locations or ()), None)
+    if folder is None:
         return file_sha256(Path(spec.origin)) if spec.origin and Path(spec.origin).is_file() else ""
-    rows = [f"{_below(path, folders)} {file_sha256(path)}" for path in files]
-    return _sha256("\n".join(rows).encode())
+    return folder_sha256(Path(folder))
+
+
+def folder_sha256(folder: Path) -> str:
+    """The digest of the source and library files at and below a folder, and of what they were locked with."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(place, name) for name in sorted(names) if name.endswith(_CODE) or name in _NEEDS]
+        found += [f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in paths]
+    return _sha256("\n".join(found).encode())
 
 
 def changed_files(distribution: Distribution) -> Iterator[str]:
@@ -101,11 +111,3 @@ def _recorded(record: str) -> Iterator[tuple[str, str]]:
         of_the_installer = path.name in _OF_THE_INSTALLER and path.parent.name.endswith(".dist-info")
         if name and not of_the_installer and ".." not in path.parts and path.suffix != ".pyc":
             yield name, digest
-
-
-def _is_code(path: Path) -> bool:
-    return path.suffix in (".py", ".so", ".pyd", ".dylib", ".dll") and path.is_file()
-
-
-def _below(path: Path, folders: list[Path]) -> str:
-    return next(os.fspath(path.relative_to(folder)) for folder in folders if path.is_relative_to(folder))

@@ -256,6 +256,15 @@ def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = 
     return tuple(dict.fromkeys((*job.upstream, *found)))
 
 
+def find_plugins(job: JobConfig, project: Project, registry: Registry) -> tuple[PluginRef, PluginRef]:
+    """The reader and the writer that a job names, neither imported.
+
+    Raises: ConfigurationError: at the line of what is not there, or not allowed.
+    """
+    find = _Resolver(job, project, registry, Redactor())
+    return find.resolve("source", "reader"), find.resolve("target", "writer")
+
+
 def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str, ...]) -> JobPlan:
     if job.name in below:
         cycle = " -> ".join((*below[below.index(job.name) :], job.name))
@@ -307,7 +316,7 @@ class _Resolver:
         """Raises: ConfigurationError: for a plugin that is not there, or that the project may not use, at the job's line."""
         section = getattr(self.job, side)
         try:
-            ref = self.registry.resolve(kind, getattr(section, kind))
+            ref = self._found(section, kind)
             self._check(ref)
         except ConfigurationError as error:
             error.at(job=self.job.name, **self.job.location(side, kind).details())
@@ -319,6 +328,14 @@ class _Resolver:
 
         settings = Isolation.of(section, self.project.root, self.job.timeout_s)
         return ref if settings is None else IsolatedRef.of(ref, settings, self.redactor)
+
+    def _found(self, section: Any, kind: Kind) -> PluginRef:
+        reference: str = getattr(section, kind)
+        if section.isolation is None or section.isolation.mode != "env":
+            return self.registry.resolve(kind, reference)
+        from dativo_assets.isolation.environment import environment_ref
+
+        return environment_ref(kind, reference, (self.project.root / section.isolation.environment).resolve())
 
     def _check(self, ref: PluginRef) -> None:
         if self.project.locked or self.project.config.plugins is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from .fields import Duration, Flag, Frozen, Problem, Texts, Whole
+from .fields import Duration, Flag, Frozen, Path, Problem, Texts, Whole
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?", re.IGNORECASE)
@@ -32,8 +32,13 @@ Size = Annotated[
 class Isolation(Frozen):
     """Where a plugin runs, and what it may have there."""
 
-    mode: Literal["none", "process"] = Field(
-        "process", description="none: in the run's own process; process: in one of its own, which may crash or hang."
+    mode: Literal["none", "process", "env"] = Field(
+        "process",
+        description="none: in the run's own process; process: in one of its own, which may crash or hang; env: that, and with a "
+        "virtual environment of its own.",
+    )
+    environment: Path | None = Field(
+        None, description="env: the folder with the plugin's pyproject.toml and uv.lock, relative to the project's."
     )
     memory_bytes: Size | None = Field(
         2_000_000_000, alias="memory", description="The memory of its process, such as 512MB; null for no limit."
@@ -50,6 +55,16 @@ class Isolation(Frozen):
     env: Texts = Field(
         (), description="Variables of the run's environment that it sees, beside PATH, HOME, LANG and their like."
     )
+
+    @model_validator(mode="after")
+    def _has_an_environment(self) -> Isolation:
+        if (self.mode == "env") != (self.environment is not None):
+            raise Problem(
+                "`mode: env` and `environment` go together",
+                "environment: the folder with the plugin's pyproject.toml and uv.lock",
+                "environment" if self.environment else "mode",
+            )
+        return self
 
 
 def _named(value: Any) -> Any:

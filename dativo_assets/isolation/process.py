@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 from dativo_plugin_sdk import CancelledError, DativoError, PluginError, SandboxError
@@ -25,9 +26,9 @@ from dativo_assets.registry import PluginRef
 
 from .settings import Isolation
 
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from dativo_assets.isolation.child import main; main()"
-)
+_BOOT = "import json, sys; sys.path[{0}] = json.loads(sys.argv[1]); from {1} import main; main()"
+_HERE = _BOOT.format(":", "dativo_assets.isolation.child")
+_ELSEWHERE = _BOOT.format(":0", "dativo_plugin_sdk.isolation.main")
 # What a program needs to find its way; none of these holds a secret.
 _ALWAYS = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _START_S = 60.0
@@ -53,9 +54,11 @@ class Child:
         self._killed_for: str | None = None
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._scratch = None if settings.files is None else tempfile.mkdtemp()
+        python, boot, paths = _interpreter(settings)
+        self._places = [str(python.parent.parent), sys.base_prefix, *paths]
         self._control, theirs = socket.socketpair()
         lifeline, ours = os.pipe()
-        argv = [sys.executable, "-I", "-u", "-c", _BOOT, json.dumps([path or os.getcwd() for path in sys.path])]
+        argv = [str(python), "-I", "-u", "-c", boot, json.dumps(paths)]
         with theirs:
             self._process = subprocess.Popen(
                 [*argv, str(theirs.fileno()), str(lifeline)],
@@ -196,7 +199,7 @@ class Child:
         }
         limits = self._settings.limits()
         if self._settings.files is not None and self._scratch is not None:
-            limits["files"] = self._settings.files.with_python(ref.path, self._scratch)
+            limits["files"] = self._settings.files.with_python(self._places, ref.path, self._scratch)
         with self.telling():
             channel = Channel(self._control, _START_S)
             channel.send(CALL, {"ref": about, "limits": limits})
@@ -256,6 +259,15 @@ class Child:
             idle = not self._channels
         if not (idle and spare_idle):
             self.kill("cancel")
+
+
+def _interpreter(settings: Isolation) -> tuple[Path, str, list[str]]:
+    """A plugin's Python, how it begins there, and where it looks for modules before others."""
+    if settings.environment is None:
+        return Path(sys.executable), _HERE, [path or os.getcwd() for path in sys.path]
+    from .environment import python_of
+
+    return python_of(settings.environment, settings.root), _ELSEWHERE, [str(settings.environment)]
 
 
 def _let_go(control: socket.socket, lifeline: int, scratch: str | None) -> None:

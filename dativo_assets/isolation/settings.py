@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +39,12 @@ class Files:
         target = str((root / path).parent.resolve()) if path and not is_remote(path) else None
         return cls(root, read, tuple(str(root / path) for path in section.isolation.files), target)
 
-    def with_python(self, plugin: Path | None, scratch: str) -> dict[str, list[str]]:
-        """With what Python, its libraries and the plugin's own file need. scratch: a folder for temporary files.
+    def with_python(self, places: Sequence[str], plugin: Path | None, scratch: str) -> dict[str, list[str]]:
+        """With what Python, its libraries and the plugin's own file need. places: of modules and of the interpreter. scratch: a
+        folder for temporary files.
 
         A folder that holds the project is none of it, though Python may look for modules there.
         """
-        places = [sys.prefix, sys.base_prefix, *sys.path]
         libraries = [path for path in places if path and not self.root.is_relative_to(Path(path).resolve())]
         own = [] if plugin is None else [str(plugin)]
         target = [] if self.target is None else [self.target]
@@ -73,7 +73,8 @@ def _below_which(root: Path, pattern: str) -> str:
 @dataclass(frozen=True)
 class Isolation:
     """memory_bytes: private memory of its process. cpu_s: processor time of all its threads. time_s: how long the process may
-    live. call_s: the longest wait for one answer or batch. env: variables of the run's environment that it sees. None: no limit.
+    live. call_s: the longest wait for one answer or batch. env: variables of the run's environment that it sees.
+    environment: the folder whose lock file its virtual environment is made of; None: this one. None otherwise: no limit.
     """
 
     memory_bytes: int | None = None
@@ -84,6 +85,8 @@ class Isolation:
     files: Files | None = None
     network: bool = True
     env: tuple[str, ...] = ()
+    environment: Path | None = None
+    root: Path = Path()
 
     @classmethod
     def of(cls, section: Any, root: Path, call_s: float | None) -> Isolation | None:
@@ -93,7 +96,16 @@ class Isolation:
             return None
         files = None if given.files is None else Files.of(section, root)
         return cls(
-            given.memory_bytes, given.cpu_s, given.time_s, call_s, given.open_files, files, given.network, given.env
+            memory_bytes=given.memory_bytes,
+            cpu_s=given.cpu_s,
+            time_s=given.time_s,
+            call_s=call_s,
+            open_files=given.open_files,
+            files=files,
+            network=given.network,
+            env=given.env,
+            environment=root / given.environment if given.mode == "env" else None,
+            root=root,
         )
 
     def limits(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Lock:
                 "PLUGIN_CHANGED",
                 ref,
             )
-        if ref.record and (changed := next(changed_files(distribution(_name(ref))), None)):
+        if ref.module is not None and ref.record and (changed := next(changed_files(distribution(_name(ref))), None)):
             raise _refused(
                 f"{ref.kind} {ref.reference!r} was changed after it was installed: {changed}", "PLUGIN_CHANGED", ref
             )

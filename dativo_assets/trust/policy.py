@@ -48,21 +48,31 @@ class Policy:
 
 
 def canonical(ref: PluginRef, root: Path) -> str:
-    """A reference without the ways to write one file in several forms: its path below the project, else the whole one."""
-    if ref.path is None:
+    """A reference without the ways to write one file in several forms: its path below the project, else the whole one; for a
+    plugin in an environment of its own, below the folder of that.
+    """
+    place = _place(ref)
+    if place is None:
         return ref.reference
     home = root.resolve()
-    path = ref.path.relative_to(home) if ref.path.is_relative_to(home) else ref.path
-    return f"{path.as_posix()}:{ref.attribute}"
+    path = place.relative_to(home) if place.is_relative_to(home) else place
+    return f"{path.as_posix()}:{ref.attribute}" if ref.path is not None else f"{path.as_posix()}/{ref.reference}"
 
 
 def is_allowed(ref: PluginRef, root: Path, allow: Iterable[str]) -> bool:
-    """Whether an entry names the reference, or the folder that its file is in."""
-    name = canonical(ref, root)
+    """Whether an entry names the reference, or the folder that it is in."""
+    name, place = canonical(ref, root), _place(ref)
     for entry in allow:
         if entry.endswith("/"):
-            if ref.path is not None and ref.path.is_relative_to((root / entry).resolve()):
+            if place is not None and place.is_relative_to((root / entry).resolve()):
                 return True
         elif fnmatchcase(name, entry):
             return True
     return False
+
+
+def _place(ref: PluginRef) -> Path | None:
+    """A plugin's file, or the folder of its environment."""
+    if ref.path is None and ref.module is None and ref.record:
+        return Path(ref.origin)
+    return ref.path
