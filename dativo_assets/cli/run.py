@@ -52,6 +52,7 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 @click.option("--full-refresh", is_flag=True, help="Forget the cursor and replace the table.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads a job. Default: the processors.")
 @click.option("--memory", metavar="SIZE", help="Budget for rows in flight, such as 256MB. Default: 128MB.")
+@click.option("--locked", is_flag=True, help="Only with plugins that are as dativo.lock has them.")
 @click.option("--no-retry", is_flag=True, help="One attempt alone.")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="Log to standard error.")
 @click.option("--job-dir", metavar="DIR", hidden=True, help="All jobs of a folder.")
@@ -68,6 +69,7 @@ def command(
     full_refresh: bool,
     workers: int | None,
     memory: str | None,
+    locked: bool,
     no_retry: bool,
     log_format: str | None,
     job_dir: str | None,
@@ -89,8 +91,8 @@ def command(
     jobs = (*jobs, config) if config else jobs
     began_ns = time.time_ns()
     try:
-        known = None if streams or partition else recall(jobs, project_root(jobs, project))
-        selection = known or select(jobs, project, streams=streams)
+        known = None if streams or partition or locked else recall(jobs, project_root(jobs, project))
+        selection = known or select(jobs, project, streams=streams, locked=locked or None)
     except DativoError as error:
         if not (as_json and jobs):
             raise
@@ -132,7 +134,7 @@ def command(
             watch.done(result.name)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
-    if known is None and not (streams or partition):
+    if known is None and not (streams or partition or locked):
         remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])
