@@ -301,6 +301,36 @@ def commits(bench: Bench) -> list[str]:
     ]
 
 
+def rows(bench: Bench) -> list[str]:
+    """What a plugin yields as dicts."""
+    source = data.seed(bench.rows // 10)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.rows",
+        str(source.files[0]),
+        json.dumps(source.types),
+        str(bench.rounds),
+    ]
+    found: dict[str, list[float]] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    base = found[DATIVO]
+    lead = min(statistics.median(map(truediv, times, base)) for label, times in found.items() if label != DATIVO)
+    bench.bars.append(bars.at_least("dicts to Arrow, against pyarrow.Table.from_pylist", 2.0, lead))
+    lines = [
+        [
+            label,
+            f"{source.rows / statistics.median(times):,.0f}",
+            report.times(statistics.median(map(truediv, times, base))),
+        ]
+        for label, times in found.items()
+    ]
+    return [
+        "## Rows of a plugin\n",
+        f"{source.rows:,} dicts of the seed's 8 columns, in batches of 10,000, to record batches of the contract's types.\n",
+        report.table(["way", "rows a second", "of Dativo's time"], lines) + "\n",
+    ]
+
+
 def scale(bench: Bench) -> list[str]:
     """Slower ways to do the same, on a tenth of the rows."""
     runs = _copies(bench, data.seed(bench.rows // 10), "zstd", peers.FOR_SCALE)
@@ -317,6 +347,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "contract": contract,
     "merge": merge,
     "commits": commits,
+    "rows": rows,
     "scale": scale,
     "dagster": dagster,
 }

@@ -8,6 +8,7 @@ use dativo_plugin_ffi::{NativeBatch, schema_of};
 use pyo3::prelude::*;
 
 use crate::Lines;
+use crate::rows::PyRows;
 
 const NAME: &str = "dativo-rust-json";
 
@@ -33,5 +34,6 @@ impl PyLines {
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<PyLines>()
+    module.add_class::<PyLines>()?;
+    module.add_class::<PyRows>()
 }

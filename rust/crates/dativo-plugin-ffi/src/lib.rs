@@ -7,12 +7,14 @@ mod batch;
 mod capsule;
 pub mod control;
 mod export;
+mod moment;
 mod reader;
 mod sink;
 mod storage;
 
 pub use batch::{NativeBatch, NativeSchema, NativeStream};
 pub use capsule::{ImportedBatch, schema_of};
+pub use moment::Moments;
 #[doc(hidden)]
 pub use pyo3;
 pub use reader::{ReaderHandle, describe_reader};
