@@ -1,17 +1,13 @@
-//! Lines of JSON objects, and rows that are Python dicts, to Arrow record batches, where every value is plainly of its
-//! column's type.
+//! Lines of JSON objects to Arrow record batches, where every value is plainly of its column's type.
 //!
 //! Whatever is not plain (a value of another type, a key without a column, a number that a float would change, a fault) is
-//! left to Python, be it a block of lines or a column of rows: there is one set of rules, and this is the part of it that is
-//! fast.
+//! left to the Python reader for the whole block: there is one set of rules, and this is the part of it that is fast.
 #![forbid(unsafe_code)]
 
 mod columns;
 mod lines;
 #[cfg(feature = "python")]
 mod python;
-#[cfg(feature = "python")]
-mod rows;
 mod text;
 
 pub use lines::{Lines, Parsed};

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use dativo_plugin::{Error, guard};
 use dativo_plugin_ffi::control::raise;
-use dativo_plugin_ffi::{NativeBatch, schema_of};
+use dativo_plugin_ffi::{NativeBatch, NativeRows, schema_of};
 use pyo3::prelude::*;
 
 use crate::Lines;
-use crate::rows::PyRows;
 
 const NAME: &str = "dativo-rust-json";
 
@@ -35,5 +34,5 @@ impl PyLines {
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<PyLines>()?;
-    module.add_class::<PyRows>()
+    module.add_class::<NativeRows>()
 }

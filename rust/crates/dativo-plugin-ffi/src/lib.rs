@@ -9,13 +9,14 @@ pub mod control;
 mod export;
 mod moment;
 mod reader;
+mod rows;
 mod sink;
 mod storage;
 
 pub use batch::{NativeBatch, NativeSchema, NativeStream};
 pub use capsule::{ImportedBatch, schema_of};
-pub use moment::Moments;
 #[doc(hidden)]
 pub use pyo3;
 pub use reader::{ReaderHandle, describe_reader};
+pub use rows::NativeRows;
 pub use sink::{SinkHandle, describe_file_format};

@@ -15,7 +15,7 @@ const TIME_BYTES: usize = 10;
 const DATE_BYTES: usize = 4;
 
 /// Tells dates and times in numbers.
-pub struct Moments {
+pub(crate) struct Moments {
     is_direct: bool,
     time_origin: Py<PyAny>,
     date_origin: Py<PyAny>,
@@ -23,7 +23,7 @@ pub struct Moments {
 
 impl Moments {
     /// Looks at where this Python keeps them.
-    pub fn new(py: Python<'_>) -> PyResult<Self> {
+    pub(crate) fn new(py: Python<'_>) -> PyResult<Self> {
         let utc = PyTzInfo::utc(py)?.to_owned();
         let time = |zone| PyDateTime::new(py, 0x0708, 9, 10, 11, 12, 13, 0x0E0F10, zone);
         let (plain, zoned) = (time(None)?, time(Some(&utc))?);
@@ -45,7 +45,7 @@ impl Moments {
 
     /// Microseconds since 1970 of a `datetime` without a time zone; `None` for anything else, subclasses too.
     #[inline]
-    pub fn microseconds(&self, value: &Bound<'_, PyAny>) -> Option<i64> {
+    pub(crate) fn microseconds(&self, value: &Bound<'_, PyAny>) -> Option<i64> {
         if !value.is_exact_instance_of::<PyDateTime>() {
             return None;
         }
@@ -62,7 +62,7 @@ impl Moments {
 
     /// Days since 1970 of a `date` that is no `datetime`; `None` for anything else.
     #[inline]
-    pub fn days(&self, value: &Bound<'_, PyAny>) -> Option<i32> {
+    pub(crate) fn days(&self, value: &Bound<'_, PyAny>) -> Option<i32> {
         if !value.is_exact_instance_of::<PyDate>() {
             return None;
         }
