@@ -146,7 +146,7 @@ class Rows:
         columns = self._by_native(rows) or self._by_python(rows)
         if not self._fixed:
             types = {
-                name: (self._first(name, values) if isinstance(values, list) else values).type
+                name: self._first_type(name, values) if isinstance(values, list) else values.type
                 for name, values in columns.items()
             }
             self._fix(list(columns), types)
@@ -198,6 +198,19 @@ class Rows:
         pa, made = pyarrow(), set(types.values())
         return make(pa.schema([(name, kind if kind in made else pa.null()) for name, kind in wanted.items()]))
 
+    def expected(self, row: Mapping[str, Any]) -> pa.Schema | None:
+        """The schema of rows that begin with this one, where native code is installed and the row has a value in each column."""
+        native = _native()
+        if self._fixed or native is None:
+            return self.schema if self._fixed else None
+        pa = pyarrow()
+        types: dict[str, Any] = {}
+        for name, value in row.items():
+            found, declared = native[1].get(type(value)), self._declared.get(name)
+            is_float = found == pa.int64() and declared == pa.float64()
+            types[name] = self._types.get(name, declared if is_float else found)
+        return None if None in types.values() else pa.schema(list(types.items()))
+
     def _guessed(self, rows: Sequence[Mapping[str, Any]], types: Mapping[type, pa.DataType]) -> dict[str, Any]:
         """What the columns of the first row may be: what is known of them, else what Arrow makes of the first value."""
         found: dict[str, Any] = {}
@@ -208,20 +221,14 @@ class Rows:
             found[name] = known
         return found
 
-    def _first(self, name: str, values: list[Any]) -> pa.Array:
+    def _first_type(self, name: str, values: list[Any]) -> pa.DataType:
+        """The type of a column that begins with these values: the declared one, where they are of it."""
         pa = pyarrow()
-        wanted = self._types.get(name) or self._declared.get(name)
-        if wanted is not None and name not in self._widened:
-            inferred = self._infer(values)
-            if inferred.type.equals(wanted) or pa.types.is_null(inferred.type):
-                return pa.array(values, type=wanted)
-            if wanted == pa.float64() and inferred.type == pa.int64():
-                try:
-                    return pa.array(values, type=wanted)
-                except pa.ArrowInvalid:  # one of them is no float
-                    pass
-            return inferred
-        return self._infer(values)
+        found, declared = self._infer(values).type, self._declared.get(name)
+        if declared is None:
+            return found
+        is_exact = found == pa.int64() and all(abs(value) <= _EXACT for value in values if value is not None)
+        return declared if pa.types.is_null(found) or (is_exact and declared == pa.float64()) else found
 
     def _infer(self, values: list[Any]) -> pa.Array:
         pa = pyarrow()

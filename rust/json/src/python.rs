@@ -29,6 +29,12 @@ impl PyLines {
         let parsed = py.detach(|| guard(NAME, || Ok(self.0.parse(text).ok()))).map_err(raise)?;
         Ok(parsed.map(|parsed| (NativeBatch(parsed.batch), parsed.lines)))
     }
+
+    /// The rows of an array; `None` where Python has to look.
+    fn parse_array(&self, py: Python<'_>, text: &[u8]) -> PyResult<Option<NativeBatch>> {
+        let parsed = py.detach(|| guard(NAME, || Ok(self.0.parse_array(text).ok()))).map_err(raise)?;
+        Ok(parsed.map(NativeBatch))
+    }
 }
 
 #[pymodule]
