@@ -308,6 +308,29 @@ def commits(bench: Bench) -> list[str]:
     ]
 
 
+def rows(bench: Bench) -> list[str]:
+    """What a plugin yields as dicts, or answers as JSON."""
+    source = data.seed(bench.rows // 10)
+    details = [str(source.files[0]), json.dumps(source.types), str(bench.folder), str(bench.rounds)]
+    command = [sys.executable, "-m", "benchmarks.rows", *details]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    kinds = {
+        "Dicts": (2.0, "to record batches of the contract's types"),
+        "JSON symbols": (3.0, "from a library with the older symbols, which answers them as JSON text"),
+    }
+    out = [f"## Rows of a plugin\n\n{source.rows:,} rows of the seed's 8 columns, in batches of 10,000.\n"]
+    for (kind, (limit, what)), found in zip(kinds.items(), told, strict=True):
+        multiples = {label: statistics.median(map(truediv, times, found[DATIVO])) for label, times in found.items()}
+        (peer,) = (label for label in found if label != DATIVO)
+        bench.bars.append(bars.at_least(f"{kind.lower()} to Arrow, against {peer}", limit, multiples[peer]))
+        lines = [
+            [label, f"{source.rows / statistics.median(times):,.0f}", report.times(multiples[label])]
+            for label, times in found.items()
+        ]
+        out.append(f"### {kind}, {what}\n\n{report.table(['way', 'rows a second', 'of time'], lines)}\n")
+    return out
+
+
 def scale(bench: Bench) -> list[str]:
     """Slower ways to do the same, on a tenth of the rows."""
     runs = _copies(bench, data.seed(bench.rows // 10), "zstd", peers.FOR_SCALE)
@@ -325,6 +348,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "boundary": boundary,
     "merge": merge,
     "commits": commits,
+    "rows": rows,
     "scale": scale,
     "dagster": dagster,
 }
