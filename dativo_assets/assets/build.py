@@ -72,6 +72,13 @@ def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
     return build(load(path, custom))
 
 
+def define_some(project: Project, names: Sequence[str]) -> dg.Definitions:
+    """The assets of these jobs as the whole project's definitions have them, and nothing that starts them."""
+    builder = Builder(project, Customization())
+    builder.find(names)
+    return build(builder, only=names)
+
+
 def load(path: Path | str | None, custom: Customization) -> "Builder":
     """What makes the definitions of a project. Raises: DagsterInvalidDefinitionError: when dativo.yaml itself is wrong."""
     try:
@@ -124,11 +131,25 @@ class Builder:
     def __post_init__(self) -> None:
         self.registry = Registry(self.project.root)
 
+    def find(self, names: Sequence[str]) -> None:
+        """The keys of all jobs, which are never translated ones here, and of these alone what they wait for and read."""
+        jobs = self.project.jobs
+        parts = [part for job in jobs.values() for part in job.parts]
+        self.keys = {part.name: asset_key(part.job_name, part.group, part.stream) for part in parts}
+        for name in names:
+            self.upstream[name] = self._upstream(jobs[name])
+        # Whether another job's query reads tables alone makes no difference to the sources of these.
+        derived = {name for name, job in jobs.items() if job.source.query and self.upstream.get(name, (name,))}
+        self.read, _ = source_assets(parts, frozenset(derived))
+
     def assets_alone(self, names: Sequence[str]) -> dg.Definitions:
         """The assets of these jobs, whose keys, upstream and sources were given."""
         jobs = [self.project.jobs[name] for name in names]
         for part in (part for job in jobs for part in job.parts):
-            self.contracts[part.name] = self._contract(part)
+            try:
+                self.contracts[part.name] = self._contract(part)
+            except Exception as error:
+                self.faults[part.name] = to_dativo_error(error, job=part.name, stage="bind")
         assets = [self._asset(job) for job in jobs]
         return dg.Definitions(assets=assets, resources=self.custom.connections.resources)
 
