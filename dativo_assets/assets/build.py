@@ -18,8 +18,7 @@ from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
 from dativo_assets.config.cache import DIGEST_CHARACTERS
-from dativo_assets.config.runner import load_runner
-from dativo_assets.config.timing import Alerts
+from dativo_assets.config.runner import Runner, load_runner
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
@@ -27,7 +26,7 @@ from dativo_assets.plan import upstream_jobs
 from dativo_assets.registry import Registry
 from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 
-from .alerts import LAG, AlertChecks, alert_specs
+from .alerts import LAG, alert_specs, with_alerts
 from .broken import broken_spec, group_of
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
@@ -197,23 +196,29 @@ class Builder:
         }
         if lags:
             sensors.append(alert_sensor(lags, LAG))
+        runner = load_runner(self.project)
+        schedules, wrong = ([], []) if runner is None else (self._schedules(runner), self._wrong_schedules(runner))
         return dg.Definitions(
-            assets=[*source_specs, *assets, *broken],
+            assets=[*source_specs, *assets, *broken, *wrong],
             sensors=sensors,
-            schedules=self._schedules(),
+            schedules=schedules,
             resources=self.custom.connections.resources,
         )
 
-    def _schedules(self) -> list[dg.ScheduleDefinition]:
-        runner = load_runner(self.project)
-        if runner is None:
-            return []
-        names = [runner.job_of(index, self.project) for index in range(len(runner.orchestrator.schedules))]
+    def _schedules(self, runner: Runner) -> list[dg.ScheduleDefinition]:
         tenants = {name: job.metadata.get("tenant_id") for name, job in self.project.jobs.items()}
         return [
-            schedule_of(schedule, self._keys(name), tenants.get(name), runner.orchestrator.concurrency_per_tenant)
-            for schedule, name in zip(runner.orchestrator.schedules, names, strict=True)
+            schedule_of(schedule, self._keys(name), tenants.get(name), runner.per_tenant)
+            for schedule, name in runner.schedules
+            if self._is_own(name)
         ]
+
+    def _wrong_schedules(self, runner: Runner) -> list[dg.AssetsDefinition]:
+        """The asset that shows what is wrong with the runner file, where something is."""
+        if runner.error is None or not self._is_own(runner.path.name):
+            return []
+        item = BrokenJob(runner.path, runner.path.stem, runner.error)
+        return [self._shown_broken(item, self._free_key(item, set(self.keys.values())))]
 
     def _is_own(self, name: str) -> bool:
         return self.own is None or name in self.own
@@ -271,7 +276,7 @@ class Builder:
             tables.append(Table(part, spec.key, output, names[0], origins))
         compute = self._compute(job, tables)
         if job.alerts is not None and checks:
-            compute = _with_alerts(compute, job.alerts, alerts)
+            compute = with_alerts(compute, job.alerts, alerts)
         key = specs[0].key if tables[0].output == RESULT else asset_key(job.name, job.group)
         usable = job.name not in self.faults
         return self._assets_definition(
@@ -309,7 +314,9 @@ class Builder:
         body = self.custom.execute
 
         def compute(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
-            yield from body(context, asset if self.as_launched else asset.as_launched(context))
+            launched = asset if self.as_launched else asset.as_launched(context)
+            launched.tag_run(context)
+            yield from body(context, launched)
 
         return compute
 
@@ -320,12 +327,13 @@ class Builder:
             key = self._free_key(item, taken)
             taken.add(key)
             self.keys.setdefault(item.name, key)
-            if not self._is_own(item.name):
-                continue
-            group = group_of(item, self.project.config)
-            spec = broken_spec(key, group, item.error, item.path, ())
-            found.append(self._assets_definition(key, [spec], broken_compute(item.error), {}, None))
+            if self._is_own(item.name):
+                found.append(self._shown_broken(item, key))
         return found
+
+    def _shown_broken(self, item: BrokenJob, key: dg.AssetKey) -> dg.AssetsDefinition:
+        spec = broken_spec(key, group_of(item, self.project.config), item.error, item.path, ())
+        return self._assets_definition(key, [spec], broken_compute(item.error), {}, None)
 
     def _free_key(self, item: BrokenJob, taken: set[dg.AssetKey]) -> dg.AssetKey:
         """The key that the job would have, so that its history stays its own; one from its path where two have the name."""
@@ -383,16 +391,3 @@ class Builder:
         """Of the job's connections, and of those where the tables are that it reads."""
         read = [part for name in self.upstream[job.name] for part in self.project.parts(name)]
         return self.custom.connections.resource_keys([job, *read])
-
-
-def _with_alerts(
-    compute: Compute, alerts: Alerts, outputs: Mapping[str, tuple[dg.AssetKey, dict[str, str]]]
-) -> Compute:
-    """outputs: {output of an asset: its key, and the outputs of its checks}."""
-
-    def watched(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
-        wanted = context.op_execution_context.selected_output_names
-        checks = AlertChecks(alerts, dict(own for output, own in outputs.items() if output in wanted))
-        yield from checks.around(compute(context, inputs), context.instance)
-
-    return watched

@@ -91,6 +91,13 @@ class JobAsset:
         )
         raise failure(error.at(job=self.job.name, **self.job.location("name").details()))
 
+    def tag_run(self, context: dg.AssetExecutionContext) -> None:
+        """Puts the job's digest into the tags of a run of this job alone, where what launched it did not; that of each of
+        several jobs is in the tags of its step.
+        """
+        if len(context.job_def.nodes) == 1 and DIGEST_TAG not in context.run.tags:
+            context.instance.add_run_tags(context.run.run_id, {DIGEST_TAG: self.job.digest[:DIGEST_CHARACTERS]})
+
     def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
         """The body of the op. A stream that fails leaves the others alone.
 

@@ -89,6 +89,19 @@ def test_a_run_uses_the_job_as_it_was_when_the_location_was_loaded(bench, load: 
     assert list((bench.root / "warehouse").iterdir()) == [bench.root / "warehouse/orders"]
 
 
+def test_the_digest_of_a_job_is_in_the_tags_of_its_run(bench, load: Load) -> None:
+    bench.orders()
+    bench.report()
+    handed = load()
+    digest = load_project(bench.root).jobs["orders"].digest
+    ran = in_a_run(handed, ORDERS).execute_in_process(instance=bench.instance)
+    run = bench.instance.get_run_by_id(ran.run_id)
+    assert run is not None and digest.startswith(run.tags["dativo/digest"])
+    both = in_a_run(handed, ORDERS, dg.AssetKey(["sales", "report"])).execute_in_process(instance=bench.instance)
+    run = bench.instance.get_run_by_id(both.run_id)
+    assert run is not None and "dativo/digest" not in run.tags
+
+
 @pytest.mark.parametrize("cache", ["kept", "gone"])
 def test_a_plan_runs_the_job_it_was_made_of_or_says_that_it_is_gone(bench, load: Load, cache: str) -> None:
     bench.orders()

@@ -102,6 +102,17 @@ def test_validate_shows_every_mistake_at_once(orders: Any) -> None:
     assert [item["valid"] for item in orders("validate", "--json").json].count(True) == 1
 
 
+def test_validate_reads_the_runner_file_too(orders: Any) -> None:
+    schedule = "{name: hourly, config: jobs/absent.yaml, cron: '0 * * * *'}"
+    orders.write("runner.yaml", f"runner: {{orchestrator: {{schedules: [{schedule}]}}}}\n")
+    said = orders("validate")
+    assert said.code == 1
+    assert "jobs/absent.yaml is no job of the project" in said.err and "runner.yaml:1" in said.err
+    (told,) = [item for item in orders("validate", "--json").json if not item["valid"]]
+    assert told["job"] is None and told["errors"][0]["details"]["file"] == "runner.yaml"
+    assert orders("validate", "orders").code == 0
+
+
 def test_validate_needs_no_variable_and_no_upstream_table(shell: Any) -> None:
     shell.write("jobs/a.yaml", JOB.replace("a.csv]", "a.csv], credentials: {key: '${NOT_SET_ANYWHERE}'}"))
     shell.write("jobs/b.yaml", 'source: {reader: sql, query: "select * from a"}\ntarget: {writer: parquet, path: o2}\n')
