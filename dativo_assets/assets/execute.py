@@ -125,7 +125,7 @@ class JobAsset:
             record(self.project, result)
             if result.error is not None:
                 errors.append(result.error)
-                yield from check_results(table.key, frozenset(table.checks), result)
+                yield from check_results(table.key, frozenset(table.checks), result, plan.contract)
             elif result.status == "unchanged":
                 yield from _unchanged(table, result, context.instance)
             else:
@@ -154,7 +154,7 @@ def _materialized(table: Table, plan: JobPlan, result: RunResult) -> Iterator[An
     )
     yield from table.origins.observations(plan, result)
     told = set()
-    for outcome in check_results(table.key, frozenset(table.checks), result):
+    for outcome in check_results(table.key, frozenset(table.checks), result, plan.contract):
         told.add(outcome.check_name)
         yield outcome
     yield from _untold(table, told)

@@ -1,6 +1,7 @@
 """`python -m tests.sensors.daemon SECONDS [POINT]`: one turn of Dagster's sensor daemon, so many seconds from now.
 
-Over the project of DATIVO_PROJECT, in the instance of DAGSTER_HOME. POINT: where it is killed, by one of Dagster's names for the steps of a tick.
+Over the project of DATIVO_PROJECT, in the instance of DAGSTER_HOME.
+POINT: where it is killed, by one of Dagster's names for the steps of a tick.
 """
 
 from __future__ import annotations
