@@ -34,6 +34,7 @@ from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_comput
 from .lineage import Origins
 from .metadata import check_specs
 from .runner import schedule_of
+from .schedule import backfill_policy
 from .sources import source_assets, source_key
 from .translate import AssetData, asset_key, external_key, op_name, pool
 
@@ -376,7 +377,6 @@ class Builder:
             required_resource_keys=None if job is None else self._resource_keys(job),
         )
         partitioned = any(spec.partitions_def is not None for spec in specs)
-        single = dg.BackfillPolicy.single_run() if partitioned else None
         return dg.AssetsDefinition(
             node_def=node,
             keys_by_input_name=inputs,
@@ -384,7 +384,7 @@ class Builder:
             specs=specs,
             check_specs_by_output_name=checks,
             can_subset=streams,
-            backfill_policy=op.backfill_policy or single,
+            backfill_policy=op.backfill_policy or (backfill_policy(job) if partitioned else None),
         )
 
     def _resource_keys(self, job: JobConfig) -> set[str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any
 
 import dagster as dg
 import pyarrow.dataset as ds
 import pytest
 from dagster import AssetKey
-from dagster._core.test_utils import instance_for_test
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget, instance_for_test
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.backfill import execute_backfill_iteration
 
 from dativo_assets.assets import build_definitions
 
@@ -97,6 +104,52 @@ def test_keys_of_two_parts_are_one_partition(bench: Any) -> None:
     bench.write("orders.csv", "id,day,region\n1,2024-01-01,eu\n2,2024-01-01,us\n3,2024-01-02,eu\n")
     assert bench.run("orders", partition=dg.MultiPartitionKey({"day": "2024-01-01", "region": "us"})).ok
     assert ids(bench, "orders") == [2]
+
+
+@pytest.mark.parametrize(("per_run", "runs"), [(None, 1), (2, 3)])
+def test_the_backfill_daemon_runs_all_and_goes_on_after_a_run_that_failed(
+    events: Any, tmp_path: Any, per_run: int | None, runs: int
+) -> None:
+    if per_run is not None:
+        events.write("jobs/events.yaml", EVENTS.replace("PARTITIONS", DAILY[:-1] + f", per_run: {per_run}}}"))
+    events.write(
+        "location.py",
+        f"from dativo_assets.assets import build_definitions\ndefs = build_definitions({str(events.root)!r})\n",
+    )
+    events.write("events.csv", ROWS.replace("3,2024", "x,2024"))
+    launcher = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
+    at_once = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}
+    target = LoadableTargetOrigin(python_file=str(events.root / "location.py"), attribute="defs")
+    with (
+        instance_for_test({"run_launcher": launcher, "run_coordinator": at_once}, temp_dir=str(tmp_path)) as instance,
+        WorkspaceProcessContext(
+            instance, InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(target))
+        ) as workspace,
+    ):
+
+        def backfilled(name: str, keys: list[str]) -> BulkActionStatus:
+            graph = workspace.create_request_context().asset_graph
+            asked = PartitionBackfill.from_asset_partitions(
+                name, graph, keys, [AssetKey("events")], time.time(), {}, instance, False, None, None, None
+            )
+            instance.add_backfill(asked)
+            for _ in range(20):
+                assert not [*filter(None, execute_backfill_iteration(workspace, logging.getLogger("backfill")))]
+                found = instance.get_backfill(name)
+                if found is not None and found.status != BulkActionStatus.REQUESTED:
+                    return found.status
+            raise AssertionError("it does not end")
+
+        keys = [f"2024-01-0{day}" for day in range(1, 6)]
+        assert backfilled("first", keys) == BulkActionStatus.COMPLETED_FAILED
+        assert len(instance.get_runs()) == runs
+        done = instance.get_materialized_partitions(AssetKey("events"))
+        assert done == (set() if per_run is None else set(keys) - {"2024-01-03", "2024-01-04"})
+        assert per_run is None or ids(events) == [1, 2]
+        events.write("events.csv", ROWS)
+        assert backfilled("second", [key for key in keys if key not in done]) == BulkActionStatus.COMPLETED_SUCCESS
+        assert instance.get_materialized_partitions(AssetKey("events")) == set(keys)
+    assert ids(events) == [1, 2, 3]
 
 
 def test_a_backfill_is_one_run_for_each_range_and_ends_with_all_of_it(events: Any, tmp_path: Any) -> None:
