@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from operator import truediv
 from pathlib import Path
 
-from . import bars, crossing, dagster_scale, data, peers, plot, report
+from . import bars, crossing, data, peers, plot, report
+from .dagster_many import ManyJobs
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
@@ -91,34 +92,11 @@ def startup(bench: Bench) -> list[str]:
 
 
 def dagster(bench: Bench) -> list[str]:
-    """A project of many jobs as a code location: loading it, and the process of a run of one asset."""
-    many = 1_000 if bench.rows <= 1_000_000 else 10_000
-    roots = {jobs: bench.folder / f"jobs_{jobs}" for jobs in (1, many)}
-    for jobs, root in roots.items():
-        dagster_scale.write(root, jobs)
-    hand, first = f"{many:,} @dg.asset by hand", f"{many:,} jobs, code location"
-    alone, one = "a run's process, 1 job", f"a run's process, {many:,} jobs"
-    runs = paired(
-        [
-            _dagster(hand, "by_hand", roots[many], many),
-            _dagster("1 job, code location", "load", roots[1], 1),
-            _dagster(first, "load", roots[many], many),
-            _dagster(alone, "run_process", roots[1], 1),
-            _dagster(one, "run_process", roots[many], many),
-        ],
-        bench.rounds,
-    )
-    bench.bars.append(bars.at_most(f"{first}, against by hand", 1.2, ratio(runs[first], runs[hand])))
-    bench.bars.append(bars.at_most(f"{one}, against 1", 1.5, ratio(runs[one], runs[alone])))
-    rows = [[label, _wall(found), _peak(found)] for label, found in runs.items()]
-    lead = "Seconds without the import of Dagster, which all pay for. Job files are known from the load before.\n"
-    return ["## Many jobs in Dagster\n", lead, report.table(["what is loaded", "wall", "peak memory"], rows) + "\n"]
-
-
-def _dagster(label: str, task: str, root: Path, jobs: int) -> Command:
-    argument = json.dumps({"root": str(root), "jobs": jobs})
-    argv = [sys.executable, "-m", "benchmarks.dagster_scale", task]
-    return Command(label, argv, argument=argument, environment={"DATIVO_PROJECT": str(root)})
+    """A project of many jobs in Dagster, against as many assets by hand."""
+    many = ManyJobs(bench.folder, 1_000 if bench.rows <= 1_000_000 else 10_000, bench.rounds)
+    parts = [many.location(), many.runs(), many.ticks(), many.overhead()]
+    bench.bars.extend(many.bars)
+    return [f"## {many.many:,} jobs in Dagster\n", *parts]
 
 
 def copy(bench: Bench) -> list[str]:
@@ -296,7 +274,7 @@ def commits(bench: Bench) -> list[str]:
     lines = [
         [
             f"{int(size):,}",
-            f"{statistics.median(times) * 1000:.1f} ms",
+            report.milliseconds(statistics.median(times)),
             report.times(statistics.median(map(truediv, times, first))),
         ]
         for size, times in found.items()
