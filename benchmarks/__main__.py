@@ -23,6 +23,7 @@ from .merge import SPREADS, MergeTask
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
 _PYTHON = "Dativo, Python plugins"
+_MERGE_PEER = "DuckDB MERGE INTO, its own file"
 _CODECS = ("snappy", "zstd")
 
 
@@ -274,8 +275,12 @@ def merge(bench: Bench) -> list[str]:
     ]
     for spread in SPREADS:
         task = MergeTask(bench.project, bench.folder, bench.rows, changed, spread)
-        runs = paired(task.commands(DATIVO, "DuckDB MERGE INTO, its own file"), bench.rounds)
+        runs = paired(task.commands(DATIVO, _MERGE_PEER), bench.rounds)
         out.extend([f"### {spread.capitalize()}\n", _against_peers(runs, size=True)])
+        bench.bars.append(bars.at_most(f"merge, {spread}, against DuckDB", 2.0, ratio(runs[DATIVO], runs[_MERGE_PEER])))
+        bench.bars.append(
+            bars.at_most_bytes(f"merge, {spread}: peak memory", 150e6, median(runs[DATIVO], "peak_bytes"))
+        )
         task.remove()
     return out
 
