@@ -291,14 +291,11 @@ def commits(bench: Bench) -> list[str]:
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, list[float]] = json.loads(told)
     first = next(iter(found.values()))
-    lines = [
-        [
-            f"{int(size):,}",
-            f"{statistics.median(times) * 1000:.1f} ms",
-            report.times(statistics.median(map(truediv, times, first))),
-        ]
-        for size, times in found.items()
-    ]
+    lines = []
+    for size, times in found.items():
+        growth = statistics.median(map(truediv, times, first))
+        lines.append([f"{int(size):,}", f"{statistics.median(times) * 1000:.1f} ms", report.times(growth)])
+    bench.bars.append(bars.at_most("the 10,000th commit, against the first", 1.2, growth))
     return [
         "## One more commit\n",
         "From opening the writer to the end of its commit of three rows, as the table's n-th. At most 50 ms and x 1.20.\n",
