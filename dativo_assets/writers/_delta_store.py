@@ -67,7 +67,8 @@ class DeltaStore(LakeStore):
             table.delta.update_incremental()
         except DeltaError:  # it is gone, or another one
             return self.load()
-        return self._table(table.delta)
+        now = self._table(table.delta)
+        return table if now.version == table.version else now
 
     def _table(self, delta: DeltaTable) -> LakeTable:
         return DeltaLakeTable(self.name, delta, self.stored, self._entries, self._lines)
@@ -126,7 +127,11 @@ class DeltaStore(LakeStore):
             if layout.added and not change.replaces and not layout.rewrites:
                 # Columns of nulls say nothing new, so they may come in by an entry of their own.
                 new = Schema.from_arrow(pa.schema([layout.target.field(name) for name in layout.added]))
-                delta.alter.add_columns(new.fields, commit_properties=CommitProperties(max_commit_retries=0))
+                delta.alter.add_columns(
+                    new.fields,
+                    commit_properties=CommitProperties(max_commit_retries=0),
+                    post_commithook_properties=NO_CLEANUP,
+                )
             whole = change.replaces or layout.rewrites
             removes = [] if whole else [file.handle["remove"](not change.joins) for file in change.removed]
             delta.create_write_transaction(

@@ -56,6 +56,7 @@ class DeltaLakeTable(LakeTable):
         """archive: reads the lines of a file of older records."""
         self._name, self.delta, self._entries, self._archive = name, delta, entries, archive
         self.version = f"{delta.metadata().id} {delta.version()}"
+        self._sequences: dict[str, int | None] = {}
         plain = pa.schema(delta.schema().to_arrow())
         self.columns = pa.schema([(field.name, stored(field.type) or field.type) for field in plain])
 
@@ -70,7 +71,9 @@ class DeltaLakeTable(LakeTable):
             seen = len(entries)
 
     def records(self, job: str) -> Iterator[Commit]:
-        seq = self.delta.transaction_version(app_id(job))
+        if job not in self._sequences:  # deltalake reads the log for it
+            self._sequences[job] = self.delta.transaction_version(app_id(job))
+        seq = self._sequences[job]
         if seq is None:
             return
         carried, told = None, False
