@@ -24,6 +24,7 @@ from .merge import SPREADS, MergeTask
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
 _PYTHON = "Dativo, Python plugins"
+_MERGE_PEER = "DuckDB MERGE INTO, its own file"
 _CODECS = ("snappy", "zstd")
 
 
@@ -259,8 +260,12 @@ def merge(bench: Bench) -> list[str]:
     ]
     for spread in SPREADS:
         task = MergeTask(bench.project, bench.folder, bench.rows, changed, spread)
-        runs = paired(task.commands(DATIVO, "DuckDB MERGE INTO, its own file"), bench.rounds)
+        runs = paired(task.commands(DATIVO, _MERGE_PEER), bench.rounds)
         out.extend([f"### {spread.capitalize()}\n", _against_peers(runs, size=True)])
+        bench.bars.append(bars.at_most(f"merge, {spread}, against DuckDB", 2.0, ratio(runs[DATIVO], runs[_MERGE_PEER])))
+        bench.bars.append(
+            bars.at_most_bytes(f"merge, {spread}: peak memory", 150e6, median(runs[DATIVO], "peak_bytes"))
+        )
         task.remove()
     return out
 
@@ -271,14 +276,11 @@ def commits(bench: Bench) -> list[str]:
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, list[float]] = json.loads(told)
     first = next(iter(found.values()))
-    lines = [
-        [
-            f"{int(size):,}",
-            report.milliseconds(statistics.median(times)),
-            report.times(statistics.median(map(truediv, times, first))),
-        ]
-        for size, times in found.items()
-    ]
+    lines = []
+    for size, times in found.items():
+        growth = statistics.median(map(truediv, times, first))
+        lines.append([f"{int(size):,}", report.milliseconds(statistics.median(times)), report.times(growth)])
+    bench.bars.append(bars.at_most("the 10,000th commit, against the first", 1.2, growth))
     return [
         "## One more commit\n",
         "From opening the writer to the end of its commit of three rows, as the table's n-th. At most 50 ms and x 1.20.\n",
