@@ -267,7 +267,7 @@ class CsvReader(FileReader):
         try:
             return grammar.parse(texts, field.type)
         except Misfit as misfit:
-            float_too = inferred and pa.types.is_integer(field.type) and grammar.fits(texts, pa.float64())
+            float_too = inferred and pa.types.is_integer(field.type) and grammar.infers(texts, pa.float64())
             value = texts[misfit.index].as_py()
             shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "..."
             raise SchemaMismatchError(

@@ -270,8 +270,8 @@ impl CsvStream {
         }
         let mut scratch = Vec::new();
         let text = self.words.text(&self.payload.dialect, block, misfit.field, &mut scratch).unwrap_or_default();
-        let widens_to_double =
-            !column.declared && column.type_name == "int64" && values::float(text, values::DOUBLE_DIGITS).is_some();
+        let is_float = || self.words.number(text.into(), |text| values::suggests_float(text.text()).then_some(()));
+        let widens_to_double = !column.declared && column.type_name == "int64" && is_float().is_some();
         let widen_to = if widens_to_double { "double" } else { "string" };
         let mut shown: String = String::from_utf8_lossy(text).chars().take(64).collect();
         if text.len() > 64 {
