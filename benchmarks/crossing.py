@@ -1,9 +1,8 @@
-"""What a batch costs that crosses into or out of a plugin in native code: `python -m benchmarks --only boundary`."""
+"""What a batch costs that crosses into or out of a plugin in native code: `python -m benchmarks.crossing FOLDER ROUNDS`."""
 
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -15,21 +14,8 @@ import pyarrow as pa
 from dativo_plugin_sdk import AssetDefinition, ReadRequest, SourceConfig, TargetConfig, WriteRequest
 from dativo_plugin_sdk.library import header_folder, load_library, open_library
 
-from . import bars, report
-
 BATCHES = 20_000
-LIMIT_US = 20
 _BATCH = pa.record_batch({name: pa.array(range(64), pa.int64()) for name in "abcdefgh"})
-
-
-def section(folder: Path, rounds: int) -> tuple[str, list[bars.Bar]]:
-    """The table, and what is judged. Measured in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.crossing", str(folder), str(rounds)]
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    costs = {way: statistics.median(times) for way, times in found.items()}
-    table = report.table(["way", "processor time"], [[way, f"{cost:.1f} µs"] for way, cost in costs.items()])
-    judged = [bars.at_most_us(f"a batch {way}", LIMIT_US, cost) for way, cost in costs.items()]
-    return f"## A batch across the boundary of a plugin, 8 columns\n\n{table}\n", judged
 
 
 def measure(folder: Path, rounds: int) -> dict[str, list[float]]:
