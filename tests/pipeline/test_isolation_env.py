@@ -18,6 +18,7 @@ from dativo_assets.errors import ConfigurationError
 from dativo_assets.plan import bind
 from dativo_assets.trust.lock import Lock, locked
 
+pytestmark = pytest.mark.timeout(300)  # uv asks the package index
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = "iniconfig"
 PYPROJECT = """

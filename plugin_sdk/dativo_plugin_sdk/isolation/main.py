@@ -56,13 +56,13 @@ def _load(ref: Mapping[str, Any]) -> Loaded:
     target = _find(kind, reference, ref["origin"])
     lift = lift_reader if kind == "reader" else lift_writer
     said = describe(target)
-    options = getattr(target, "Options", None)
+    options = None if "options_schema" in said else getattr(target, "Options", None)
     about = {
         "version": str(getattr(target, "__version__", None) or said.get("version") or "1.0.0"),
         "api_version": int(getattr(target, "api_version", None) or said.get("api_version") or API_VERSION),
-        "options_schema": said.get("options_schema") if options is None else options.model_json_schema(),
     }
-    return Loaded(kind, target, lift(target, reference), about)
+    schema = (lambda: said.get("options_schema")) if options is None else options.model_json_schema
+    return Loaded(kind, target, lift(target, reference), about, schema)
 
 
 def _find(kind: str, reference: str, folder: str) -> Any:
