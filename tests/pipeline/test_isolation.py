@@ -342,11 +342,16 @@ def test_options_are_checked_where_the_plugin_is(bench: Any, plugin: Callable[[s
                 size: int = 1
         """)
     bench.job("""
-        source: {reader: "plugin.py:Rows", isolation: process, options: {size: many}}
+        source:
+          reader: "plugin.py:Rows"
+          isolation: process
+          options:
+            size: many
         target: {writer: parquet, path: out}
         """)
     error = bench.run().error
     assert isinstance(error, ConfigurationError)
+    assert (error.details["line"], error.details["source_line"].strip()) == (6, "size: many")
     assert "size" in error.message and "many" not in error.message
 
 

@@ -110,9 +110,10 @@ def test_two_plugins_have_two_versions_of_a_library(bench: Any, environments: Pa
     bench.ok("old")
     assert [path for path in (bench.root / ".dativo" / "envs").iterdir() if path.is_dir()] == made
 
-    job(bench, "wrong", environments / "1.1.1", options="{size: 3}")
+    job(bench, "wrong", environments / "1.1.1", options="{name: [hush]}")
     error = bench.run("wrong").error
-    assert "size" in error.message
+    assert isinstance(error, ConfigurationError) and error.message.startswith("name: ")
+    assert "hush" not in error.message and error.details["line"] == 4
     job(bench, "none", environments / "1.1.1", "nowhere")
     error = bench.run("none").error
     assert isinstance(error, PluginError) and "is not in the environment" in error.message

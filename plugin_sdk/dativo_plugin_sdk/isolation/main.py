@@ -19,7 +19,7 @@ from functools import reduce
 from typing import Any, NoReturn
 
 from dativo_plugin_sdk.adapt import lift_reader, lift_writer
-from dativo_plugin_sdk.errors import DativoError, PluginError, wrap_exception
+from dativo_plugin_sdk.errors import ConfigurationError, DativoError, PluginError, wrap_exception
 from dativo_plugin_sdk.native import describe
 from dativo_plugin_sdk.version import API_VERSION
 
@@ -48,7 +48,16 @@ def serve_host(load: Callable[[Mapping[str, Any]], Loaded], translate: Translate
 
 def main() -> NoReturn:
     """Serve a plugin of this environment, by a reference as a job writes it."""
-    serve_host(_load, lambda error, plugin: wrap_exception(error, PluginError, f"plugin {plugin} failed"))
+    serve_host(_load, _translated)
+
+
+def _translated(error: BaseException, plugin: str) -> DativoError:
+    if type(error).__module__.startswith("pydantic") and hasattr(error, "errors"):
+        # Without the values: one of them may be a secret.
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        text = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in found)
+        return ConfigurationError(text, details={"option": list(found[0]["loc"])})
+    return wrap_exception(error, PluginError, f"plugin {plugin} failed")
 
 
 def _load(ref: Mapping[str, Any]) -> Loaded:
