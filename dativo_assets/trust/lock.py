@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class Lock:
                 "PLUGIN_CHANGED",
                 ref,
             )
-        if ref.module is not None and ref.record and (changed := next(changed_files(distribution(_name(ref))), None)):
+        if ref.module is not None and ref.record and (changed := _tampered(_name(ref), ref.record)):
             raise _refused(
                 f"{ref.kind} {ref.reference!r} was changed after it was installed: {changed}", "PLUGIN_CHANGED", ref
             )
@@ -62,7 +63,7 @@ class Lock:
 
 def sha256_of(ref: PluginRef) -> str:
     """The digest of a plugin's artefact: its file, its wheel, or its package. Raises: ConfigurationError: for none."""
-    found = file_sha256(ref.path) if ref.path is not None else ref.record or module_sha256(ref.module or ref.origin)
+    found = file_sha256(ref.path) if ref.path is not None else ref.record or _package_sha256(ref.module or ref.origin)
     if not found:
         raise _refused(f"{ref.kind} {ref.reference!r} has no files that a lock could hold", "PLUGIN_NOT_LOCKED", ref)
     return found
@@ -104,6 +105,15 @@ def lock_text(plugins: Iterable[Locked]) -> str:
     """The text of dativo.lock: one order, so that two of the same plugins are equal."""
     items = sorted((asdict(item) for item in plugins), key=lambda item: (item["kind"], item["reference"]))
     return json.dumps({"version": _FORMAT, "plugins": items}, indent=2, ensure_ascii=False) + "\n"
+
+
+_package_sha256 = cache(module_sha256)
+
+
+@cache
+def _tampered(name: str, record: str) -> str | None:
+    """A file of a distribution that is not what its record says; looked for once a process, which has loaded it by then."""
+    return next(changed_files(distribution(name)), None)
 
 
 def _name(ref: PluginRef) -> str:
