@@ -124,10 +124,10 @@ def test_two_plugins_have_two_versions_of_a_library(bench: Any, environments: Pa
     ref = bind(load_project(bench.root).jobs["mine"], project).reader
     lock = Lock((locked(ref, bench.root),))
     assert lock.plugins[0].version == "4.5.6"
-    lock.check(ref, bench.root)
+    lock.check(ref)
     (bench.root / "mine" / "planets.py").write_text(PLUGIN + "\n")
     with pytest.raises(ConfigurationError, match=r"is not what dativo\.lock has"):
-        lock.check(bind(load_project(bench.root).jobs["mine"], project).reader, bench.root)
+        lock.check(bind(load_project(bench.root).jobs["mine"], project).reader)
 
 
 def test_an_environment_without_its_lock_is_refused(bench: Any) -> None:
