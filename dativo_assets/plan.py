@@ -231,9 +231,9 @@ def _query(query: str | None, root: Path) -> str | None:
         ) from error
 
 
-def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> JobPlan:
+def bind(job: JobConfig, project: Project, registry: Registry | None = None, *, locate: bool = True) -> JobPlan:
     """Find everything a job names, or one of `job.parts`. No plugin is imported, but for the reader of a query: it knows the
-    query's tables.
+    query's tables. locate=False: as of `load_contract`, for a plan that moves no rows.
 
     Raises: ConfigurationError: at the line of what is not there; for a job of several streams.
     """
@@ -242,7 +242,7 @@ def bind(job: JobConfig, project: Project, registry: Registry | None = None) -> 
             f"{job.name} has streams: {', '.join(str(part.stream) for part in job.parts)}",
             hint=f"name one, such as {job.parts[0].name}",
         )
-    return _bind(job, project, registry or Registry(project.root), ())
+    return _bind(job, project, registry or Registry(project.root), locate, ())
 
 
 def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = None) -> tuple[str, ...]:
@@ -268,7 +268,7 @@ def find_plugins(job: JobConfig, project: Project, registry: Registry) -> tuple[
     return find.resolve("source", "reader"), find.resolve("target", "writer")
 
 
-def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str, ...]) -> JobPlan:
+def _bind(job: JobConfig, project: Project, registry: Registry, locate: bool, below: tuple[str, ...]) -> JobPlan:
     if job.name in below:
         cycle = " -> ".join((*below[below.index(job.name) :], job.name))
         raise ConfigurationError(f"the queries read each other: {cycle}", hint="break the cycle").at(
@@ -282,9 +282,9 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
         root=project.root,
         reader=find.resolve("source", "reader"),
         writer=find.resolve("target", "writer"),
-        contract=_contract(job, project.root),
+        contract=_contract(job, project.root, locate),
         upstream=tuple(
-            UpstreamTarget(part.name, _bind(part, project, registry, (*below, job.name)))
+            UpstreamTarget(part.name, _bind(part, project, registry, locate, (*below, job.name)))
             for name in upstream
             for part in project.parts(name)
         ),
@@ -293,7 +293,7 @@ def _bind(job: JobConfig, project: Project, registry: Registry, below: tuple[str
     )
 
 
-def _contract(job: JobConfig, root: Path) -> Contract | None:
+def _contract(job: JobConfig, root: Path, locate: bool) -> Contract | None:
     incremental = job.source.incremental
     if (
         job.columns is None
@@ -303,7 +303,7 @@ def _contract(job: JobConfig, root: Path) -> Contract | None:
         return None  # and nothing of contracts is imported for the run
     from dativo_assets.contract import load_contract
 
-    return load_contract(job, root)
+    return load_contract(job, root, locate=locate)
 
 
 @dataclass(frozen=True)

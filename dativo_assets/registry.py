@@ -1,4 +1,4 @@
-"""From a plugin reference to a plugin: `name` (entry point), `path.py:Class`, `package.module:Class`.
+"""From a plugin reference to a plugin: `name` (entry point), `path.py:Class`, `lib.so:symbol`, `package.module:Class`.
 
 Resolving a reference is cheap and imports nothing of the plugin; `PluginRef.load` does, once a process. A plugin that
 fails to import harms only the jobs that name it.
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
 Kind = Literal["reader", "writer"]
 GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
 _LIBRARIES = (".so", ".dylib", ".dll")
+# Libraries made for dativo_ingest export these beside the symbol that a job names; rows cross there as JSON.
+_JSON_SYMBOLS: dict[Kind, tuple[str, str]] = {
+    "reader": ("extract_batch", "free_reader"),
+    "writer": ("write_batch", "free_writer"),
+}
+_JSON_BRIDGE = "dativo_ingest.rust_plugin_bridge"
 _EXTRAS = {"rust_csv": "native", "rust_parquet": "native", "sql": "duckdb"}
 _loading = threading.RLock()
 
@@ -117,6 +123,8 @@ def _import(ref: PluginRef) -> Any:
     try:
         if ref.module is not None:
             return reduce(getattr, filter(None, ref.attribute.split(".")), importlib.import_module(ref.module))
+        if ref.path is not None and ref.reference.rpartition(":")[0].endswith(_LIBRARIES):
+            return _import_library(ref, str(ref.path))
         if ref.path is not None:
             module: ModuleType = _import_file(ref.path)
         else:
@@ -137,6 +145,16 @@ def _import(ref: PluginRef) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def _import_library(ref: PluginRef, path: str) -> Any:
+    from dativo_plugin_sdk.library import load_library, open_library
+
+    library = open_library(path, ref.reference)
+    if all(hasattr(library, name) for name in _JSON_SYMBOLS[ref.kind]):
+        make = getattr(importlib.import_module(_JSON_BRIDGE), f"create_rust_{ref.kind}_wrapper")
+        return make(path, ref.attribute)
+    return load_library(ref.kind, library, ref.attribute, ref.reference)
 
 
 def _is_plugin(value: type) -> bool:
@@ -205,14 +223,10 @@ class Registry:
         where, _, attribute = reference.rpartition(":")
         if not attribute or not all(part.isidentifier() for part in attribute.split(".")):
             raise ConfigurationError(
-                f"plugin reference {reference!r} must be in format name, path.py:Class or package.module:Class"
+                f"plugin reference {reference!r} must be in format name, path.py:Class, lib.so:symbol or "
+                "package.module:Class"
             )
-        if where.endswith(_LIBRARIES):
-            raise ConfigurationError(
-                f"plugin reference {reference!r} names a shared library, which this version can't load",
-                hint="ship it as a wheel with an entry point in dativo.readers or dativo.writers",
-            )
-        if where.endswith(".py"):
+        if where.endswith((".py", *_LIBRARIES)):
             path = (self.root / where).resolve()
             if not path.is_file():
                 raise ConfigurationError(
@@ -223,7 +237,7 @@ class Registry:
             check_unshared(path, reference)
             return PluginRef(kind, reference, str(path), path=path, attribute=attribute)
         if not all(part.isidentifier() for part in where.split(".")):
-            raise ConfigurationError(f"plugin reference {reference!r} names neither a .py file nor a module")
+            raise ConfigurationError(f"plugin reference {reference!r} names neither a .py file, a library nor a module")
         return PluginRef(kind, reference, where, attribute=attribute)
 
     def _entry_point(self, kind: Kind, name: str) -> PluginRef:

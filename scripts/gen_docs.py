@@ -111,6 +111,8 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
 
 def _rows(model: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
     schema = model.model_json_schema(by_alias=True)
+    if "$ref" in schema:  # a model that holds itself
+        schema = {**schema, **schema["$defs"][str(schema["$ref"]).rsplit("/", 1)[-1]]}
     required = set(schema.get("required", ()))
     for key, field in schema.get("properties", {}).items():
         yield f"`{key}`", _kind(field, schema.get("$defs", {})), _default(key, field, required), _sentence(field)
