@@ -28,6 +28,7 @@ from .loaded import Loaded
 from .serve import serve
 from .wire import RESULT, Channel
 
+LIBRARIES = (".so", ".dylib", ".dll")
 Translate = Callable[[BaseException, str], DativoError]
 
 
@@ -75,7 +76,7 @@ def _load(ref: Mapping[str, Any]) -> Loaded:
 
 
 def _find(kind: str, reference: str, folder: str) -> Any:
-    """What a reference names. folder: what `path.py:Class` is relative to."""
+    """What a reference names. folder: what `path.py:Class` and `lib.so:symbol` are relative to."""
     from importlib.metadata import entry_points
 
     where, colon, attribute = reference.rpartition(":")
@@ -87,8 +88,12 @@ def _find(kind: str, reference: str, folder: str) -> Any:
                 hint="add the package that has it, then uv lock",
             )
         return next(iter(found)).load()
+    path = os.path.join(folder, where)
+    if where.endswith(LIBRARIES):
+        from dativo_plugin_sdk.library import load_library, open_library
+
+        return load_library(kind, open_library(path, reference), attribute, reference)
     if where.endswith(".py"):
-        path = os.path.join(folder, where)
         spec = importlib.util.spec_from_file_location("_dativo_plugin", path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
