@@ -215,7 +215,8 @@ def _translate(error: BaseException, plugin: str | None) -> DativoError:
     if system := _system_error(error, text, details):
         return system
     if is_pydantic_error(error):
-        return ConfigurationError(text, details=details)
+        option = list(error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"])
+        return ConfigurationError(text, details={**details, "option": option})
     if isinstance(error, RecursionError):
         text = "its calls nest too deep (RecursionError)"
     if who is None:

@@ -162,7 +162,10 @@ class JobPlan:
 
                 options = ref.load().options
                 raise invalid(error, options, self.job.origin, side, "options", job=self.job.name) from error
-            raise to_dativo_error(error, job=self.job.name, stage="bind", plugin=ref.reference) from error
+            raised = to_dativo_error(error, job=self.job.name, stage="bind", plugin=ref.reference)
+            if "option" in raised.details:  # an isolated plugin has checked its options where it is
+                raised.at(**self.job.location(side, "options", *raised.details["option"]).details())
+            raise raised from error
         return found
 
     def _refused(self, message: str, path: tuple[str, ...], hint: str | None) -> ConfigurationError:

@@ -20,9 +20,5 @@ def main() -> NoReturn:
 
 def _load(about: Mapping[str, Any]) -> Loaded:
     plugin = PluginRef(**{**about, "path": about["path"] and Path(about["path"])}).load()
-    told = {
-        "version": plugin.version,
-        "api_version": plugin.api_version,
-        "options_schema": plugin.options_schema(),
-    }
-    return Loaded(about["kind"], plugin.target, plugin.factory, told)
+    told = {"version": plugin.version, "api_version": plugin.api_version}
+    return Loaded(about["kind"], plugin.target, plugin.factory, told, plugin.options_schema)

@@ -25,7 +25,8 @@ _DIGITS = 16
 
 
 def environment_ref(kind: Kind, reference: str, folder: Path) -> PluginRef:
-    """A plugin in the environment of a folder: an entry point of it, path.py:Class in the folder, or module:Class.
+    """A plugin in the environment of a folder: an entry point of it, path.py:Class or lib.so:symbol in the
+    folder, or module:Class.
 
     Raises: ConfigurationError: for a folder without a lock, or that others may write to.
     """

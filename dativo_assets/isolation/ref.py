@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-from dativo_plugin_sdk import AssetDefinition, SourceConfig, TargetConfig
+from dativo_plugin_sdk import API_VERSION, AssetDefinition, SourceConfig, TargetConfig
 from dativo_plugin_sdk.files import STDIN
 
 from dativo_assets.artefacts import file_sha256
@@ -58,9 +58,13 @@ class _Host:
         self._spare: Child | None = self._start(stdin=False)
         self.about = self._ask("about")
 
+    @property
+    def api_version(self) -> int:
+        return int(self.about.get("api_version") or API_VERSION)
+
     def describe(self) -> str:
         """As a native class describes itself."""
-        return json.dumps({key: self.about.get(key) for key in ("version", "api_version", "options_schema")})
+        return json.dumps({**self.about, "options_schema": self._ask("options_schema")})
 
     def query_tables(self, query: str) -> frozenset[str]:
         return frozenset(map(str, self._ask("query_tables", query=query)))

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ class Lock:
 
     plugins: tuple[Locked, ...]
 
-    def check(self, ref: PluginRef, root: Path) -> None:
+    def check(self, ref: PluginRef) -> None:
         """Raises: ConfigurationError: for a plugin that is not in it, or not the same any more."""
         known = next((item for item in self.plugins if (item.kind, item.reference) == (ref.kind, ref.reference)), None)
         if known is None:
@@ -54,7 +55,7 @@ class Lock:
                 "PLUGIN_CHANGED",
                 ref,
             )
-        if ref.module is not None and ref.record and (changed := next(changed_files(distribution(_name(ref))), None)):
+        if ref.module is not None and ref.record and (changed := _tampered(_name(ref), ref.record)):
             raise _refused(
                 f"{ref.kind} {ref.reference!r} was changed after it was installed: {changed}", "PLUGIN_CHANGED", ref
             )
@@ -62,7 +63,7 @@ class Lock:
 
 def sha256_of(ref: PluginRef) -> str:
     """The digest of a plugin's artefact: its file, its wheel, or its package. Raises: ConfigurationError: for none."""
-    found = file_sha256(ref.path) if ref.path is not None else ref.record or module_sha256(ref.module or ref.origin)
+    found = file_sha256(ref.path) if ref.path is not None else ref.record or _package_sha256(ref.module or ref.origin)
     if not found:
         raise _refused(f"{ref.kind} {ref.reference!r} has no files that a lock could hold", "PLUGIN_NOT_LOCKED", ref)
     return found
@@ -71,13 +72,10 @@ def sha256_of(ref: PluginRef) -> str:
 def locked(ref: PluginRef, root: Path) -> Locked:
     """What the lock holds of a plugin, which is loaded for it. Raises: DativoError: when it can't be."""
     plugin = ref.load()
-    if ref.path is not None:
-        home = root.resolve()
-        source = os.path.relpath(ref.path, home) if ref.path.is_relative_to(home) else str(ref.path)
-        name = ref.path.name
-    else:
-        name, source = _installed(ref)
-    return Locked(ref.kind, ref.reference, name, plugin.version, source, plugin.api_version, sha256_of(ref))
+    name, version, source = (
+        _installed(ref, plugin.version) if ref.path is None else _single(ref.path, plugin.version, root)
+    )
+    return Locked(ref.kind, ref.reference, name, version, source, plugin.api_version, sha256_of(ref))
 
 
 def read_lock(root: Path) -> Lock:
@@ -106,20 +104,35 @@ def lock_text(plugins: Iterable[Locked]) -> str:
     return json.dumps({"version": _FORMAT, "plugins": items}, indent=2, ensure_ascii=False) + "\n"
 
 
+_package_sha256 = cache(module_sha256)
+
+
+@cache
+def _tampered(name: str, record: str) -> str | None:
+    """A file of a distribution that is not what its record says; looked for once a process, which has loaded it by then."""
+    return next(changed_files(distribution(name)), None)
+
+
 def _name(ref: PluginRef) -> str:
     return ref.origin.rpartition(" ")[0]
 
 
-def _installed(ref: PluginRef) -> tuple[str, str]:
-    """(name, source) of an installed plugin."""
+def _single(path: Path, version: str, root: Path) -> tuple[str, str, str]:
+    """(name, version, source) of a plugin that is one file."""
+    home = root.resolve()
+    return path.name, version, os.path.relpath(path, home) if path.is_relative_to(home) else str(path)
+
+
+def _installed(ref: PluginRef, version: str) -> tuple[str, str, str]:
+    """(name, version, source) of an installed plugin: those of its distribution, where it has one."""
     try:
         found: Distribution = distribution(_name(ref) or ref.origin.partition(".")[0])
     except (PackageNotFoundError, ValueError):
-        return ref.origin, "module"
+        return ref.origin, version, "module"
     direct: dict[str, Any] = json.loads(found.read_text("direct_url.json") or "{}")
     url = urlsplit(str(direct.get("url", "")))
     host = url.netloc.rpartition("@")[2]
-    return str(found.name), urlunsplit((url.scheme, host, url.path, "", "")) or "index"
+    return str(found.name), found.version, urlunsplit((url.scheme, host, url.path, "", "")) or "index"
 
 
 def _refused(message: str, code: str, ref: PluginRef) -> ConfigurationError:

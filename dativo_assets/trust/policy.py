@@ -44,7 +44,7 @@ class Policy:
                 hint="add it to `plugins.allow` in dativo.yaml if you trust it",
             )
         if self.lock is not None:
-            self.lock.check(ref, self.root)
+            self.lock.check(ref)
 
 
 def canonical(ref: PluginRef, root: Path) -> str:

@@ -132,6 +132,17 @@ def test_a_plugin_whose_import_dies_harms_nobody(
     assert error.error_code == "PLUGIN_DIED" and "status 7" in error.message
 
 
+def test_a_library_that_aborts_when_it_is_loaded_harms_nobody(bench: Any, nothing_stays: None) -> None:
+    source = bench.write(
+        "crash.c", "#include <stdlib.h>\n__attribute__((constructor)) static void f(void) { abort(); }\n"
+    )
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", bench.root / "crash.so", source], check=True)
+    bench.job(JOB.replace("plugin.py:Rows", "crash.so:nothing").format(isolation="process", timeout="60s"))
+    error = bench.run().error
+    assert error.error_code == "PLUGIN_DIED" and "SIGABRT" in error.message
+    assert error.details["plugin"] == "crash.so:nothing"
+
+
 def test_cancelling_kills_a_plugin_that_does_not_listen(
     bench: Any, plugin: Callable[[str], None], nothing_stays: None, tmp_path: Path
 ) -> None:
@@ -342,11 +353,16 @@ def test_options_are_checked_where_the_plugin_is(bench: Any, plugin: Callable[[s
                 size: int = 1
         """)
     bench.job("""
-        source: {reader: "plugin.py:Rows", isolation: process, options: {size: many}}
+        source:
+          reader: "plugin.py:Rows"
+          isolation: process
+          options:
+            size: many
         target: {writer: parquet, path: out}
         """)
     error = bench.run().error
     assert isinstance(error, ConfigurationError)
+    assert (error.details["line"], error.details["source_line"].strip()) == (6, "size: many")
     assert "size" in error.message and "many" not in error.message
 
 

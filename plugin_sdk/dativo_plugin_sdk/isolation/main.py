@@ -19,7 +19,7 @@ from functools import reduce
 from typing import Any, NoReturn
 
 from dativo_plugin_sdk.adapt import lift_reader, lift_writer
-from dativo_plugin_sdk.errors import DativoError, PluginError, wrap_exception
+from dativo_plugin_sdk.errors import ConfigurationError, DativoError, PluginError, wrap_exception
 from dativo_plugin_sdk.native import describe
 from dativo_plugin_sdk.version import API_VERSION
 
@@ -28,6 +28,7 @@ from .loaded import Loaded
 from .serve import serve
 from .wire import RESULT, Channel
 
+LIBRARIES = (".so", ".dylib", ".dll")
 Translate = Callable[[BaseException, str], DativoError]
 
 
@@ -48,7 +49,16 @@ def serve_host(load: Callable[[Mapping[str, Any]], Loaded], translate: Translate
 
 def main() -> NoReturn:
     """Serve a plugin of this environment, by a reference as a job writes it."""
-    serve_host(_load, lambda error, plugin: wrap_exception(error, PluginError, f"plugin {plugin} failed"))
+    serve_host(_load, _translated)
+
+
+def _translated(error: BaseException, plugin: str) -> DativoError:
+    if type(error).__module__.startswith("pydantic") and hasattr(error, "errors"):
+        # Without the values: one of them may be a secret.
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        text = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'options'}: {item['msg']}" for item in found)
+        return ConfigurationError(text, details={"option": list(found[0]["loc"])})
+    return wrap_exception(error, PluginError, f"plugin {plugin} failed")
 
 
 def _load(ref: Mapping[str, Any]) -> Loaded:
@@ -56,17 +66,17 @@ def _load(ref: Mapping[str, Any]) -> Loaded:
     target = _find(kind, reference, ref["origin"])
     lift = lift_reader if kind == "reader" else lift_writer
     said = describe(target)
-    options = getattr(target, "Options", None)
+    options = None if "options_schema" in said else getattr(target, "Options", None)
     about = {
         "version": str(getattr(target, "__version__", None) or said.get("version") or "1.0.0"),
         "api_version": int(getattr(target, "api_version", None) or said.get("api_version") or API_VERSION),
-        "options_schema": said.get("options_schema") if options is None else options.model_json_schema(),
     }
-    return Loaded(kind, target, lift(target, reference), about)
+    schema = (lambda: said.get("options_schema")) if options is None else options.model_json_schema
+    return Loaded(kind, target, lift(target, reference), about, schema)
 
 
 def _find(kind: str, reference: str, folder: str) -> Any:
-    """What a reference names. folder: what `path.py:Class` is relative to."""
+    """What a reference names. folder: what `path.py:Class` and `lib.so:symbol` are relative to."""
     from importlib.metadata import entry_points
 
     where, colon, attribute = reference.rpartition(":")
@@ -78,8 +88,12 @@ def _find(kind: str, reference: str, folder: str) -> Any:
                 hint="add the package that has it, then uv lock",
             )
         return next(iter(found)).load()
+    path = os.path.join(folder, where)
+    if where.endswith(LIBRARIES):
+        from dativo_plugin_sdk.library import load_library, open_library
+
+        return load_library(kind, open_library(path, reference), attribute, reference)
     if where.endswith(".py"):
-        path = os.path.join(folder, where)
         spec = importlib.util.spec_from_file_location("_dativo_plugin", path)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -82,6 +82,9 @@ class ReaderCalls:
     def _about(self, given: Mapping[str, Any]) -> Any:
         return dict(self._loaded.about)
 
+    def _options_schema(self, given: Mapping[str, Any]) -> Any:
+        return self._loaded.options_schema()
+
     def _query_tables(self, given: Mapping[str, Any]) -> Any:
         return sorted(getattr(self._loaded.target, "query_tables", lambda _: ())(given["query"]))
 

@@ -63,6 +63,9 @@ class WriterCalls:
     def _about(self, given: Mapping[str, Any]) -> Any:
         return dict(self._loaded.about)
 
+    def _options_schema(self, given: Mapping[str, Any]) -> Any:
+        return self._loaded.options_schema()
+
     def _make(self, given: Mapping[str, Any]) -> Any:
         asset = AssetDefinition.model_validate(given["asset"])
         self._writer = self._loaded.factory(asset, TargetConfig.model_validate(given["config"]))
