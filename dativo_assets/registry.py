@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from dativo_plugin_sdk import (
+    API_VERSION,
     BaseReader,
     BaseWriter,
     ConfigurationError,
@@ -27,6 +28,8 @@ from dativo_plugin_sdk import (
     lift_writer,
 )
 from dativo_plugin_sdk.native import describe
+
+from dativo_assets.artefacts import check_unshared, file_sha256, record_sha256
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoints
@@ -52,6 +55,8 @@ class Plugin:
     target: Any
     factory: Callable[..., Any]
     version: str
+    sha256: str = ""
+    """Of the file or wheel that it was loaded from; "" for one that is being developed."""
 
     @property
     def name(self) -> str:
@@ -62,6 +67,11 @@ class Plugin:
     def options(self) -> Any:
         """The plugin's Options model; None for a native plugin without a Python side."""
         return getattr(self.target, "Options", None)
+
+    @property
+    def api_version(self) -> int:
+        """The version of the plugin API that it was made for."""
+        return int(getattr(self.target, "api_version", None) or describe(self.target).get("api_version") or API_VERSION)
 
     def options_schema(self) -> dict[str, Any]:
         """JSON Schema of the options."""
@@ -75,7 +85,7 @@ class Plugin:
 @dataclass(frozen=True)
 class PluginRef:
     """A reference that was found, not yet loaded. origin: the distribution, file or module it comes from. module: of an
-    entry point.
+    entry point. record: the digest of the wheel that an entry point was installed from.
     """
 
     kind: Kind
@@ -84,6 +94,7 @@ class PluginRef:
     module: str | None = None
     path: Path | None = None
     attribute: str = ""
+    record: str = ""
 
     def load(self) -> Plugin:
         """Import the plugin.
@@ -97,6 +108,7 @@ class PluginRef:
 @cache
 def _load(ref: PluginRef) -> Plugin:
     try:
+        sha256 = ref.record if ref.path is None else file_sha256(ref.path)
         target = _import(ref)
         lift = lift_reader if ref.kind == "reader" else lift_writer
         factory = lift(target, ref.reference)
@@ -104,7 +116,7 @@ def _load(ref: PluginRef) -> Plugin:
         error.at(plugin=ref.reference)
         raise
     version = str(getattr(target, "__version__", None) or describe(target).get("version") or "1.0.0")
-    return Plugin(ref, target, factory, version)
+    return Plugin(ref, target, factory, version, sha256)
 
 
 def _import(ref: PluginRef) -> Any:
@@ -222,6 +234,7 @@ class Registry:
                     details={"plugin": reference},
                     hint=f"paths are relative to the project's root, {self.root}",
                 )
+            check_unshared(path, reference)
             return PluginRef(kind, reference, str(path), path=path, attribute=attribute)
         if not all(part.isidentifier() for part in where.split(".")):
             raise ConfigurationError(f"plugin reference {reference!r} names neither a .py file, a library nor a module")
@@ -254,19 +267,29 @@ def _installed() -> dict[Kind, dict[str, PluginRef]]:
     """By name, for one look at the environment's distributions. Of two with one name, ours wins, then the first by name."""
     import importlib.metadata
 
-    found: dict[str, tuple[str, EntryPoints]] = {}
+    found: dict[str, tuple[str, EntryPoints, str]] = {}
     for distribution in importlib.metadata.distributions():
         # Most declare none of ours, and none of the rest is parsed: a run would begin 30 ms later.
         if "dativo." in (distribution.read_text("entry_points.txt") or ""):
             name, version = _about(distribution)
-            found.setdefault(name, (version, distribution.entry_points))
+            found.setdefault(name, (version, distribution.entry_points, _record(distribution)))
     refs: dict[Kind, dict[str, PluginRef]] = {kind: {} for kind in GROUPS}
-    for name, (version, points) in sorted(found.items(), key=lambda item: (item[0] != "dativo-assets", item[0])):
+    for name, (version, points, record) in sorted(
+        found.items(), key=lambda item: (item[0] != "dativo-assets", item[0])
+    ):
         for kind, group in GROUPS.items():
             for point in points.select(group=group):
-                ref = PluginRef(kind, point.name, f"{name} {version}", module=point.module, attribute=point.attr)
+                origin = f"{name} {version}"
+                ref = PluginRef(kind, point.name, origin, module=point.module, attribute=point.attr, record=record)
                 refs[kind].setdefault(point.name, ref)
     return refs
+
+
+def _record(distribution: Distribution) -> str:
+    """The digest of what was installed; "" where its code is elsewhere and may change."""
+    if '"editable"' in (distribution.read_text("direct_url.json") or ""):
+        return ""
+    return record_sha256(distribution.read_text("RECORD") or "")
 
 
 def _about(distribution: Distribution) -> tuple[str, str]:

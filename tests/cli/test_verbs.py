@@ -62,6 +62,19 @@ def test_exit_codes_tell_all_some_and_none(orders: Any) -> None:
     assert orders("run", "bad").code == 2
 
 
+def test_a_profile_is_a_trace_of_all_jobs_that_ran(orders: Any) -> None:
+    said = orders("run", "orders", "--profile", "trace.json")
+    assert said.code == 0, said.err
+    events = json.loads((orders.root / "trace.json").read_text())["traceEvents"]
+    assert {"csv.plan", "csv.next", "parquet.write", "parquet.commit"} <= {event["name"] for event in events}
+
+
+def test_a_profile_that_cannot_be_written_is_told_before_anything_runs(orders: Any) -> None:
+    said = orders("run", "orders", "--profile", "nowhere/trace.json")
+    assert said.code == 2 and "the profile nowhere/trace.json can't be written" in said.err
+    assert not (orders.root / "warehouse").exists()
+
+
 def test_upstream_runs_first_and_its_failure_skips_what_depends_on_it(orders: Any) -> None:
     target = "target: {writer: parquet, path: 'w/{name}'}\n"
     orders.write("jobs/a_sum.yaml", 'source: {reader: sql, query: "select sum(v) as v from orders"}\n' + target)
@@ -100,6 +113,38 @@ def test_validate_shows_every_mistake_at_once(orders: Any) -> None:
     assert "jobs/bad.yaml:2" in said.err and "did you mean `mode`?" in said.err
     assert "jobs/worse.yaml:1" in said.err and "did you mean `delimiter`?" in said.err
     assert [item["valid"] for item in orders("validate", "--json").json].count(True) == 1
+
+
+def test_a_range_in_turn_stops_at_a_failure_and_says_how_to_go_on(shell: Any) -> None:
+    rows = ["id,at", *(f"{day},2024-01-0{day}T10:00:00" for day in range(1, 7))]
+    shell.write(
+        "jobs/events.yaml",
+        """
+        source: {reader: csv, files: events.csv}
+        target: {writer: parquet, path: warehouse/events}
+        schema: [{name: id, type: int64}, {name: at, type: "timestamp[us]"}]
+        partitions: {daily: {start: 2024-01-01, column: at}, per_run: 2}
+        retry: {max_attempts: 1}
+        """,
+    )
+    shell.write("events.csv", "\n".join(rows).replace("3,2024", "no number,2024"))
+    told = shell("run", "events", "--partition", "2024-01-01..2024-01-06")
+    assert told.code == 1
+    assert "1 of 3 runs are done: go on with --partition '2024-01-03..2024-01-06'" in told.err
+    shell.write("events.csv", "\n".join(rows))
+    results = shell("run", "events", "--partition", "2024-01-03..2024-01-06", "--json").json
+    assert [(result["rows_written"], result["commit"]["seq"]) for result in results] == [(2, 2), (2, 3)]
+
+
+def test_validate_reads_the_runner_file_too(orders: Any) -> None:
+    schedule = "{name: hourly, config: jobs/absent.yaml, cron: '0 * * * *'}"
+    orders.write("runner.yaml", f"runner: {{orchestrator: {{schedules: [{schedule}]}}}}\n")
+    said = orders("validate")
+    assert said.code == 1
+    assert "jobs/absent.yaml is no job of the project" in said.err and "runner.yaml:1" in said.err
+    (told,) = [item for item in orders("validate", "--json").json if not item["valid"]]
+    assert told["job"] is None and told["errors"][0]["details"]["file"] == "runner.yaml"
+    assert orders("validate", "orders").code == 0
 
 
 def test_validate_needs_no_variable_and_no_upstream_table(shell: Any) -> None:

@@ -12,6 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
+use crate::checked::validate;
 use crate::stream::checked_batch;
 
 const SCHEMA: &CStr = c"arrow_schema";
@@ -119,7 +120,7 @@ impl Iterator for ImportedStream {
         let batch = self.batches.next()?;
         Some(batch.and_then(|batch| {
             if !self.validated {
-                batch.columns().iter().try_for_each(|column| column.to_data().validate_full())?;
+                batch.columns().iter().try_for_each(|column| validate(&column.to_data()))?;
             }
             Ok(batch)
         }))

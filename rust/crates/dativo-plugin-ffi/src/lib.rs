@@ -9,12 +9,17 @@ mod about;
 mod batch;
 #[cfg(feature = "python")]
 mod capsule;
+mod checked;
 pub mod control;
 #[cfg(feature = "python")]
 mod export;
 pub mod library;
 #[cfg(feature = "python")]
+mod moment;
+#[cfg(feature = "python")]
 mod reader;
+#[cfg(feature = "python")]
+mod rows;
 #[cfg(feature = "python")]
 mod sink;
 #[cfg(feature = "python")]
@@ -31,5 +36,7 @@ pub use capsule::{ImportedBatch, schema_of};
 pub use pyo3;
 #[cfg(feature = "python")]
 pub use reader::ReaderHandle;
+#[cfg(feature = "python")]
+pub use rows::NativeRows;
 #[cfg(feature = "python")]
 pub use sink::SinkHandle;

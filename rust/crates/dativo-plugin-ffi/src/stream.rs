@@ -8,6 +8,8 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use dativo_plugin::{BatchStream, CancelToken, Error, Result, guard};
 use serde_json::{Map, Value};
 
+use crate::checked::validate;
+
 /// A plugin's stream behind the C interface: no panic leaves it, a cancelled one stops, a failed one has ended.
 pub(crate) struct GuardedStream {
     plugin: &'static str,
@@ -56,7 +58,7 @@ impl RecordBatchReader for GuardedStream {
 pub(crate) fn checked_batch(mut data: ArrayData, validated: bool) -> Result<RecordBatch> {
     data.align_buffers();
     if !validated {
-        data.validate_full()?;
+        validate(&data)?;
     }
     if !matches!(data.data_type(), DataType::Struct(_)) {
         return Err(Error::plugin(format!("a record batch is a struct array, got {}", data.data_type())));

@@ -23,7 +23,7 @@ pub use reader::{
 };
 pub use schemars;
 pub use simple::{Simple, SimpleReader};
-pub use storage::{InputFile, RemoteFile, RemoteFiles, Storage, is_remote};
+pub use storage::{InputFile, RemoteFile, RemoteFiles, Storage, Version, is_remote};
 pub use types::{parse_type, type_name};
 
 /// The plugin API version these traits belong to: the same integer as the Python SDK's `API_VERSION`.
