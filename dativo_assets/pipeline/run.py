@@ -23,7 +23,8 @@ from dativo_plugin_sdk import (
     WriteRequest,
     is_retryable_error,
 )
-from dativo_plugin_sdk.arrow import as_schema, schema_text
+from dativo_plugin_sdk.arrow import schema_text
+from dativo_plugin_sdk.rows import Rows
 
 from dativo_assets import contract as contracts
 from dativo_assets.errors import to_dativo_error
@@ -253,7 +254,7 @@ class _Run:
             if passing is not None:
                 shared.settled = passing
             elif known is not None:
-                shared.input_schema = as_schema(known)
+                shared.input_schema = Rows(schema=known).schema  # as the batches come out of it
                 shared.settled_for(shared.input_schema)
             workers = executor.run(splits) if splits else [Worker(0, shared)]
             if self.resume is not None:

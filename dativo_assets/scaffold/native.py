@@ -82,7 +82,14 @@ EXAMPLES: dict[tuple[str, str], Example] = {
     ("reader", "rust"): Example(
         "rust_plugin",
         "squares",
-        ("src/lib.rs", "Cargo.toml", "pyproject.toml", "project/dativo.yaml", "project/jobs/$word.yaml"),
+        (
+            "src/lib.rs",
+            "src/cubes.rs",
+            "Cargo.toml",
+            "pyproject.toml",
+            "project/dativo.yaml",
+            "project/jobs/$word.yaml",
+        ),
         test="cargo test",
         setup="pip install dativo-assets maturin",
     ),

@@ -56,6 +56,12 @@ def test_a_reader_in_a_library_conforms_and_runs(tmp_path: Path, example: str, c
     assert table["square"].to_list() == [n * n for n in range(10_000)]
 
 
+def test_columns_that_hold_no_null_need_no_contract(tmp_path: Path) -> None:
+    project = build("c_reader", tmp_path / "project", "cc")
+    project.write("jobs/bare.yaml", "source: {reader: 'libsquares.so:squares', options: {to: 5}}")
+    assert project.run("bare")["bare"]["rows_written"] == 5
+
+
 def test_a_wrong_option_of_a_library_is_told_at_its_line(tmp_path: Path) -> None:
     project = build("c_reader", tmp_path / "project", "cc")
     job = project.root / "jobs" / "squares.yaml"

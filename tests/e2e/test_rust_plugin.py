@@ -59,5 +59,12 @@ def test_a_plugin_in_rust_is_found_and_runs(tmp_path: Path) -> None:
     # The same source, as a library.
     name = f"libdativo_squares.{suffix}"
     shutil.copy(ROOT / "rust" / "target" / "debug" / name, project.root)
-    told = project.dativo("plugin", "test", f"{name}:squares", "--with", "{options: {to: 2500}}")
-    assert told.returncode == 0, told.stdout + told.stderr
+    for symbol in ("squares", "cubes"):
+        told = project.dativo("plugin", "test", f"{name}:{symbol}", "--with", "{options: {to: 2500}}")
+        assert told.returncode == 0, told.stdout + told.stderr
+    project.write("jobs/cubes.yaml", f"source: {{reader: '{name}:cubes', options: {{too: 5}}}}")
+    told = project.dativo("run", "cubes")
+    assert told.returncode == 2
+    assert "too" in told.stderr
+    project.write("jobs/cubes.yaml", f"source: {{reader: '{name}:cubes'}}")
+    assert project.run("cubes")["cubes"]["rows_written"] == 100, "its default"

@@ -125,6 +125,23 @@ def test_splits_of_different_columns_become_one_schema(bench: Any, plugin: Plugi
     )
 
 
+def test_a_plan_may_tell_columns_that_hold_no_null(bench: Any, plugin: Plugin) -> None:
+    plugin("""
+    import pyarrow as pa
+
+    class Rows(BaseReader):
+        schema = pa.schema([pa.field("id", pa.int64(), nullable=False)], metadata={"made": "by hand"})
+
+        def plan(self, request):
+            return ReadPlan(splits=(Split("a"),), schema=self.schema)
+        def read(self, split):
+            yield pa.record_batch([pa.array([1, 2])], schema=self.schema)
+    """)
+    bench.job(JOB)
+    bench.ok()
+    assert bench.rows() == [{"id": 1}, {"id": 2}]
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "words"),
     [

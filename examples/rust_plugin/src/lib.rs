@@ -1,5 +1,7 @@
 //! A reader of square numbers, a thousand a split.
 
+pub mod cubes;
+
 use std::sync::Arc;
 
 use arrow_array::{Int64Array, RecordBatch};
@@ -100,6 +102,7 @@ mod python {
 #[cfg(feature = "library")]
 dativo_plugin_ffi::export_library! {
     reader squares = crate::Squares;
+    reader cubes = dativo_plugin::Simple<crate::cubes::Cubes>;
 }
 
 #[cfg(test)]

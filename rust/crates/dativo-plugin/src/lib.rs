@@ -1,7 +1,8 @@
 //! What a Dativo plugin is: traits over Arrow data and JSON control, nothing else.
 //!
-//! A reader implements [`ReaderPlugin`] and [`Reader`], a file format [`FileFormat`] and [`FileSink`]. No pointer, no
-//! Python and no foreign function appears here, so `cargo test` alone tests a plugin; `dativo-plugin-ffi` exports it.
+//! A reader implements [`SimpleReader`], or [`ReaderPlugin`] and [`Reader`]; a file format [`FileFormat`] and [`FileSink`].
+//! No pointer, no Python and no foreign function appears here, so `cargo test` alone tests a plugin; `dativo-plugin-ffi`
+//! exports it.
 #![forbid(unsafe_code)]
 
 mod cancel;
@@ -9,6 +10,7 @@ mod error;
 mod format;
 mod guard;
 mod reader;
+mod simple;
 mod storage;
 mod types;
 
@@ -19,6 +21,8 @@ pub use guard::guard;
 pub use reader::{
     BatchStream, Check, Discovery, ReadContext, ReadPlan, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split,
 };
+pub use schemars;
+pub use simple::{Simple, SimpleReader};
 pub use storage::{InputFile, RemoteFile, RemoteFiles, Storage, Version, is_remote};
 pub use types::{parse_type, type_name};
 
