@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from operator import truediv
 from pathlib import Path
 
-from . import bars, dagster_scale, data, peers, plot, report
+from . import bars, crossing, data, peers, plot, report
+from .dagster_many import ManyJobs
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
 from .measure import Command, Measured, median, paired, ratio
@@ -23,6 +24,7 @@ from .merge import SPREADS, MergeTask
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
 _PYTHON = "Dativo, Python plugins"
+_MERGE_PEER = "DuckDB MERGE INTO, its own file"
 _CODECS = ("snappy", "zstd")
 
 
@@ -91,34 +93,11 @@ def startup(bench: Bench) -> list[str]:
 
 
 def dagster(bench: Bench) -> list[str]:
-    """A project of many jobs as a code location: loading it, and the process of a run of one asset."""
-    many = 1_000 if bench.rows <= 1_000_000 else 10_000
-    roots = {jobs: bench.folder / f"jobs_{jobs}" for jobs in (1, many)}
-    for jobs, root in roots.items():
-        dagster_scale.write(root, jobs)
-    hand, first = f"{many:,} @dg.asset by hand", f"{many:,} jobs, code location"
-    alone, one = "a run's process, 1 job", f"a run's process, {many:,} jobs"
-    runs = paired(
-        [
-            _dagster(hand, "by_hand", roots[many], many),
-            _dagster("1 job, code location", "load", roots[1], 1),
-            _dagster(first, "load", roots[many], many),
-            _dagster(alone, "run_process", roots[1], 1),
-            _dagster(one, "run_process", roots[many], many),
-        ],
-        bench.rounds,
-    )
-    bench.bars.append(bars.at_most(f"{first}, against by hand", 1.2, ratio(runs[first], runs[hand])))
-    bench.bars.append(bars.at_most(f"{one}, against 1", 1.5, ratio(runs[one], runs[alone])))
-    rows = [[label, _wall(found), _peak(found)] for label, found in runs.items()]
-    lead = "Seconds without the import of Dagster, which all pay for. Job files are known from the load before.\n"
-    return ["## Many jobs in Dagster\n", lead, report.table(["what is loaded", "wall", "peak memory"], rows) + "\n"]
-
-
-def _dagster(label: str, task: str, root: Path, jobs: int) -> Command:
-    argument = json.dumps({"root": str(root), "jobs": jobs})
-    argv = [sys.executable, "-m", "benchmarks.dagster_scale", task]
-    return Command(label, argv, argument=argument, environment={"DATIVO_PROJECT": str(root)})
+    """A project of many jobs in Dagster, against as many assets by hand."""
+    many = ManyJobs(bench.folder, 1_000 if bench.rows <= 1_000_000 else 10_000, bench.rounds)
+    parts = [many.location(), many.runs(), many.ticks(), many.overhead()]
+    bench.bars.extend(many.bars)
+    return [f"## {many.many:,} jobs in Dagster\n", *parts]
 
 
 def copy(bench: Bench) -> list[str]:
@@ -265,6 +244,13 @@ def contract(bench: Bench) -> list[str]:
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
 
+def boundary(bench: Bench) -> list[str]:
+    """What crossing costs a batch."""
+    text, judged = crossing.section(bench.folder, bench.rounds)
+    bench.bars += judged
+    return [text]
+
+
 def merge(bench: Bench) -> list[str]:
     """Changed rows into a large table."""
     changed = bench.rows // 100
@@ -274,8 +260,12 @@ def merge(bench: Bench) -> list[str]:
     ]
     for spread in SPREADS:
         task = MergeTask(bench.project, bench.folder, bench.rows, changed, spread)
-        runs = paired(task.commands(DATIVO, "DuckDB MERGE INTO, its own file"), bench.rounds)
+        runs = paired(task.commands(DATIVO, _MERGE_PEER), bench.rounds)
         out.extend([f"### {spread.capitalize()}\n", _against_peers(runs, size=True)])
+        bench.bars.append(bars.at_most(f"merge, {spread}, against DuckDB", 2.0, ratio(runs[DATIVO], runs[_MERGE_PEER])))
+        bench.bars.append(
+            bars.at_most_bytes(f"merge, {spread}: peak memory", 150e6, median(runs[DATIVO], "peak_bytes"))
+        )
         task.remove()
     return out
 
@@ -286,14 +276,11 @@ def commits(bench: Bench) -> list[str]:
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, list[float]] = json.loads(told)
     first = next(iter(found.values()))
-    lines = [
-        [
-            f"{int(size):,}",
-            f"{statistics.median(times) * 1000:.1f} ms",
-            report.times(statistics.median(map(truediv, times, first))),
-        ]
-        for size, times in found.items()
-    ]
+    lines = []
+    for size, times in found.items():
+        growth = statistics.median(map(truediv, times, first))
+        lines.append([f"{int(size):,}", report.milliseconds(statistics.median(times)), report.times(growth)])
+    bench.bars.append(bars.at_most("the 10,000th commit, against the first", 1.2, growth))
     return [
         "## One more commit\n",
         "From opening the writer to the end of its commit of three rows, as the table's n-th. At most 50 ms and x 1.20.\n",
@@ -338,6 +325,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "shapes": shapes,
     "memory": memory,
     "contract": contract,
+    "boundary": boundary,
     "merge": merge,
     "commits": commits,
     "rows": rows,

@@ -1,82 +1,148 @@
-"""`python -m benchmarks.dagster_scale TASK JSON`: a project of many small jobs in Dagster, and the same assets by hand."""
+"""`python -m benchmarks.dagster_scale TASK JSON`: a project of many small jobs in Dagster, and the same assets by hand.
+
+Each task is a process. It prints `{"seconds": s}` of its work, without the import of Dagster that all pay for.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 JOB = """description: Table {number} of the shop
 group: g{group}
-source: {{reader: csv, files: [data/a.csv]}}
+source: {{reader: csv, files: [data/*.csv]}}
 target: {{writer: parquet, path: "warehouse/{{name}}"}}
-schema:
-  - {{name: id, type: int64, required: true}}
-  - {{name: amount, type: double}}
 owners: ["team:shop"]
 tags: {{tier: gold}}
 """
+SCHEMA = """schema:
+  - {name: id, type: int64, required: true}
+  - {name: amount, type: double}
+"""
+TRIGGER = "trigger: {files: {poll: 1s}}\n"
 GROUPS = 20
+_BY_HAND = "benchmarks.dagster_by_hand"
+_SETTINGS = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
 
-def write(root: Path, jobs: int) -> None:
-    """A project of that many jobs."""
-    (root / "jobs").mkdir(parents=True, exist_ok=True)
-    (root / "data").mkdir(exist_ok=True)
+def write(root: Path, jobs: int, more: str = SCHEMA) -> None:
+    """A project of that many jobs, and a Dagster instance beside it. more: YAML that each job ends with."""
+    for folder in ("jobs", "data", "home"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "dativo.yaml").write_text("{}\n")
+    (root / "home/dagster.yaml").write_text(_SETTINGS)
     (root / "data/a.csv").write_text("id,amount\n1,2.5\n")
     for number in range(jobs):
-        text = JOB.format(number=number, group=number % GROUPS)
+        text = JOB.format(number=number, group=number % GROUPS) + more
         (root / f"jobs/job_{number:05}.yaml").write_text(text)
 
 
-def load(root: str, jobs: int) -> None:
-    """What a code server does first."""
-    os.environ["DATIVO_PROJECT"] = root
-    _initialize("dativo_assets.definitions")
-
-
-def by_hand(root: str, jobs: int) -> None:
-    """The same for assets with the same specs and checks, written as `@dg.asset`."""
-    _initialize("benchmarks.dagster_by_hand", jobs)
-
-
-def run_process(root: str, jobs: int) -> None:
-    """What the process of a run of one asset loads, of a location that the code server has loaded."""
-    os.environ["DATIVO_PROJECT"] = root
-    from dagster import AssetKey
-    from dagster._core.code_pointer import ModuleCodePointer
-    from dagster._core.definitions.reconstruct import ReconstructableRepository
-    from dagster_shared.serdes import deserialize_value
-
-    data: Any = deserialize_value((Path(root) / "load_data.json").read_text())
-    pointer = ModuleCodePointer("dativo_assets.definitions", "defs", None)
-    repository = ReconstructableRepository(pointer).with_repository_load_data(data)
-    job = repository.get_reconstructable_job("__ASSET_JOB")
-    job.get_subset(asset_selection=frozenset({AssetKey(["g0", "job_00000"])})).get_definition()
-
-
-def _initialize(module: str, jobs: int = 0) -> None:
+def load(by_hand: bool) -> float:
+    """What a code server does first: it loads its location, and makes the snapshot of it that others ask for."""
     from dagster._core.code_pointer import ModuleCodePointer
     from dagster._core.definitions.reconstruct import initialize_repository_def_from_pointer
+    from dagster._core.remote_representation.external_data import RepositorySnap
     from dagster_shared.serdes import serialize_value
 
-    os.environ["DATIVO_BENCH_JOBS"] = str(jobs)
-    repository = initialize_repository_def_from_pointer(ModuleCodePointer(module, "defs", None))
+    start = time.perf_counter()
+    repository = initialize_repository_def_from_pointer(ModuleCodePointer(_module(by_hand), "defs", None))
     repository.load_all_definitions()
+    snapshot = serialize_value(RepositorySnap.from_def(repository, defer_snapshots=True))
+    seconds = time.perf_counter() - start
+    (_root() / "snapshot.json").write_text(snapshot)
     if repository.repository_load_data is not None:
-        path = Path(os.environ["DATIVO_PROJECT"]) / "load_data.json"
-        path.write_text(serialize_value(repository.repository_load_data))
+        _load_data().write_text(serialize_value(repository.repository_load_data))
+    return seconds
+
+
+def run(by_hand: bool, assets: int, in_process: bool) -> float:
+    """The process of a run, from its start to its end, of a location that a code server has loaded."""
+    import dagster as dg
+    from dagster._core.code_pointer import ModuleCodePointer
+    from dagster._core.definitions.reconstruct import ReconstructableRepository
+    from dagster._core.execution.api import create_execution_plan
+    from dagster._grpc.types import ExecuteRunArgs
+    from dagster_shared.serdes import deserialize_value, serialize_value
+
+    os.environ["DAGSTER_HOME"] = str(_root() / "home")
+    repository = ReconstructableRepository(ModuleCodePointer(_module(by_hand), "defs", None))
+    if not by_hand:
+        data: Any = deserialize_value(_load_data().read_text())
+        repository = repository.with_repository_load_data(data)
+    keys = frozenset(dg.AssetKey([f"g{number % GROUPS}", f"job_{number:05}"]) for number in range(assets))
+    job = repository.get_reconstructable_job("__ASSET_JOB").get_subset(asset_selection=keys)
+    config = {
+        "execution": {"config": {"in_process" if in_process else "multiprocess": {}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
+    with dg.DagsterInstance.get() as instance:
+        launched = instance.create_run_for_job(
+            job.get_definition(),
+            execution_plan=create_execution_plan(
+                job,
+                run_config=config,
+                instance_ref=instance.get_ref(),
+                repository_load_data=repository.repository_load_data,
+            ),
+            run_config=config,
+            asset_selection=keys,
+            job_code_origin=job.get_python_origin(),
+        )
+        arguments = ExecuteRunArgs(job.get_python_origin(), launched.run_id, instance.get_ref())
+        start = time.perf_counter()
+        argv = [sys.executable, "-m", "dagster", "api", "execute_run", serialize_value(arguments)]
+        subprocess.run(argv, check=True, capture_output=True)
+        seconds = time.perf_counter() - start
+        ended = instance.get_run_by_id(launched.run_id)
+        assert ended is not None and ended.is_success, ended
+    return seconds
+
+
+def tick(number: int) -> float:
+    """The sensor's tick of that number, from 1, in one process; nothing is ever committed, so all jobs have something new."""
+    import logging
+
+    import dagster as dg
+
+    from dativo_assets.assets import build_definitions
+
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    definitions = build_definitions(_root())
+    repository = definitions.get_repository_def()
+    sensor = repository.get_sensor_def("dativo_triggers")
+    seconds, cursor = 0.0, None
+    with dg.DagsterInstance.ephemeral() as instance:
+        for _ in range(number):
+            time.sleep(1)  # the jobs' `poll`
+            with dg.build_sensor_context(instance, cursor, repository_def=repository) as context:
+                start = time.perf_counter()
+                told = sensor(context)
+                seconds = time.perf_counter() - start
+            assert isinstance(told, dg.SensorResult) and told.run_requests
+            cursor = told.cursor
+    return seconds
+
+
+def _root() -> Path:
+    return Path(os.environ["DATIVO_PROJECT"])
+
+
+def _load_data() -> Path:
+    return _root() / "load_data.json"
+
+
+def _module(by_hand: bool) -> str:
+    return _BY_HAND if by_hand else "dativo_assets.definitions"
 
 
 if __name__ == "__main__":
-    task = {"load": load, "by_hand": by_hand, "run_process": run_process}[sys.argv[1]]
-    given = json.loads(sys.argv[2])
     import dagster  # noqa: F401  # every task pays for it, and none is about it
 
-    start = time.perf_counter()
-    task(**given)
-    print(json.dumps({"seconds": time.perf_counter() - start}))
+    tasks: dict[str, Callable[..., float]] = {"load": load, "run": run, "tick": tick}
+    print(json.dumps({"seconds": tasks[sys.argv[1]](**json.loads(sys.argv[2]))}))

@@ -32,6 +32,10 @@ def seconds(value_s: float) -> str:
     return f"{value_s:.2f} s"
 
 
+def milliseconds(value_s: float) -> str:
+    return f"{value_s * 1000:.1f} ms"
+
+
 def times(ratio: float) -> str:
     return f"x {ratio:.2f}"
 

@@ -8,6 +8,8 @@ import dagster as dg
 
 from dativo_assets.config.timing import Alerts, VolumeAlert
 
+from .execute import Compute
+
 FAILURE, LAG, VOLUME = "alert_failure", "alert_lag", "alert_volume"
 _ROWS = "rows_written"
 _LEAST_RUNS = 3
@@ -56,6 +58,17 @@ class AlertChecks:
                     yield dg.Output(None, output) if found is None else found
                 else:
                     yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name)
+
+
+def with_alerts(compute: Compute, alerts: Alerts, outputs: Mapping[str, tuple[dg.AssetKey, dict[str, str]]]) -> Compute:
+    """The body of a step with its checks told after it. outputs: {output of an asset: its key, and the outputs of its checks}."""
+
+    def watched(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
+        wanted = context.op_execution_context.selected_output_names
+        checks = AlertChecks(alerts, dict(own for output, own in outputs.items() if output in wanted))
+        yield from checks.around(compute(context, inputs), context.instance)
+
+    return watched
 
 
 def _rows(event: Any) -> int | None:

@@ -18,16 +18,15 @@ from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
 from dativo_assets.config.cache import DIGEST_CHARACTERS
-from dativo_assets.config.runner import load_runner
-from dativo_assets.config.timing import Alerts
+from dativo_assets.config.runner import Runner, load_runner
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
-from dativo_assets.plan import upstream_jobs
+from dativo_assets.plan import find_plugins, upstream_jobs
 from dativo_assets.registry import Registry
 from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 
-from .alerts import LAG, AlertChecks, alert_specs
+from .alerts import LAG, alert_specs, with_alerts
 from .broken import broken_spec, group_of
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
@@ -35,6 +34,7 @@ from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_comput
 from .lineage import Origins
 from .metadata import check_specs
 from .runner import schedule_of
+from .schedule import backfill_policy
 from .sources import source_assets, source_key
 from .translate import AssetData, asset_key, external_key, op_name, pool
 
@@ -70,6 +70,13 @@ def build_definitions(
 def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
     """As `build_definitions`."""
     return build(load(path, custom))
+
+
+def define_some(project: Project, names: Sequence[str]) -> dg.Definitions:
+    """The assets of these jobs as the whole project's definitions have them, and nothing that starts them."""
+    builder = Builder(project, Customization())
+    builder.find(names)
+    return build(builder, only=names)
 
 
 def load(path: Path | str | None, custom: Customization) -> "Builder":
@@ -124,11 +131,25 @@ class Builder:
     def __post_init__(self) -> None:
         self.registry = Registry(self.project.root)
 
+    def find(self, names: Sequence[str]) -> None:
+        """The keys of all jobs, which are never translated ones here, and of these alone what they wait for and read."""
+        jobs = self.project.jobs
+        parts = [part for job in jobs.values() for part in job.parts]
+        self.keys = {part.name: asset_key(part.job_name, part.group, part.stream) for part in parts}
+        for name in names:
+            self.upstream[name] = self._upstream(jobs[name])
+        # Whether another job's query reads tables alone makes no difference to the sources of these.
+        derived = {name for name, job in jobs.items() if job.source.query and self.upstream.get(name, (name,))}
+        self.read, _ = source_assets(parts, frozenset(derived))
+
     def assets_alone(self, names: Sequence[str]) -> dg.Definitions:
         """The assets of these jobs, whose keys, upstream and sources were given."""
         jobs = [self.project.jobs[name] for name in names]
         for part in (part for job in jobs for part in job.parts):
-            self.contracts[part.name] = self._contract(part)
+            try:
+                self.contracts[part.name] = self._contract(part)
+            except Exception as error:
+                self.faults[part.name] = to_dativo_error(error, job=part.name, stage="bind")
         assets = [self._asset(job) for job in jobs]
         return dg.Definitions(assets=assets, resources=self.custom.connections.resources)
 
@@ -176,23 +197,29 @@ class Builder:
         }
         if lags:
             sensors.append(alert_sensor(lags, LAG))
+        runner = load_runner(self.project)
+        schedules, wrong = ([], []) if runner is None else (self._schedules(runner), self._wrong_schedules(runner))
         return dg.Definitions(
-            assets=[*source_specs, *assets, *broken],
+            assets=[*source_specs, *assets, *broken, *wrong],
             sensors=sensors,
-            schedules=self._schedules(),
+            schedules=schedules,
             resources=self.custom.connections.resources,
         )
 
-    def _schedules(self) -> list[dg.ScheduleDefinition]:
-        runner = load_runner(self.project)
-        if runner is None:
-            return []
-        names = [runner.job_of(index, self.project) for index in range(len(runner.orchestrator.schedules))]
+    def _schedules(self, runner: Runner) -> list[dg.ScheduleDefinition]:
         tenants = {name: job.metadata.get("tenant_id") for name, job in self.project.jobs.items()}
         return [
-            schedule_of(schedule, self._keys(name), tenants.get(name), runner.orchestrator.concurrency_per_tenant)
-            for schedule, name in zip(runner.orchestrator.schedules, names, strict=True)
+            schedule_of(schedule, self._keys(name), tenants.get(name), runner.per_tenant)
+            for schedule, name in runner.schedules
+            if self._is_own(name)
         ]
+
+    def _wrong_schedules(self, runner: Runner) -> list[dg.AssetsDefinition]:
+        """The asset that shows what is wrong with the runner file, where something is."""
+        if runner.error is None or not self._is_own(runner.path.name):
+            return []
+        item = BrokenJob(runner.path, runner.path.stem, runner.error)
+        return [self._shown_broken(item, self._free_key(item, set(self.keys.values())))]
 
     def _is_own(self, name: str) -> bool:
         return self.own is None or name in self.own
@@ -250,7 +277,7 @@ class Builder:
             tables.append(Table(part, spec.key, output, names[0], origins))
         compute = self._compute(job, tables)
         if job.alerts is not None and checks:
-            compute = _with_alerts(compute, job.alerts, alerts)
+            compute = with_alerts(compute, job.alerts, alerts)
         key = specs[0].key if tables[0].output == RESULT else asset_key(job.name, job.group)
         usable = job.name not in self.faults
         return self._assets_definition(
@@ -279,8 +306,7 @@ class Builder:
             return broken_spec(key, job.group, fault, job.path, deps), False
 
     def _contract(self, job: JobConfig) -> Contract | None:
-        self.registry.resolve("reader", job.source.reader)
-        self.registry.resolve("writer", job.target.writer)
+        find_plugins(job, self.project, self.registry)
         return load_contract(job, self.project.root, locate=False)
 
     def _compute(self, job: JobConfig, tables: Sequence[Table]) -> Compute:
@@ -288,7 +314,9 @@ class Builder:
         body = self.custom.execute
 
         def compute(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
-            yield from body(context, asset if self.as_launched else asset.as_launched(context))
+            launched = asset if self.as_launched else asset.as_launched(context)
+            launched.tag_run(context)
+            yield from body(context, launched)
 
         return compute
 
@@ -299,12 +327,13 @@ class Builder:
             key = self._free_key(item, taken)
             taken.add(key)
             self.keys.setdefault(item.name, key)
-            if not self._is_own(item.name):
-                continue
-            group = group_of(item, self.project.config)
-            spec = broken_spec(key, group, item.error, item.path, ())
-            found.append(self._assets_definition(key, [spec], broken_compute(item.error), {}, None))
+            if self._is_own(item.name):
+                found.append(self._shown_broken(item, key))
         return found
+
+    def _shown_broken(self, item: BrokenJob, key: dg.AssetKey) -> dg.AssetsDefinition:
+        spec = broken_spec(key, group_of(item, self.project.config), item.error, item.path, ())
+        return self._assets_definition(key, [spec], broken_compute(item.error), {}, None)
 
     def _free_key(self, item: BrokenJob, taken: set[dg.AssetKey]) -> dg.AssetKey:
         """The key that the job would have, so that its history stays its own; one from its path where two have the name."""
@@ -347,7 +376,6 @@ class Builder:
             required_resource_keys=None if job is None else self._resource_keys(job),
         )
         partitioned = any(spec.partitions_def is not None for spec in specs)
-        single = dg.BackfillPolicy.single_run() if partitioned else None
         return dg.AssetsDefinition(
             node_def=node,
             keys_by_input_name=inputs,
@@ -355,23 +383,10 @@ class Builder:
             specs=specs,
             check_specs_by_output_name=checks,
             can_subset=streams,
-            backfill_policy=op.backfill_policy or single,
+            backfill_policy=op.backfill_policy or (backfill_policy(job) if partitioned else None),
         )
 
     def _resource_keys(self, job: JobConfig) -> set[str]:
         """Of the job's connections, and of those where the tables are that it reads."""
         read = [part for name in self.upstream[job.name] for part in self.project.parts(name)]
         return self.custom.connections.resource_keys([job, *read])
-
-
-def _with_alerts(
-    compute: Compute, alerts: Alerts, outputs: Mapping[str, tuple[dg.AssetKey, dict[str, str]]]
-) -> Compute:
-    """outputs: {output of an asset: its key, and the outputs of its checks}."""
-
-    def watched(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
-        wanted = context.op_execution_context.selected_output_names
-        checks = AlertChecks(alerts, dict(own for output, own in outputs.items() if output in wanted))
-        yield from checks.around(compute(context, inputs), context.instance)
-
-    return watched

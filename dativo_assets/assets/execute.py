@@ -91,6 +91,13 @@ class JobAsset:
         )
         raise failure(error.at(job=self.job.name, **self.job.location("name").details()))
 
+    def tag_run(self, context: dg.AssetExecutionContext) -> None:
+        """Puts the job's digest into the tags of a run of this job alone, where what launched it did not; that of each of
+        several jobs is in the tags of its step.
+        """
+        if len(context.job_def.nodes) == 1 and DIGEST_TAG not in context.run.tags:
+            context.instance.add_run_tags(context.run.run_id, {DIGEST_TAG: self.job.digest[:DIGEST_CHARACTERS]})
+
     def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
         """The body of the op. A stream that fails leaves the others alone.
 
@@ -118,7 +125,7 @@ class JobAsset:
             record(self.project, result)
             if result.error is not None:
                 errors.append(result.error)
-                yield from check_results(table.key, frozenset(table.checks), result)
+                yield from check_results(table.key, frozenset(table.checks), result, plan.contract)
             elif result.status == "unchanged":
                 yield from _unchanged(table, result, context.instance)
             else:
@@ -147,7 +154,7 @@ def _materialized(table: Table, plan: JobPlan, result: RunResult) -> Iterator[An
     )
     yield from table.origins.observations(plan, result)
     told = set()
-    for outcome in check_results(table.key, frozenset(table.checks), result):
+    for outcome in check_results(table.key, frozenset(table.checks), result, plan.contract):
         told.add(outcome.check_name)
         yield outcome
     yield from _untold(table, told)

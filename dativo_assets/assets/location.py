@@ -19,6 +19,7 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 
 from dativo_assets.config import JobConfig, Project, find_project, load_config, read_job
 from dativo_assets.config.cache import DIGEST_CHARACTERS, JobCache
+from dativo_assets.config.runner import DEFAULT_FILE as RUNNER_FILE
 from dativo_assets.errors import DativoError
 from dativo_assets.lineage import Source
 
@@ -67,6 +68,7 @@ def _builder(shard: int | None) -> Builder:
         )
     named = [(name, job.group) for name, job in project.jobs.items()]
     named += [(item.name, group_of(item, project.config)) for item in project.broken]
+    named.append((Path(project.config.runner or RUNNER_FILE).name, DEFAULT_GROUP))
     own = frozenset(name for name, group in named if _part(name, group, parts) == shard)
     return replace(builder, own=own)
 

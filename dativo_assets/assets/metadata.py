@@ -172,12 +172,19 @@ def _said(rule: Rule) -> str:
     return f"{rule.description}{f'; violations {rule.limit}' if rule.limit is not None else ''}"
 
 
-def check_results(key: dg.AssetKey, names: frozenset[str], result: RunResult) -> Iterator[dg.AssetCheckResult]:
-    """The outcome of each rule that the run came to judge. An error is what kept it from committing; else it warns."""
+def check_results(
+    key: dg.AssetKey, names: frozenset[str], result: RunResult, contract: Contract | None
+) -> Iterator[dg.AssetCheckResult]:
+    """The outcome of each rule that the run came to judge.
+
+    Its severity is the one that the contract names; where it names none, what kept the run from committing is an error, and
+    what else is broken warns.
+    """
     kept_out = result.commit is None
+    said = {rule.name for rule in contract.rules if rule.says_severity} if contract is not None else set()
     for outcome in result.checks:
         if outcome.name in names:
-            severe = kept_out and outcome.severity == "error"
+            severe = outcome.severity == "error" and (kept_out or outcome.name in said)
             yield dg.AssetCheckResult(
                 passed=outcome.passed,
                 asset_key=key,
@@ -221,6 +228,7 @@ def _check_metadata(outcome: CheckOutcome) -> dict[str, Any]:
         "checked": outcome.checked,
         "violations": outcome.violations,
         "rule": outcome.description,
+        "severity": outcome.severity,
         "columns": ", ".join(outcome.columns) or None,
         "sample": dg.MetadataValue.table(_records(outcome.sample)) if outcome.sample else None,
     }

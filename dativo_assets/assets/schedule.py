@@ -97,6 +97,12 @@ def partitions_definition(partitions: Partitions | None, job: str) -> "dg.Partit
     )
 
 
+def backfill_policy(job: JobConfig | None) -> dg.BackfillPolicy:
+    """How a backfill becomes runs: one for each range, or some for `per_run` partitions each."""
+    size = None if job is None or job.partitions is None else job.partitions.per_run
+    return dg.BackfillPolicy.single_run() if size is None else dg.BackfillPolicy.multi_run(size)
+
+
 def _day(text: str, format_: str) -> str:
     """A date or date and time as Dagster's format for the partition wants it."""
     day, _, clock = text.replace("T", " ").partition(" ")

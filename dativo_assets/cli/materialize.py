@@ -47,8 +47,11 @@ def command(
     import dagster as dg
 
     from dativo_assets.assets import build_definitions
+    from dativo_assets.assets.build import define_some
 
-    definitions = build_definitions(root)
+    names = list(dict.fromkeys(item.job.job_name for item in selection.jobs if item.job is not None))
+    alone = all(item.job is not None for item in selection.jobs)
+    definitions = define_some(selection.project, names) if alone else build_definitions(root)
     whole = definitions.resolve_implicit_global_asset_job_def()
     graph = whole.asset_layer.asset_graph
     executable = [key for key in graph.toposorted_asset_keys if key in graph.executable_asset_keys]

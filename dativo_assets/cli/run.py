@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +30,8 @@ from .tracing import tracing
 from .witness import witnessed
 
 if TYPE_CHECKING:
+    from dativo_plugin_sdk.partition_rows import PartitionSelection
+
     from dativo_assets.lineage.events import Events
 
 _UNITS = {"": 1, "b": 1, "k": 10**3, "kb": 10**3, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9}
@@ -54,6 +56,7 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 @click.option("--full-refresh", is_flag=True, help="Forget the cursor and replace the table.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads a job. Default: the processors.")
 @click.option("--memory", metavar="SIZE", help="Budget for rows in flight, such as 256MB. Default: 128MB.")
+@click.option("--locked", is_flag=True, help="Only with plugins that are as dativo.lock has them.")
 @click.option("--no-retry", is_flag=True, help="One attempt alone.")
 @click.option("--profile", metavar="FILE", help="Write where the time went; opens in ui.perfetto.dev and speedscope.")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="Log to standard error.")
@@ -71,6 +74,7 @@ def command(
     full_refresh: bool,
     workers: int | None,
     memory: str | None,
+    locked: bool,
     no_retry: bool,
     profile: str | None,
     log_format: str | None,
@@ -93,8 +97,8 @@ def command(
     jobs = (*jobs, config) if config else jobs
     began_ns = time.time_ns()
     try:
-        known = None if streams or partition else recall(jobs, project_root(jobs, project))
-        selection = known or select(jobs, project, streams=streams)
+        known = None if streams or partition or locked else recall(jobs, project_root(jobs, project))
+        selection = known or select(jobs, project, streams=streams, locked=locked or None)
     except DativoError as error:
         if not (as_json and jobs):
             raise
@@ -137,7 +141,7 @@ def command(
             watch.done(result.name)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
-    if known is None and not (streams or partition):
+    if known is None and not (streams or partition or locked):
         remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])
@@ -164,10 +168,39 @@ def _results(
         family = [other for other in names if _are_streams(named, other)] or [named]
         done.update(other.name for other in family)
         begin(named.name if len(family) == 1 else ", ".join(other.name for other in family))
-        for result in _some(selection, family, failed, settings, partition, events):
-            if not result.ok:
-                failed.add(result.name)
-            yield result
+        try:
+            turns = _turns(family, partition)
+        except DativoError as error:
+            failed.update(other.name for other in family)
+            yield from (_unrun(other, error, "failed") for other in family)
+            continue
+        for number, turn in enumerate(turns):
+            for result in _some(selection, family, failed, replace(settings, partition=turn), events):
+                if not result.ok:
+                    failed.add(result.name)
+                    _say_how_to_go_on(result.error, turns, number)
+                yield result
+            if not failed.isdisjoint(other.name for other in family):
+                break
+
+
+def _turns(family: Sequence[Named], partition: str | None) -> Sequence[PartitionSelection | None]:
+    """What each run of a job or its streams, which are divided alike, loads; None for all of it."""
+    job = family[0].job
+    if partition is None or job is None:
+        return [None]
+    from dativo_assets.config.partition_keys import in_turn
+
+    return in_turn(job, partition)
+
+
+def _say_how_to_go_on(error: DativoError | None, turns: Sequence[PartitionSelection | None], number: int) -> None:
+    here, last = turns[number], turns[-1]
+    if error is None or here is None or last is None or len(turns) == 1:
+        return
+    rest = "..".join(dict.fromkeys((here.keys.partition("..")[0], last.keys.rpartition("..")[2])))
+    hint = f"{number} of {len(turns)} runs are done: go on with --partition '{rest}'"
+    error.hint = f"{error.hint}; {hint}" if error.hint else hint
 
 
 def _are_streams(one: Named, other: Named) -> bool:
@@ -191,7 +224,6 @@ def _some(
     family: list[Named],
     failed: set[str],
     settings: RunSettings,
-    partition: str | None,
     events: Events | None,
 ) -> Iterator[RunResult]:
     """The results of one job, or of its streams."""
@@ -199,10 +231,6 @@ def _some(
     for named in family:
         try:
             settings.cancel.check()
-            if partition is not None and named.job is not None:
-                from dativo_assets.config.partition_keys import selected
-
-                settings = replace(settings, partition=selected(named.job, partition))
             plans.append(_plan(selection, named, failed))
         except DativoError as error:
             status = "cancelled" if isinstance(error, CancelledError) else "failed"

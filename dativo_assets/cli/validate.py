@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import click
 from dativo_plugin_sdk import DativoError
 
 from dativo_assets.config import references
+from dativo_assets.config.runner import load_runner
 from dativo_assets.contract import verify
 from dativo_assets.errors import EXIT_ALL_DONE, EXIT_NONE_RAN, EXIT_SOME_FAILED
 from dativo_assets.plan import JobPlan, bind
@@ -32,23 +34,25 @@ def command(jobs: tuple[str, ...], as_json: bool, project: str | None) -> int:
     """Find every mistake in the project's files."""
     selection = select(jobs, project)
     errors: dict[str, list[DativoError]] = {named.name: _mistakes(named, selection) for named in selection.jobs}
+    runner = None if jobs else load_runner(selection.project)
+    schedules = [] if runner is None or runner.error is None else [runner.error]
     broken = [name for name, found in errors.items() if found]
     if as_json:
+        told: list[tuple[str | None, Sequence[DativoError]]] = [*errors.items()]
+        told += [(None, schedules)] if schedules else []
         print_json(
-            [
-                {"job": name, "valid": not found, "errors": [error.to_dict() for error in found]}
-                for name, found in errors.items()
-            ]
+            [{"job": name, "valid": not found, "errors": [error.to_dict() for error in found]} for name, found in told]
         )
     else:
         # Streams of a job share most of its lines.
-        for error in {str(error.to_dict()): error for found in errors.values() for error in found}.values():
+        mistakes = [*(error for found in errors.values() for error in found), *schedules]
+        for error in {str(error.to_dict()): error for error in mistakes}.values():
             print_error(error)
             click.echo(err=True)
         fine = len(errors) - len(broken)
-        click.echo(f"{fine} of {len(errors)} jobs valid" if broken else f"{fine} valid, no mistake found")
+        click.echo(f"{fine} of {len(errors)} jobs valid" if mistakes else f"{fine} valid, no mistake found")
     if not broken:
-        return EXIT_ALL_DONE
+        return EXIT_SOME_FAILED if schedules else EXIT_ALL_DONE
     return EXIT_SOME_FAILED if len(broken) < len(errors) else EXIT_NONE_RAN
 
 

@@ -73,6 +73,10 @@ class Origin:
         for name, value in state.items():
             object.__setattr__(self, name, value)
 
+    def opened(self) -> Origin:
+        """The same with its files read, for who asks for many places."""
+        return replace(self, layers=self.layers or self._read_again())
+
     def location(self, *path: str | int, key: bool = True) -> Location:
         """The place of a key, or with key=False of its value; of what encloses it where no file writes it."""
         layers = self.layers or self._read_again()

@@ -1,6 +1,7 @@
 """Which rows the keys of partitions stand for; the keys are Dagster's own.
 
 selected(job, "2024-01-01..2024-01-31")   as a person writes it: a key, or the first and the last
+in_turn(job, "2024-01-01..2024-01-31")    the same, shared out to runs of `per_run` partitions
 of_keys(job, ["2024-01-01", ...])         as Dagster gives them, in their order
 """
 
@@ -34,6 +35,35 @@ def selected(job: JobConfig, text: str) -> PartitionSelection:
     ends = [_parts(job, key, len(axes)) for key in (first, last or first)]
     ranges = [_between(job, axis, low, high) for axis, low, high in zip(axes, *ends, strict=True)]
     return PartitionSelection(tuple(ranges), text, definition(job))
+
+
+def in_turn(job: JobConfig, text: str) -> list[PartitionSelection]:
+    """The partitions that a text names, in their order, as many in each as a run loads.
+
+    Raises: ConfigurationError: as `selected`.
+    """
+    whole = selected(job, text)
+    assert job.partitions is not None
+    size = job.partitions.per_run
+    if size is None:
+        return [whole]
+    keys = [""]
+    for axis, part in zip(job.partitions.axes, whole.ranges, strict=True):
+        keys = [f"{before}{_SEPARATOR if before else ''}{key}" for before in keys for key in _keys(axis, part)]
+    some = [keys[at : at + size] for at in range(0, len(keys), size)]
+    return [selected(job, each[0] if len(each) == 1 else f"{each[0]}{_TO}{each[-1]}") for each in some]
+
+
+def _keys(axis: Partitions, part: PartitionRange) -> list[str]:
+    if part.start is None or part.end is None:
+        return list(part.values)
+    zone, form = ZoneInfo(getattr(axis, axis.kind).timezone), _FORMATS.get(axis.kind, _FORMAT)
+    at, end = (datetime.fromisoformat(text).astimezone(zone) for text in (part.start, part.end))
+    found = []
+    while at < end:
+        found.append(at.strftime(f"{form}%z" if at.fold else form))
+        at = _next(axis.kind, at, zone)
+    return found
 
 
 def of_keys(job: JobConfig, keys: Sequence[str]) -> PartitionSelection:

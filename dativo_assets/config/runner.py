@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import Field, ValidationError, model_validator
+
+from dativo_assets.errors import ConfigurationError, ConfigurationErrors
 
 from .fields import Cron, Flag, Frozen, JobName, Problem, Text, TimeZone, Whole, exactly_one
 from .origin import Layer, Located, Origin
@@ -99,18 +102,42 @@ class RunnerFile(Located):
         )
 
 
-def load_runner(project: Project) -> RunnerFile | None:
-    """The project's runner file; None where there is none.
-
-    Raises: ConfigurationError: when it can't be read or is wrong.
+@dataclass(frozen=True)
+class Runner:
+    """What a project's runner file says. schedules: each with its job, those alone that hold. error: all that is wrong with it,
+    each at its line. per_tenant: how many runs of a tenant there may be at once.
     """
+
+    path: Path
+    schedules: tuple[tuple[RunnerSchedule, str], ...] = ()
+    error: ConfigurationError | None = None
+    per_tenant: int | None = None
+
+
+def load_runner(project: Project) -> Runner | None:
+    """The project's runner file; None where there is none. What is wrong with it leaves the other schedules alone."""
     named = project.config.runner
-    shown = named or DEFAULT_FILE
-    path = project.root / shown
+    path = project.root / (named or DEFAULT_FILE)
     if named is None and not path.is_file():
         return None
+    try:
+        found = _read(path, named or DEFAULT_FILE, project.root)
+    except ConfigurationError as error:
+        return Runner(path, error=error)
+    schedules: list[tuple[RunnerSchedule, str]] = []
+    errors: list[ConfigurationError] = []
+    for index, schedule in enumerate(found.orchestrator.schedules):
+        try:
+            schedules.append((schedule, found.job_of(index, project)))
+        except ConfigurationError as error:
+            errors.append(error)
+    wrong = ConfigurationErrors.of(errors) if errors else None
+    return Runner(path, tuple(schedules), wrong, found.orchestrator.concurrency_per_tenant)
+
+
+def _read(path: Path, shown: str, root: Path) -> RunnerFile:
     document = load_file(path, shown=shown)
-    origin = Origin(path, project.root, shown, (Layer(document),))
+    origin = Origin(path, root, shown, (Layer(document),))
     if not isinstance(document.value, dict):
         raise problem(f"{shown} must be a mapping", origin, hint="write `runner: {orchestrator: {schedules: [...]}}`")
     try:

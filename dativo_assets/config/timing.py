@@ -81,6 +81,9 @@ class DynamicPartitions(Frozen):
     column: Text = Field(description="The column whose value names the partition of a row.")
 
 
+_KINDS = ("hourly", "daily", "weekly", "monthly", "static", "dynamic", "multi")
+
+
 class Partitions(Frozen):
     """How the asset is divided: exactly one of hourly, daily, weekly, monthly, static, dynamic, multi."""
 
@@ -98,6 +101,11 @@ class Partitions(Frozen):
     multi: dict[Text, Partitions] | None = Field(
         None, description="Partitions by two of these at once, by name: {day: {daily: ...}, region: {static: ...}}."
     )
+    per_run: Whole | None = Field(
+        None,
+        ge=1,
+        description="The most partitions that a run loads: a range of more is several runs in turn, each with its commit.",
+    )
 
     @field_validator("static", mode="before")
     @classmethod
@@ -106,7 +114,7 @@ class Partitions(Frozen):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Partitions:
-        exactly_one(self, "partitions", "hourly", "daily", "weekly", "monthly", "static", "dynamic", "multi")
+        exactly_one(self, "partitions", *_KINDS)
         if self.multi is not None and len(self.multi) != 2:
             raise Problem(
                 "multi takes two kinds of partitions by name", "as in {day: {daily: ...}, region: {...}}", "multi"
@@ -114,12 +122,16 @@ class Partitions(Frozen):
         for name, inner in (self.multi or {}).items():
             if inner.multi is not None:
                 raise Problem("multi takes no multi in it", None, "multi", name)
+            if inner.per_run is not None:
+                raise Problem("per_run is of all the partitions", "write it beside multi", "multi", name, "per_run")
+        if self.multi is not None and self.per_run not in (None, 1):
+            raise Problem("a run of multi loads all of a range, or one partition", "set per_run: 1", "per_run")
         return self
 
     @property
     def kind(self) -> str:
         """hourly, daily, weekly, monthly, static, dynamic or multi."""
-        return next(key for key in type(self).model_fields if getattr(self, key) is not None)
+        return next(key for key in _KINDS if getattr(self, key) is not None)
 
     @property
     def column(self) -> str | None:

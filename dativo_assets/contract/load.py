@@ -62,8 +62,9 @@ def _with_cursor_rule(contract: Contract | None, job: JobConfig) -> Contract | N
 
 def _inline(job: JobConfig, locate: bool) -> Contract:
     columns = []
+    origin = job.origin.opened() if locate else None
     for index, column in enumerate(job.columns or ()):
-        place: Location | None = job.location("schema", index) if locate else None
+        place: Location | None = None if origin is None else origin.location("schema", index)
         columns.append(
             Column(
                 name=column.name,

@@ -117,7 +117,8 @@ class Rule:
     """One thing that is checked.
 
     name: unique in the contract, stable, letters, digits and `_` alone. description: as SQL would say it (`amount >= 0`).
-    severity: "warn" counts violations, whatever the job's on_violation says. parameters: of this kind of rule.
+    severity: "warn" counts violations, whatever the job's on_violation says. says_severity: the contract itself names it.
+    parameters: of this kind of rule.
     limit: the rule is judged at the end of the run by how many rows it counted; None judges each row by itself.
     """
 
@@ -129,6 +130,7 @@ class Rule:
     parameters: Mapping[str, Any] = field(default_factory=dict, hash=False)
     limit: Limit | None = None
     location: Location | None = field(default=None, compare=False, repr=False)
+    says_severity: bool = False
 
 
 @dataclass(frozen=True)

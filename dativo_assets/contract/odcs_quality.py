@@ -135,9 +135,19 @@ def _rule(
     parameters: dict[str, Any],
     limit: Limit | None,
 ) -> Rule:
-    level = (entry.text("severity") or "error").lower()
-    severity: Severity = "warn" if level in _WARNINGS else "error"
+    level = entry.text("severity")
+    severity: Severity = "warn" if (level or "error").lower() in _WARNINGS else "error"
     if limit is not None:
         text = f"{text} {limit}" if kind == "row_count" else f"rows that break {text}: {limit}"
     given = entry.text("id")
-    return Rule(identifier(given) if given else name, kind, columns, text, severity, parameters, limit, entry.location)
+    return Rule(
+        identifier(given) if given else name,
+        kind,
+        columns,
+        text,
+        severity,
+        parameters,
+        limit,
+        entry.location,
+        says_severity=level is not None,
+    )

@@ -1,7 +1,7 @@
 """Whether something new starts a run now: the waits that its trigger asks for, and what became of earlier runs of it."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import dagster as dg
 CHANGE_TAG = "dativo/change"
 _FIRST_RETRY_S = 30.0
 _MAX_RETRY_S = 3600.0
+_KEYS_AT_ONCE = 100  # of one question to the instance, which answers with no more than _RUNS_LOOKED_AT runs
 _RUNS_LOOKED_AT = 1000
 _KEY_CHARACTERS = 120
 
@@ -70,17 +71,21 @@ class Decision:
 def tried(keys: Iterable[str], instance: dg.DagsterInstance) -> Mapping[str, Tried]:
     """What became of the changes with these keys, of those that a run was started for."""
     wanted = list(keys)
-    if not wanted:
-        return {}
     found: dict[str, Tried] = {}
-    records = instance.get_run_records(dg.RunsFilter(tags={CHANGE_TAG: wanted}), limit=_RUNS_LOOKED_AT)
+    for at in range(0, len(wanted), _KEYS_AT_ONCE):
+        some = dg.RunsFilter(tags={CHANGE_TAG: wanted[at : at + _KEYS_AT_ONCE]})
+        _add_tried(found, instance.get_run_records(some, limit=_RUNS_LOOKED_AT))
+    return found
+
+
+def _add_tried(found: dict[str, Tried], records: Sequence[dg.RunRecord]) -> None:
+    """records: the newest first, as Dagster gives them."""
     for record in reversed(records):
         run = record.dagster_run
         key = run.tags[CHANGE_TAG]
         created_s = record.create_timestamp.timestamp()
         failed = (found[key].failed if key in found else 0) + (run.status is dg.DagsterRunStatus.FAILURE)
         found[key] = Tried(failed, run.status, run.run_id, record.end_time or created_s, created_s)
-    return found
 
 
 def decide(change: Change, waits: Waits, before: Tried | None, last_run_s: float | None, now_s: float) -> Decision:

@@ -156,7 +156,7 @@ class _State:
     def _probe(self, job: JobConfig, project: Project) -> str | None:
         plan = self.plans.get(job.name)
         if plan is None:
-            plan = self.plans[job.name] = bind(job, project, self.registry)
+            plan = self.plans[job.name] = bind(job, project, self.registry, locate=False)
         try:
             return _watermark(plan)
         except (Exception, SystemExit) as error:

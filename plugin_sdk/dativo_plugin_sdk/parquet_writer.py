@@ -229,6 +229,10 @@ class ParquetDirectoryWriter(DirectoryWriter):
         super().cancel()
         self._stop.set()
 
+    def abort(self) -> None:
+        super().abort()
+        self._stop.clear()  # a read that starts over stops what writes, and goes on with this writer
+
     def check_cancelled(self) -> None:
         """Raises: CancelledError: once `cancel` was called."""
         if self._stop.is_set():

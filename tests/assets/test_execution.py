@@ -56,6 +56,51 @@ def test_quarantined_rows_warn_and_show_a_masked_sample(bench) -> None:
     assert "quarantine" in run.metadata("sales/orders")
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", dg.AssetCheckSeverity.WARN),
+        ("severity: error", dg.AssetCheckSeverity.ERROR),
+        ("severity: warning", dg.AssetCheckSeverity.WARN),
+    ],
+)
+def test_a_check_has_the_severity_that_the_contract_names(bench, said: str, expected: dg.AssetCheckSeverity) -> None:
+    bench.write(
+        "contracts/rows.yaml",
+        f"""
+        apiVersion: v3.1.0
+        kind: DataContract
+        id: rows
+        version: 1.0.0
+        status: active
+        schema:
+          - name: rows
+            properties:
+              - {{name: m, logicalType: integer}}
+              - name: n
+                logicalType: integer
+                quality:
+                  - {{id: known, metric: nullValues, mustBe: 0, {said}}}
+        """,
+    )
+    bench.write("data/rows.csv", "m,n\n1,2\n3,\n")
+    bench.write(
+        "jobs/rows.yaml",
+        """
+        source: {reader: csv, files: data/rows.csv}
+        target: {writer: parquet, path: warehouse/rows}
+        contract: contracts/rows.yaml
+        on_violation: quarantine
+        """,
+    )
+    run = bench.run("rows")
+    assert run.ok
+    check = run.checks()["known"]
+    assert (check.passed, check.severity) == (False, expected)
+    assert check.metadata["rule"].value == "n IS NOT NULL"
+    assert check.metadata["severity"].value == ("warn" if "warning" in said else "error")
+
+
 def test_a_violation_under_fail_is_no_materialization_and_stops_what_follows(bench) -> None:
     bench.orders("1,-5,a@x.org\n")
     bench.report()

@@ -15,6 +15,8 @@ from dagster._core.definitions.repository_definition import RepositoryLoadData
 from dagster._core.execution.api import create_execution_plan, execute_run
 
 from dativo_assets.assets import location
+from dativo_assets.assets.build import define_some
+from dativo_assets.config import load_project
 
 Load = Callable[[], Mapping[str, Any]]
 JOB = "__ASSET_JOB"
@@ -22,6 +24,12 @@ ORDERS, TOTALS = dg.AssetKey(["sales", "orders"]), dg.AssetKey("totals")
 QUERY = """
     source: {reader: sql, query: SELECT sum(amount) AS total FROM orders}
     target: {writer: parquet, path: warehouse/totals}
+"""
+
+REPORT_WITHOUT_CONTRACT = """
+    source: {reader: csv, files: data/report.csv}
+    target: {writer: parquet, path: warehouse/bad}
+    contract: contracts/none.yaml
 """
 
 
@@ -81,6 +89,19 @@ def test_a_run_uses_the_job_as_it_was_when_the_location_was_loaded(bench, load: 
     assert list((bench.root / "warehouse").iterdir()) == [bench.root / "warehouse/orders"]
 
 
+def test_the_digest_of_a_job_is_in_the_tags_of_its_run(bench, load: Load) -> None:
+    bench.orders()
+    bench.report()
+    handed = load()
+    digest = load_project(bench.root).jobs["orders"].digest
+    ran = in_a_run(handed, ORDERS).execute_in_process(instance=bench.instance)
+    run = bench.instance.get_run_by_id(ran.run_id)
+    assert run is not None and digest.startswith(run.tags["dativo/digest"])
+    both = in_a_run(handed, ORDERS, dg.AssetKey(["sales", "report"])).execute_in_process(instance=bench.instance)
+    run = bench.instance.get_run_by_id(both.run_id)
+    assert run is not None and "dativo/digest" not in run.tags
+
+
 @pytest.mark.parametrize("cache", ["kept", "gone"])
 def test_a_plan_runs_the_job_it_was_made_of_or_says_that_it_is_gone(bench, load: Load, cache: str) -> None:
     bench.orders()
@@ -103,6 +124,31 @@ def test_a_plan_runs_the_job_it_was_made_of_or_says_that_it_is_gone(bench, load:
         said = failed.step_failure_data.user_failure_data
         assert said is not None
         assert "has changed since the run was launched" in str(said.description)
+
+
+def test_some_jobs_alone_are_as_in_the_whole_project(bench) -> None:
+    bench.orders()
+    bench.report()
+    bench.write("jobs/totals.yaml", QUERY)
+    for folder in ("a*", "a?"):  # read alike once their wildcards are gone: the sources' keys tell them apart
+        name = f"j{len(folder)}{ord(folder[1])}"
+        bench.write(
+            f"jobs/{name}.yaml", f"source: {{reader: csv, files: ['{folder}/x']}}\ntarget: {{writer: csv, path: w}}\n"
+        )
+    bench.write("jobs/bad.yaml", REPORT_WITHOUT_CONTRACT)
+    whole = bench.definitions().resolve_asset_graph()
+    project = load_project(bench.root)
+    for names in (["orders"], ["totals"], ["report", "orders"], ["j242"], ["j263"], ["bad"]):
+        some = define_some(project, names).resolve_asset_graph()
+        assert len(some.executable_asset_keys) == len(names)
+        for key in some.executable_asset_keys:
+            found, wanted = some.get(key), whole.get(key)
+            assert (found.parent_keys, found.check_keys, found.code_version, found.description) == (
+                wanted.parent_keys,
+                wanted.check_keys,
+                wanted.code_version,
+                wanted.description,
+            )
 
 
 @pytest.mark.parametrize("harm", ["cache", "record"])

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from typing import Any
 
 import dagster as dg
 import pyarrow.dataset as ds
 import pytest
 from dagster import AssetKey
-from dagster._core.test_utils import instance_for_test
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.remote_origin import InProcessCodeLocationOrigin
+from dagster._core.test_utils import InProcessTestWorkspaceLoadTarget, instance_for_test
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._daemon.backfill import execute_backfill_iteration
 
 from dativo_assets.assets import build_definitions
 
@@ -22,6 +29,8 @@ EVENTS = """
     retry: {max_attempts: 1}
 """
 DAILY = "{daily: {start: 2024-01-01, end: 2024-01-06, column: at}}"
+LAUNCHER = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
+AT_ONCE = {"module": "dagster._core.run_coordinator", "class": "DefaultRunCoordinator"}
 ROWS = "id,at\n1,2024-01-01T10:00:00\n2,2024-01-02T10:00:00\n3,2024-01-03T10:00:00\n"
 
 
@@ -97,6 +106,48 @@ def test_keys_of_two_parts_are_one_partition(bench: Any) -> None:
     bench.write("orders.csv", "id,day,region\n1,2024-01-01,eu\n2,2024-01-01,us\n3,2024-01-02,eu\n")
     assert bench.run("orders", partition=dg.MultiPartitionKey({"day": "2024-01-01", "region": "us"})).ok
     assert ids(bench, "orders") == [2]
+
+
+@pytest.mark.parametrize("per_run", [None, 1])
+def test_the_backfill_daemon_runs_all_and_goes_on_after_a_run_that_failed(
+    events: Any, tmp_path: Any, per_run: int | None
+) -> None:
+    if per_run is not None:
+        events.write("jobs/events.yaml", EVENTS.replace("PARTITIONS", DAILY[:-1] + f", per_run: {per_run}}}"))
+    code = f"from dativo_assets.assets import build_definitions\ndefs = build_definitions({str(events.root)!r})\n"
+    location = events.write("location.py", code)
+    target = LoadableTargetOrigin(python_file=str(location), attribute="defs")
+    in_process = InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(target))
+    keys = ["2024-01-01", "2024-01-02", "2024-01-03"]
+    with (
+        instance_for_test({"run_launcher": LAUNCHER, "run_coordinator": AT_ONCE}, temp_dir=str(tmp_path)) as instance,
+        WorkspaceProcessContext(instance, in_process) as workspace,
+    ):
+        events.write("events.csv", ROWS.replace("2,2024", "no number,2024"))
+        assert backfilled(workspace, "first", keys) == BulkActionStatus.COMPLETED_FAILED
+        done = instance.get_materialized_partitions(AssetKey("events"))
+        assert done == (set() if per_run is None else {"2024-01-01", "2024-01-03"})
+        events.write("events.csv", ROWS)
+        left = [key for key in keys if key not in done]
+        assert backfilled(workspace, "second", left) == BulkActionStatus.COMPLETED_SUCCESS
+        assert len(instance.get_runs()) == (2 if per_run is None else 4)
+        assert instance.get_materialized_partitions(AssetKey("events")) == set(keys)
+    assert ids(events) == [1, 2, 3]
+
+
+def backfilled(workspace: WorkspaceProcessContext, name: str, keys: list[str]) -> BulkActionStatus:
+    """What becomes of a backfill of these partitions, its runs in this process."""
+    graph, instance = workspace.create_request_context().asset_graph, workspace.instance
+    asked = PartitionBackfill.from_asset_partitions(
+        name, graph, keys, [AssetKey("events")], time.time(), {}, instance, False, None, None, None
+    )
+    instance.add_backfill(asked)
+    for _ in range(20):
+        assert not [*filter(None, execute_backfill_iteration(workspace, logging.getLogger("backfill")))]
+        found = instance.get_backfill(name)
+        if found is not None and found.status != BulkActionStatus.REQUESTED:
+            return found.status
+    raise AssertionError("it does not end")
 
 
 def test_a_backfill_is_one_run_for_each_range_and_ends_with_all_of_it(events: Any, tmp_path: Any) -> None:

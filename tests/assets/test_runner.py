@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -86,7 +87,25 @@ def test_an_interval_that_no_cron_can_say_is_kept_by_the_minute() -> None:
     assert all(is_due(10, minute) for minute in minutes)
 
 
-def test_a_schedule_of_no_job_is_an_error_at_its_line(project: Workbench) -> None:
-    project.write("runner.yaml", RUNNER.replace("jobs/report.yaml", "jobs/absent.yaml"))
-    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"(?s)jobs/absent\.yaml is no job.*runner\.yaml:13:38"):
-        project.definitions()
+@pytest.mark.parametrize(
+    ("text", "sound", "said"),
+    [
+        (
+            RUNNER.replace("jobs/report.yaml", "jobs/absent.yaml"),
+            {"orders_hourly"},
+            r"(?s)jobs/absent\.yaml is no job.*runner\.yaml:13:38",
+        ),
+        (RUNNER.replace("0 * * * *", "whenever"), set(), r"(?s)whenever.*runner\.yaml:9"),
+        ("runner: [", set(), r"runner\.yaml:2"),
+    ],
+)
+def test_what_is_wrong_with_schedules_is_an_asset_that_says_so_and_the_jobs_go_on(
+    project: Workbench, text: str, sound: set[str], said: str
+) -> None:
+    project.write("runner.yaml", text)
+    assert schedules(project).keys() == sound
+    assert {"sales/orders", "sales/report", "runner"} <= project.specs().keys()
+    assert re.search(said, project.specs()["runner"].description or "")
+    assert project.run("sales/orders").ok
+    failed = project.run("runner")
+    assert not failed.ok and failed.failure("runner").metadata["hint"]

@@ -115,6 +115,38 @@ def test_validate_shows_every_mistake_at_once(orders: Any) -> None:
     assert [item["valid"] for item in orders("validate", "--json").json].count(True) == 1
 
 
+def test_a_range_in_turn_stops_at_a_failure_and_says_how_to_go_on(shell: Any) -> None:
+    rows = ["id,at", *(f"{day},2024-01-0{day}T10:00:00" for day in range(1, 7))]
+    shell.write(
+        "jobs/events.yaml",
+        """
+        source: {reader: csv, files: events.csv}
+        target: {writer: parquet, path: warehouse/events}
+        schema: [{name: id, type: int64}, {name: at, type: "timestamp[us]"}]
+        partitions: {daily: {start: 2024-01-01, column: at}, per_run: 2}
+        retry: {max_attempts: 1}
+        """,
+    )
+    shell.write("events.csv", "\n".join(rows).replace("3,2024", "no number,2024"))
+    told = shell("run", "events", "--partition", "2024-01-01..2024-01-06")
+    assert told.code == 1
+    assert "1 of 3 runs are done: go on with --partition '2024-01-03..2024-01-06'" in told.err
+    shell.write("events.csv", "\n".join(rows))
+    results = shell("run", "events", "--partition", "2024-01-03..2024-01-06", "--json").json
+    assert [(result["rows_written"], result["commit"]["seq"]) for result in results] == [(2, 2), (2, 3)]
+
+
+def test_validate_reads_the_runner_file_too(orders: Any) -> None:
+    schedule = "{name: hourly, config: jobs/absent.yaml, cron: '0 * * * *'}"
+    orders.write("runner.yaml", f"runner: {{orchestrator: {{schedules: [{schedule}]}}}}\n")
+    said = orders("validate")
+    assert said.code == 1
+    assert "jobs/absent.yaml is no job of the project" in said.err and "runner.yaml:1" in said.err
+    (told,) = [item for item in orders("validate", "--json").json if not item["valid"]]
+    assert told["job"] is None and told["errors"][0]["details"]["file"] == "runner.yaml"
+    assert orders("validate", "orders").code == 0
+
+
 def test_validate_needs_no_variable_and_no_upstream_table(shell: Any) -> None:
     shell.write("jobs/a.yaml", JOB.replace("a.csv]", "a.csv], credentials: {key: '${NOT_SET_ANYWHERE}'}"))
     shell.write("jobs/b.yaml", 'source: {reader: sql, query: "select * from a"}\ntarget: {writer: parquet, path: o2}\n')

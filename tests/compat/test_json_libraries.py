@@ -10,12 +10,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import dativo_plugin_sdk as sdk
 import pyarrow as pa
 import pytest
 from dativo_ingest import PluginError, PluginLoader
 from dativo_ingest.config import AssetDefinition, SourceConfig, TargetConfig
 from dativo_ingest.rust_plugin_bridge import create_rust_reader_wrapper, create_rust_writer_wrapper
 from dativo_plugin_sdk import ReadRequest, SchemaMismatchError
+
+from dativo_assets.registry import Registry
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -160,3 +163,13 @@ def test_a_symbol_or_a_library_that_is_not_there_is_named(library: str, tmp_path
     (tmp_path / "bad.so").write_text("no library")
     with pytest.raises(PluginError, match="can't be loaded"):
         list(create_rust_reader_wrapper(str(tmp_path / "bad.so"), "c")(SourceConfig(type="custom")).extract())
+
+
+def test_a_job_names_such_a_library_by_file_and_symbol(library: str, tmp_path: Path) -> None:
+    shutil.copy(library, tmp_path / "plugin.so")
+    registry = Registry(tmp_path)
+    reader = registry.resolve("reader", "plugin.so:create_reader").load()
+    source = sdk.SourceConfig(reader=reader.ref.reference, objects=("x",))
+    assert list(reader.factory(source).extract()) == [[{"n": 1}, {"n": 2}]]
+    writer = registry.resolve("writer", "plugin.so:create_writer").load()
+    assert issubclass(writer.target, sdk.BaseWriter)

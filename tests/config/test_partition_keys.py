@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from itertools import pairwise
 
 import dagster as dg
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from dativo_assets.config import JobConfig
-from dativo_assets.config.partition_keys import definition, of_keys, selected
+from dativo_assets.config.partition_keys import definition, in_turn, of_keys, selected
 from dativo_assets.errors import ConfigurationError
 
 KINDS: dict[str, type[dg.TimeWindowPartitionsDefinition]] = {
@@ -45,8 +46,11 @@ def instants(found: PartitionRange) -> tuple[datetime, ...]:
     st.datetimes(datetime(2017, 1, 3), datetime(2024, 12, 1)),
     st.integers(0, 30),
     st.integers(0, 30),
+    st.integers(1, 9),
 )
-def test_windows_are_those_of_dagster(kind: str, zone: str, around: datetime, first: int, count: int) -> None:
+def test_windows_are_those_of_dagster(
+    kind: str, zone: str, around: datetime, first: int, count: int, per_run: int
+) -> None:
     assume(kind != "hourly" or zone != "Australia/Lord_Howe")  # its clock is changed by half an hour
     start = "2017-01-01"
     form = "%Y-%m-%d-%H:%M" if kind == "hourly" else "%Y-%m-%d"
@@ -64,6 +68,11 @@ def test_windows_are_those_of_dagster(kind: str, zone: str, around: datetime, fi
     )
     assert instants(selected(ours, f"{low}..{high}").ranges[0]) == expected
     assert instants(of_keys(ours, [key for key, _ in keys]).ranges[0]) == expected
+    shared = job({kind: {"start": start, "column": "t", "timezone": zone}, "per_run": per_run})
+    turns = [turn.ranges[0] for turn in in_turn(shared, f"{low}..{high}")]
+    assert len(turns) == -(-len(keys) // per_run)
+    assert (instants(turns[0])[0], instants(turns[-1])[1]) == expected
+    assert all(one.end == other.start for one, other in pairwise(turns))
 
 
 def test_the_hour_that_comes_twice_has_two_keys() -> None:
@@ -117,3 +126,13 @@ def test_keys_of_several_parts_are_a_range_of_each() -> None:
         with pytest.raises(ConfigurationError):
             of_keys(both, wrong)
     assert definition(both) == "daily by t in UTC and static by r"
+
+
+def test_names_and_keys_of_several_parts_in_turn() -> None:
+    names = {"static": {"values": ["eu", "us", "asia"], "column": "r"}}
+    assert [turn.keys for turn in in_turn(job({**names, "per_run": 2}), "eu..asia")] == ["eu..us", "asia"]
+    assert [turn.keys for turn in in_turn(job(names), "eu..asia")] == ["eu..asia"]
+    both = {"multi": {"region": names, "day": {"daily": {"start": "2024-01-01", "column": "t"}}}, "per_run": 1}
+    assert [turn.keys for turn in in_turn(job(both), "2024-01-01|eu..2024-01-02|us")] == [
+        f"2024-01-0{day}|{region}" for day in (1, 2) for region in ("eu", "us")
+    ]

@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "README.md",
+    "docs/explanation/plugin-security.md",
     "docs/tutorial.md",
     "docs/how-to/build-into-dagster.md",
     "docs/how-to/fast-plugins.md",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import dagster as dg
@@ -13,6 +13,7 @@ import pytest
 
 from dativo_assets.assets import build_definitions
 from dativo_assets.sensors import sensor
+from dativo_assets.sensors.polling import Probe
 
 JOB = """
     group: shop
@@ -293,3 +294,23 @@ def test_more_changes_than_one_tick_starts_runs_for_come_first_in_the_next(
             started(shop, request, dg.DagsterRunStatus.NOT_STARTED)
             begun.append(request.tags["dativo/job"])
     assert sorted(begun) == list("abcde")
+
+
+def test_ticks_too_short_for_all_jobs_ask_each_of_them_in_turn(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Short(sensor.Poller):
+        """Has time for seven."""
+
+        def ask(self, probes: Mapping[str, Probe], order: Sequence[str]) -> list[sensor.Probed]:
+            return [*super().ask(probes, order[:7]), *(sensor.Probed(name, "no time") for name in order[7:])]
+
+    monkeypatch.setattr(sensor, "Poller", Short)
+    names = [f"j{number:02}" for number in range(25)]
+    for name in names:
+        shop.job(name)
+    asked: list[str] = []
+    cursor = None
+    for _ in range(8):  # each in a process of its own, where all jobs are due
+        result = shop.tick(cursor)
+        cursor = result.cursor
+        asked += [request.tags["dativo/job"] for request in result.run_requests]
+    assert asked == (names * 3)[: 8 * 7]
