@@ -22,6 +22,7 @@ def tracing(file: str | None) -> Iterator[Trace | None]:
     if file is None:
         yield None
         return
+    from dativo_assets.pipeline.sampler import Sampler
     from dativo_assets.pipeline.trace import Trace
 
     path, trace = Path(file), Trace()
@@ -32,6 +33,7 @@ def tracing(file: str | None) -> Iterator[Trace | None]:
             f"the profile {file} can't be written: {error.strerror}", hint="name a file in a folder that is there"
         ) from None
     try:
-        yield trace
+        with Sampler(trace):
+            yield trace
     finally:
         trace.write(path)

@@ -12,7 +12,7 @@ from .metrics import Tell
 
 
 class _Span(NamedTuple):
-    """A call. start_s, end_s: of `time.perf_counter`."""
+    """A call, as `Trace.add` takes it. job, thread: numbers."""
 
     job: int
     thread: int
@@ -34,16 +34,19 @@ class Trace:
 
     def teller(self, job: str, stage: str, called: str) -> Tell:
         """What takes the calls of one stage. called: a plugin, before the names of its methods."""
-        with self._lock:
-            number = self._jobs.setdefault(job, len(self._jobs) + 1)
 
         def tell(method: str, start_s: float, end_s: float) -> None:
             thread = threading.current_thread()
-            ident = thread.ident or 0
-            self._threads.setdefault((number, ident), thread.name)
-            self._spans.append(_Span(number, ident, f"{called}.{method}", stage, start_s, end_s))
+            self.add(job, thread.ident or 0, thread.name, f"{called}.{method}", stage, start_s, end_s)
 
         return tell
+
+    def add(self, job: str, ident: int, thread: str, name: str, stage: str, start_s: float, end_s: float) -> None:
+        """Take one call. ident, thread: of the thread that made it. start_s, end_s: of `time.perf_counter`."""
+        with self._lock:
+            number = self._jobs.setdefault(job, len(self._jobs) + 1)
+            self._threads.setdefault((number, ident), thread)
+            self._spans.append(_Span(number, ident, name, stage, start_s, end_s))
 
     def events(self) -> list[dict[str, Any]]:
         """All of it; times in microseconds since the trace began."""

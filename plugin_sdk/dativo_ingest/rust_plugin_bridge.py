@@ -139,24 +139,24 @@ class RustReaderWrapper(BaseReader):
         )
 
     def extract(self, state_manager: Any = None) -> Iterator[list[dict[str, Any]]]:
-        for library, text in self._answers():
-            if rows := library.array("extract_batch", text, []):
+        for library, text, said in self._answers():
+            if rows := library.array("extract_batch", text, said):
                 yield rows
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         rows = Rows(self._request.schema, self._request.widen)
         parser = None
-        for library, text in self._answers():
+        for library, text, said in self._answers():
             parser = parser or _parser(rows, text)
             parsed = None if parser is None else parser.parse_array(text)
             if parsed is None:
                 parser = None  # more is known of the columns now
-                yield from rows.convert(library.array("extract_batch", text, []))
+                yield from rows.convert(library.array("extract_batch", text, said))
             else:
                 yield from rows.convert(pyarrow().record_batch(parsed))
 
-    def _answers(self) -> Iterator[tuple[_Library, bytes]]:
-        """Each batch as JSON. Raises: PluginError: for a NULL that is not the end."""
+    def _answers(self) -> Iterator[tuple[_Library, bytes, list[str]]]:
+        """Each batch as JSON, and what was printed meanwhile. Raises: PluginError: for a NULL that is not the end."""
         library = _Library(self.library, self.symbol, self._serialize_config(), "free_reader")
         try:
             for number in itertools.count():
@@ -166,7 +166,7 @@ class RustReaderWrapper(BaseReader):
                     raise library.error("extract_batch gave nothing", said)
                 if text is None or _EMPTY.fullmatch(text):
                     return
-                yield library, text
+                yield library, text, said
         finally:
             library.close()
 

@@ -12,12 +12,16 @@ from typing import Any
 
 import dativo_plugin_sdk as sdk
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from dativo_ingest import PluginError, PluginLoader
 from dativo_ingest.config import AssetDefinition, SourceConfig, TargetConfig
 from dativo_ingest.rust_plugin_bridge import create_rust_reader_wrapper, create_rust_writer_wrapper
 from dativo_plugin_sdk import ReadRequest, SchemaMismatchError
 
+from dativo_assets.config import load_project
+from dativo_assets.pipeline import run
+from dativo_assets.plan import bind
 from dativo_assets.registry import Registry
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
@@ -38,7 +42,7 @@ const char *extract_batch(reader *self) {
     self->calls++;
     if (self->mode == 'f' || (self->mode == 'p' && self->calls == 2)) { fprintf(stderr, "disk on fire"); return NULL; }
     if (self->mode == 'n') return NULL;
-    if (self->mode == 'j' && self->calls == 2) return copy("[{");
+    if (self->mode == 'j' && self->calls == 2) { fprintf(stderr, "out of paper"); return copy("[{"); }
     if (self->calls == 1) return copy("[{\"n\": 1}, {\"n\": 2}]");
     if (self->mode == 'm' && self->calls == 2) return copy("[{\"n\": 3}, {\"n\": null}]");
     if (self->mode == 'm' && self->calls == 3) return copy("[\n{\"n\": 4}\n]");
@@ -104,7 +108,7 @@ def test_null_and_an_empty_array_both_end_the_rows(library: str, mode: str) -> N
         ("n", "extract_batch gave nothing"),
         ("f", "extract_batch gave nothing: disk on fire"),
         ("p", "extract_batch gave nothing: disk on fire"),
-        ("j", "no JSON"),
+        ("j", "no JSON.*: out of paper"),
         ("o", "answered no array"),
     ],
 )
@@ -173,3 +177,18 @@ def test_a_job_names_such_a_library_by_file_and_symbol(library: str, tmp_path: P
     assert list(reader.factory(source).extract()) == [[{"n": 1}, {"n": 2}]]
     writer = registry.resolve("writer", "plugin.so:create_writer").load()
     assert issubclass(writer.target, sdk.BaseWriter)
+
+
+def test_a_job_reads_such_a_library_by_the_types_of_its_contract(library: str, tmp_path: Path) -> None:
+    shutil.copy(library, tmp_path / "plugin.so")
+    (tmp_path / "dativo.yaml").write_text("jobs: jobs/*.yaml\n")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/numbers.yaml").write_text(
+        "source: {reader: 'plugin.so:create_reader', objects: [w]}\n"
+        "target: {writer: parquet, path: out}\n"
+        "schema: [{name: n, type: double}]\n"
+    )
+    project = load_project(tmp_path)
+    result = run(bind(project.jobs["numbers"], project))
+    assert result.error is None and result.rows_written == 3
+    assert [value for name in result.files for value in pq.read_table(name)["n"].to_pylist()] == [1.0, 2.0, 1.5]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dativo_assets.pipeline import RunSettings
+from dativo_assets.pipeline.sampler import Sampler
 from dativo_assets.pipeline.trace import Trace
 
 READER = """
@@ -22,6 +23,15 @@ class Rows(BaseReader):
         for batch in range(2):
             time.sleep(0.01)
             yield [{"id": split.payload["n"] * 10 + batch}]
+
+class Sleepy(BaseReader):
+    def extract(self, state_manager=None):
+        for n in range(3):
+            yield [{"id": self.dream(n)}]
+
+    def dream(self, n):
+        time.sleep(0.1)
+        return n
 
 class Breaks(BaseReader):
     def extract(self, state_manager=None):
@@ -44,6 +54,18 @@ def job(bench: Any, plugin: Callable[[str], None]) -> Any:
 
 def spans(trace: Trace) -> list[dict[str, Any]]:
     return [event for event in json.loads(json.dumps(trace.events())) if event["ph"] == "X"]
+
+
+def assert_nested(found: list[dict[str, Any]]) -> None:
+    """On each track, a span that begins within another ends within it."""
+    for track in {(span["pid"], span["tid"]) for span in found}:
+        open_until: list[float] = []
+        for span in (span for span in found if (span["pid"], span["tid"]) == track):
+            start, end = span["ts"], span["ts"] + span["dur"]
+            while open_until and open_until[-1] <= start + 0.002:  # times are rounded to nanoseconds
+                open_until.pop()
+            assert start >= 0 and (not open_until or end <= open_until[-1] + 0.002)
+            open_until.append(end)
 
 
 def test_a_result_tells_calls_and_seconds_of_each_method(job: Any) -> None:
@@ -80,16 +102,23 @@ def test_a_trace_has_every_call_within_its_split_on_the_thread_that_made_it(job:
     assert len(calls["parquet.commit", "commit"]) == 1
     assert sorted(name for name, stage in calls if stage == "split") == [f'split.part "{n}"' for n in range(3)]
     assert bool(calls["plugin.py:Rows.wait", "read"]) == (workers == 5)
-    for track in {(span["pid"], span["tid"]) for span in found}:
-        open_until: list[float] = []
-        for span in (span for span in found if (span["pid"], span["tid"]) == track):
-            start, end = span["ts"], span["ts"] + span["dur"]
-            while open_until and open_until[-1] <= start + 0.002:  # times are rounded to nanoseconds
-                open_until.pop()
-            assert start >= 0 and (not open_until or end <= open_until[-1] + 0.002)
-            open_until.append(end)
+    assert_nested(found)
     named = {event["args"]["name"] for event in trace.events() if event["ph"] == "M"}
     assert {"job", "dativo-0", "dativo-1"} <= named
+
+
+def test_frames_of_python_are_sampled_beside_the_calls(job: Any) -> None:
+    job.job(JOB.replace("Rows", "Sleepy"))
+    trace = Trace()
+    with Sampler(trace):
+        job.ok(workers=1, trace=trace)
+    frames = [span for span in spans(trace) if span["cat"] == "frame"]
+    found: dict[str, float] = defaultdict(float)
+    for span in frames:
+        found[span["name"].partition(" ")[2].rpartition(".")[2]] += span["dur"] / 1e6
+    assert 0.1 < found["dream"] <= found["extract"] + 0.001
+    assert {span["pid"] for span in frames}.isdisjoint(span["pid"] for span in spans(trace) if span["cat"] == "read")
+    assert_nested(frames)
 
 
 def test_a_failed_run_leaves_the_trace_of_what_it_did(job: Any) -> None:

@@ -149,6 +149,11 @@ mod python {
     }
 }
 
+#[cfg(feature = "library")]
+dativo_plugin_ffi::export_library! {
+    file_format tsv = crate::Tsv;
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

@@ -33,17 +33,18 @@ impl Lines {
         if i32::try_from(text.len()).is_err() {
             return Err(NotPlain);
         }
-        let mut rows = self.rows()?;
+        let mut record = Record::new(self.schema.fields(), true)?;
         let (mut text, mut lines) = (Text::new(text), 0);
+        let (mut keys, mut scratch) = (Keys::default(), Vec::new());
         while !text.is_at_end() {
             if text.peek_token() == b'{' {
-                rows.push(&mut text)?;
+                self.push(&mut record, &mut text, &mut keys, &mut scratch)?;
                 text.peek_token();
             }
             text.end_line()?;
             lines += 1;
         }
-        Ok(Parsed { batch: self.batch(rows)?, lines })
+        Ok(Parsed { batch: self.batch(record)?, lines })
     }
 
     /// Parses one array of objects, in one line.
@@ -51,48 +52,43 @@ impl Lines {
         if i32::try_from(text.len()).is_err() {
             return Err(NotPlain);
         }
-        let mut rows = self.rows()?;
+        let mut record = Record::new(self.schema.fields(), true)?;
         let mut text = Text::new(text);
+        let (mut keys, mut scratch) = (Keys::default(), Vec::new());
         text.peek_token();
         text.expect(b'[')?;
-        text.items(b']', |text| if text.peek() == b'{' { rows.push(text) } else { Err(NotPlain) })?;
+        text.items(b']', |text| match text.peek() {
+            b'{' => self.push(&mut record, text, &mut keys, &mut scratch),
+            _ => Err(NotPlain),
+        })?;
         text.peek_token();
         text.end_line()?;
-        if text.is_at_end() { self.batch(rows) } else { Err(NotPlain) }
+        if text.is_at_end() { self.batch(record) } else { Err(NotPlain) }
     }
 
-    fn rows<'a>(&self) -> Plain<Rows<'a>> {
-        let record = Record::new(self.schema.fields(), true)?;
-        Ok(Rows { record, others: self.others, keys: Keys::default(), scratch: Vec::new() })
-    }
-
-    fn batch(&self, rows: Rows) -> Plain<RecordBatch> {
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.record.rows()));
-        RecordBatch::try_new_with_options(self.schema.clone(), rows.record.finish()?, &options).map_err(|_| NotPlain)
-    }
-}
-
-/// The rows of a text so far.
-struct Rows<'a> {
-    record: Record,
-    others: bool,
-    keys: Keys<'a>,
-    scratch: Vec<u8>,
-}
-
-impl<'a> Rows<'a> {
-    /// Takes the object at whose opening brace the text is.
+    /// Takes the object at whose opening brace the text is. keys, scratch: what is filled again for each.
     #[inline(always)]
-    fn push(&mut self, text: &mut Text<'a>) -> Plain<()> {
+    fn push<'a>(
+        &self,
+        record: &mut Record,
+        text: &mut Text<'a>,
+        keys: &mut Keys<'a>,
+        scratch: &mut Vec<u8>,
+    ) -> Plain<()> {
         text.advance();
-        self.keys.clear();
-        self.record.push(text, |text, key| {
+        keys.clear();
+        record.push(text, |text, key| {
             if !self.others {
                 return Err(NotPlain);
             }
-            self.keys.add(key)?;
-            text.skip(0, &mut self.scratch)
+            keys.add(key)?;
+            text.skip(0, scratch)
         })
+    }
+
+    fn batch(&self, record: Record) -> Plain<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(record.rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), record.finish()?, &options).map_err(|_| NotPlain)
     }
 }
 
