@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from operator import truediv
 from pathlib import Path
 
-from . import bars, data, peers, plot, report
+from . import bars, crossing, data, peers, plot, report
 from .dagster_many import ManyJobs
 from .data import Dataset
 from .jobs import NATIVE, Project, executable
@@ -24,6 +24,7 @@ from .merge import SPREADS, MergeTask
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 DATIVO = "Dativo"
 _PYTHON = "Dativo, Python plugins"
+_MERGE_PEER = "DuckDB MERGE INTO, its own file"
 _CODECS = ("snappy", "zstd")
 
 
@@ -243,6 +244,13 @@ def contract(bench: Bench) -> list[str]:
     return ["## Contract\n", report.table(head, lines) + "\n"]
 
 
+def boundary(bench: Bench) -> list[str]:
+    """What crossing costs a batch."""
+    text, judged = crossing.section(bench.folder, bench.rounds)
+    bench.bars += judged
+    return [text]
+
+
 def merge(bench: Bench) -> list[str]:
     """Changed rows into a large table."""
     changed = bench.rows // 100
@@ -252,8 +260,12 @@ def merge(bench: Bench) -> list[str]:
     ]
     for spread in SPREADS:
         task = MergeTask(bench.project, bench.folder, bench.rows, changed, spread)
-        runs = paired(task.commands(DATIVO, "DuckDB MERGE INTO, its own file"), bench.rounds)
+        runs = paired(task.commands(DATIVO, _MERGE_PEER), bench.rounds)
         out.extend([f"### {spread.capitalize()}\n", _against_peers(runs, size=True)])
+        bench.bars.append(bars.at_most(f"merge, {spread}, against DuckDB", 2.0, ratio(runs[DATIVO], runs[_MERGE_PEER])))
+        bench.bars.append(
+            bars.at_most_bytes(f"merge, {spread}: peak memory", 150e6, median(runs[DATIVO], "peak_bytes"))
+        )
         task.remove()
     return out
 
@@ -264,19 +276,39 @@ def commits(bench: Bench) -> list[str]:
     told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found: dict[str, list[float]] = json.loads(told)
     first = next(iter(found.values()))
-    lines = [
-        [
-            f"{int(size):,}",
-            report.milliseconds(statistics.median(times)),
-            report.times(statistics.median(map(truediv, times, first))),
-        ]
-        for size, times in found.items()
-    ]
+    lines = []
+    for size, times in found.items():
+        growth = statistics.median(map(truediv, times, first))
+        lines.append([f"{int(size):,}", report.milliseconds(statistics.median(times)), report.times(growth)])
+    bench.bars.append(bars.at_most("the 10,000th commit, against the first", 1.2, growth))
     return [
         "## One more commit\n",
         "From opening the writer to the end of its commit of three rows, as the table's n-th. At most 50 ms and x 1.20.\n",
         report.table(["n", "wall", "of the first's"], lines) + "\n",
     ]
+
+
+def rows(bench: Bench) -> list[str]:
+    """What a plugin yields as dicts, or answers as JSON."""
+    source = data.seed(bench.rows // 10)
+    details = [str(source.files[0]), json.dumps(source.types), str(bench.folder), str(bench.rounds)]
+    command = [sys.executable, "-m", "benchmarks.rows", *details]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    kinds = {
+        "Dicts": (2.0, "to record batches of the contract's types"),
+        "JSON symbols": (3.0, "from a library with the older symbols, which answers them as JSON text"),
+    }
+    out = [f"## Rows of a plugin\n\n{source.rows:,} rows of the seed's 8 columns, in batches of 10,000.\n"]
+    for (kind, (limit, what)), found in zip(kinds.items(), told, strict=True):
+        multiples = {label: statistics.median(map(truediv, times, found[DATIVO])) for label, times in found.items()}
+        (peer,) = (label for label in found if label != DATIVO)
+        bench.bars.append(bars.at_least(f"{kind.lower()} to Arrow, against {peer}", limit, multiples[peer]))
+        lines = [
+            [label, f"{source.rows / statistics.median(times):,.0f}", report.times(multiples[label])]
+            for label, times in found.items()
+        ]
+        out.append(f"### {kind}, {what}\n\n{report.table(['way', 'rows a second', 'of time'], lines)}\n")
+    return out
 
 
 def scale(bench: Bench) -> list[str]:
@@ -293,8 +325,10 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "shapes": shapes,
     "memory": memory,
     "contract": contract,
+    "boundary": boundary,
     "merge": merge,
     "commits": commits,
+    "rows": rows,
     "scale": scale,
     "dagster": dagster,
 }

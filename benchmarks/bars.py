@@ -34,6 +34,11 @@ def at_most_bytes(work: str, limit: float, found: float) -> Bar:
     return Bar(work, f"at most {report.megabytes(limit)}", report.megabytes(found), found <= limit)
 
 
+def at_most_us(work: str, limit: float, found: float) -> Bar:
+    """Microseconds that must not be more."""
+    return Bar(work, f"at most {limit:.0f} µs", f"{found:.1f} µs", round(found, 1) <= limit)
+
+
 def at_most_seconds(work: str, limit_s: float, found_s: float) -> Bar:
     """A time that must not be larger."""
     return Bar(work, f"at most {report.seconds(limit_s)}", report.seconds(found_s), found_s <= limit_s)

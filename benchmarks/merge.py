@@ -46,10 +46,11 @@ writer = plugin(AssetDefinition(name="merge"), config)
 base = writer.last_commit()
 request = WriteRequest("merge", "run", base.seq, mode="merge", parallelism=2, memory_bytes=128 << 20, cursor_field="updated_at")
 writer.open(request)
-with pq.ParquetFile(changes) as file:
+with pq.ParquetFile(changes, pre_buffer=False) as file:
     split = writer.writer(WriteTask(0, schema=file.schema_arrow))
-    for batch in file.iter_batches():
+    for batch in file.iter_batches(use_threads=False):  # as the reader does
         split.write(batch)
+    del batch
 done = list(split.finish())
 rows = sum(item.rows for item in done)
 writer.commit(done, Commit(job="merge", seq=base.seq + 1, run_id="run", mode="merge", rows_read=rows, rows_written=rows))

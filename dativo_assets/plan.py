@@ -23,7 +23,7 @@ from dativo_plugin_sdk.remote import is_remote
 from dativo_assets.config.entries import plain
 from dativo_assets.config.secrets import Redactor, resolve
 from dativo_assets.errors import is_pydantic_error, to_dativo_error
-from dativo_assets.registry import PluginRef, Registry
+from dativo_assets.registry import Kind, PluginRef, Registry
 
 if TYPE_CHECKING:
     from dativo_assets.config import JobConfig, Project
@@ -249,11 +249,20 @@ def upstream_jobs(job: JobConfig, project: Project, registry: Registry | None = 
     """
     if job.source.query is None:
         return job.upstream
-    reader = _resolve(job, registry or Registry(project.root), "source", "reader").load()
+    reader = _Resolver(job, project, registry or Registry(project.root), Redactor()).resolve("source", "reader").load()
     query = _query(job.source.query, project.root) or ""
     named = getattr(reader.target, "query_tables", lambda _: ())(query)
     found = [name for name in sorted(named) if (parts := project.parts(name)) and parts[0].job_name != job.job_name]
     return tuple(dict.fromkeys((*job.upstream, *found)))
+
+
+def find_plugins(job: JobConfig, project: Project, registry: Registry) -> tuple[PluginRef, PluginRef]:
+    """The reader and the writer that a job names, neither imported.
+
+    Raises: ConfigurationError: at the line of what is not there, or not allowed.
+    """
+    find = _Resolver(job, project, registry, Redactor())
+    return find.resolve("source", "reader"), find.resolve("target", "writer")
 
 
 def _bind(job: JobConfig, project: Project, registry: Registry, locate: bool, below: tuple[str, ...]) -> JobPlan:
@@ -263,11 +272,13 @@ def _bind(job: JobConfig, project: Project, registry: Registry, locate: bool, be
             job=job.name, **job.location("source", "query").details()
         )
     upstream = upstream_jobs(job, project, registry) if job.source.query is not None else ()
+    redactor = Redactor()
+    find = _Resolver(job, project, registry, redactor)
     return JobPlan(
         job=job,
         root=project.root,
-        reader=_resolve(job, registry, "source", "reader"),
-        writer=_resolve(job, registry, "target", "writer"),
+        reader=find.resolve("source", "reader"),
+        writer=find.resolve("target", "writer"),
         contract=_contract(job, project.root, locate),
         upstream=tuple(
             UpstreamTarget(part.name, _bind(part, project, registry, locate, (*below, job.name)))
@@ -275,6 +286,7 @@ def _bind(job: JobConfig, project: Project, registry: Registry, locate: bool, be
             for part in project.parts(name)
         ),
         connections=project.config.connections,
+        redactor=redactor,
     )
 
 
@@ -291,10 +303,42 @@ def _contract(job: JobConfig, root: Path, locate: bool) -> Contract | None:
     return load_contract(job, root, locate=locate)
 
 
-def _resolve(job: JobConfig, registry: Registry, side: str, kind: str) -> PluginRef:
-    reference = getattr(getattr(job, side), kind)
-    try:
-        return registry.resolve(kind, reference)  # type: ignore[arg-type]
-    except ConfigurationError as error:
-        error.at(job=job.name, **job.location(side, kind).details())
-        raise
+@dataclass(frozen=True)
+class _Resolver:
+    """Finds the plugins that a job names."""
+
+    job: JobConfig
+    project: Project
+    registry: Registry
+    redactor: Redactor
+
+    def resolve(self, side: str, kind: Kind) -> PluginRef:
+        """Raises: ConfigurationError: for a plugin that is not there, or that the project may not use, at the job's line."""
+        section = getattr(self.job, side)
+        try:
+            ref = self._found(section, kind)
+            self._check(ref)
+        except ConfigurationError as error:
+            error.at(job=self.job.name, **self.job.location(side, kind).details())
+            raise
+        if section.isolation is None:
+            return ref
+        from dativo_assets.isolation.ref import IsolatedRef
+        from dativo_assets.isolation.settings import Isolation
+
+        settings = Isolation.of(section, self.project.root, self.job.timeout_s)
+        return ref if settings is None else IsolatedRef.of(ref, settings, self.redactor)
+
+    def _found(self, section: Any, kind: Kind) -> PluginRef:
+        reference: str = getattr(section, kind)
+        if section.isolation is None or section.isolation.mode != "env":
+            return self.registry.resolve(kind, reference)
+        from dativo_assets.isolation.environment import environment_ref
+
+        return environment_ref(kind, reference, (self.project.root / section.isolation.environment).resolve())
+
+    def _check(self, ref: PluginRef) -> None:
+        if self.project.locked or self.project.config.plugins is not None:
+            from dativo_assets.trust.policy import Policy
+
+            Policy.of(self.project).check(ref)

@@ -38,6 +38,13 @@ METRICS = {
     ),
     "dativo_run_seconds_total": Metric("counter", "Seconds that runs took."),
     "dativo_stage_seconds_total": Metric("counter", "Seconds that a stage was busy, over all its workers."),
+    "dativo_stage_waits_seconds_total": Metric(
+        "counter", "Seconds that a stage waited for another, over all its workers."
+    ),
+    "dativo_stage_rows_total": Metric("counter", "Rows that went through a stage."),
+    "dativo_stage_bytes_total": Metric("counter", "Bytes that went through a stage, in Arrow memory."),
+    "dativo_plugin_seconds_total": Metric("counter", "Seconds in a plugin's method, over all workers."),
+    "dativo_plugin_calls_total": Metric("counter", "Calls of a plugin's method."),
     "dativo_rows_read_total": Metric("counter", "Rows read."),
     "dativo_rows_written_total": Metric("counter", "Rows committed."),
     "dativo_rows_rejected_total": Metric("counter", "Rows set aside in quarantine."),
@@ -94,6 +101,13 @@ def after(before: Mapping[tuple[str, Labels], float], project: str, result: RunR
     add("dativo_run_seconds_total", result.seconds)
     for name, stage in result.stages.items():
         add("dativo_stage_seconds_total", stage.seconds, ("stage", name))
+        add("dativo_stage_waits_seconds_total", stage.waits_s, ("stage", name))
+        add("dativo_stage_rows_total", stage.rows, ("stage", name))
+        add("dativo_stage_bytes_total", stage.bytes, ("stage", name))
+        for method, done in stage.methods.items():
+            called = (("plugin", stage.plugin or name), ("method", method))
+            add("dativo_plugin_seconds_total", done.seconds, *called)
+            add("dativo_plugin_calls_total", done.calls, *called)
     committed = result.status == "succeeded"
     add("dativo_rows_read_total", result.rows_read if committed else 0)
     add("dativo_rows_written_total", result.rows_written if committed else 0)

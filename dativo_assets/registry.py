@@ -1,4 +1,4 @@
-"""From a plugin reference to a plugin: `name` (entry point), `path.py:Class`, `package.module:Class`.
+"""From a plugin reference to a plugin: `name` (entry point), `path.py:Class`, `lib.so:symbol`, `package.module:Class`.
 
 Resolving a reference is cheap and imports nothing of the plugin; `PluginRef.load` does, once a process. A plugin that
 fails to import harms only the jobs that name it.
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from dativo_plugin_sdk import (
+    API_VERSION,
     BaseReader,
     BaseWriter,
     ConfigurationError,
@@ -28,12 +29,20 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.native import describe
 
+from dativo_assets.artefacts import check_unshared, file_sha256, record_sha256
+
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoints
 
 Kind = Literal["reader", "writer"]
 GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
 _LIBRARIES = (".so", ".dylib", ".dll")
+# Libraries made for dativo_ingest export these beside the symbol that a job names; rows cross there as JSON.
+_JSON_SYMBOLS: dict[Kind, tuple[str, str]] = {
+    "reader": ("extract_batch", "free_reader"),
+    "writer": ("write_batch", "free_writer"),
+}
+_JSON_BRIDGE = "dativo_ingest.rust_plugin_bridge"
 _EXTRAS = {"rust_csv": "native", "rust_parquet": "native", "sql": "duckdb"}
 _loading = threading.RLock()
 
@@ -46,6 +55,8 @@ class Plugin:
     target: Any
     factory: Callable[..., Any]
     version: str
+    sha256: str = ""
+    """Of the file or wheel that it was loaded from; "" for one that is being developed."""
 
     @property
     def name(self) -> str:
@@ -56,6 +67,11 @@ class Plugin:
     def options(self) -> Any:
         """The plugin's Options model; None for a native plugin without a Python side."""
         return getattr(self.target, "Options", None)
+
+    @property
+    def api_version(self) -> int:
+        """The version of the plugin API that it was made for."""
+        return int(getattr(self.target, "api_version", None) or describe(self.target).get("api_version") or API_VERSION)
 
     def options_schema(self) -> dict[str, Any]:
         """JSON Schema of the options."""
@@ -69,7 +85,7 @@ class Plugin:
 @dataclass(frozen=True)
 class PluginRef:
     """A reference that was found, not yet loaded. origin: the distribution, file or module it comes from. module: of an
-    entry point.
+    entry point. record: the digest of the wheel that an entry point was installed from.
     """
 
     kind: Kind
@@ -78,6 +94,7 @@ class PluginRef:
     module: str | None = None
     path: Path | None = None
     attribute: str = ""
+    record: str = ""
 
     def load(self) -> Plugin:
         """Import the plugin.
@@ -91,6 +108,7 @@ class PluginRef:
 @cache
 def _load(ref: PluginRef) -> Plugin:
     try:
+        sha256 = ref.record if ref.path is None else file_sha256(ref.path)
         target = _import(ref)
         lift = lift_reader if ref.kind == "reader" else lift_writer
         factory = lift(target, ref.reference)
@@ -98,13 +116,15 @@ def _load(ref: PluginRef) -> Plugin:
         error.at(plugin=ref.reference)
         raise
     version = str(getattr(target, "__version__", None) or describe(target).get("version") or "1.0.0")
-    return Plugin(ref, target, factory, version)
+    return Plugin(ref, target, factory, version, sha256)
 
 
 def _import(ref: PluginRef) -> Any:
     try:
         if ref.module is not None:
             return reduce(getattr, filter(None, ref.attribute.split(".")), importlib.import_module(ref.module))
+        if ref.path is not None and ref.reference.rpartition(":")[0].endswith(_LIBRARIES):
+            return _import_library(ref, str(ref.path))
         if ref.path is not None:
             module: ModuleType = _import_file(ref.path)
         else:
@@ -125,6 +145,16 @@ def _import(ref: PluginRef) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def _import_library(ref: PluginRef, path: str) -> Any:
+    from dativo_plugin_sdk.library import load_library, open_library
+
+    library = open_library(path, ref.reference)
+    if all(hasattr(library, name) for name in _JSON_SYMBOLS[ref.kind]):
+        make = getattr(importlib.import_module(_JSON_BRIDGE), f"create_rust_{ref.kind}_wrapper")
+        return make(path, ref.attribute)
+    return load_library(ref.kind, library, ref.attribute, ref.reference)
 
 
 def _is_plugin(value: type) -> bool:
@@ -193,14 +223,10 @@ class Registry:
         where, _, attribute = reference.rpartition(":")
         if not attribute or not all(part.isidentifier() for part in attribute.split(".")):
             raise ConfigurationError(
-                f"plugin reference {reference!r} must be in format name, path.py:Class or package.module:Class"
+                f"plugin reference {reference!r} must be in format name, path.py:Class, lib.so:symbol or "
+                "package.module:Class"
             )
-        if where.endswith(_LIBRARIES):
-            raise ConfigurationError(
-                f"plugin reference {reference!r} names a shared library, which this version can't load",
-                hint="ship it as a wheel with an entry point in dativo.readers or dativo.writers",
-            )
-        if where.endswith(".py"):
+        if where.endswith((".py", *_LIBRARIES)):
             path = (self.root / where).resolve()
             if not path.is_file():
                 raise ConfigurationError(
@@ -208,9 +234,10 @@ class Registry:
                     details={"plugin": reference},
                     hint=f"paths are relative to the project's root, {self.root}",
                 )
+            check_unshared(path, reference)
             return PluginRef(kind, reference, str(path), path=path, attribute=attribute)
         if not all(part.isidentifier() for part in where.split(".")):
-            raise ConfigurationError(f"plugin reference {reference!r} names neither a .py file nor a module")
+            raise ConfigurationError(f"plugin reference {reference!r} names neither a .py file, a library nor a module")
         return PluginRef(kind, reference, where, attribute=attribute)
 
     def _entry_point(self, kind: Kind, name: str) -> PluginRef:
@@ -240,19 +267,29 @@ def _installed() -> dict[Kind, dict[str, PluginRef]]:
     """By name, for one look at the environment's distributions. Of two with one name, ours wins, then the first by name."""
     import importlib.metadata
 
-    found: dict[str, tuple[str, EntryPoints]] = {}
+    found: dict[str, tuple[str, EntryPoints, str]] = {}
     for distribution in importlib.metadata.distributions():
         # Most declare none of ours, and none of the rest is parsed: a run would begin 30 ms later.
         if "dativo." in (distribution.read_text("entry_points.txt") or ""):
             name, version = _about(distribution)
-            found.setdefault(name, (version, distribution.entry_points))
+            found.setdefault(name, (version, distribution.entry_points, _record(distribution)))
     refs: dict[Kind, dict[str, PluginRef]] = {kind: {} for kind in GROUPS}
-    for name, (version, points) in sorted(found.items(), key=lambda item: (item[0] != "dativo-assets", item[0])):
+    for name, (version, points, record) in sorted(
+        found.items(), key=lambda item: (item[0] != "dativo-assets", item[0])
+    ):
         for kind, group in GROUPS.items():
             for point in points.select(group=group):
-                ref = PluginRef(kind, point.name, f"{name} {version}", module=point.module, attribute=point.attr)
+                origin = f"{name} {version}"
+                ref = PluginRef(kind, point.name, origin, module=point.module, attribute=point.attr, record=record)
                 refs[kind].setdefault(point.name, ref)
     return refs
+
+
+def _record(distribution: Distribution) -> str:
+    """The digest of what was installed; "" where its code is elsewhere and may change."""
+    if '"editable"' in (distribution.read_text("direct_url.json") or ""):
+        return ""
+    return record_sha256(distribution.read_text("RECORD") or "")
 
 
 def _about(distribution: Distribution) -> tuple[str, str]:

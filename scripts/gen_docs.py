@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from dativo_assets.cli.app import cli as dativo
 from dativo_assets.config.incremental import Incremental
+from dativo_assets.config.isolation import Isolation
 from dativo_assets.config.models import (
     Column,
     JobConfig,
@@ -21,6 +22,7 @@ from dativo_assets.config.models import (
     Source,
     Target,
 )
+from dativo_assets.config.plugins import Plugins
 from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
     Alerts,
@@ -45,6 +47,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("source.tables, source.objects", "", NamedStream),
     ("source.files", "", FilesStream),
     ("source.incremental", "", Incremental),
+    ("source.isolation, target.isolation", "", Isolation),
     ("target", "", Target),
     ("schema", "A list of columns, each with:", Column),
     ("trigger", "", Trigger),
@@ -59,6 +62,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("alerts", "", Alerts),
     ("alerts.volume", "", VolumeAlert),
     ("The project: dativo.yaml", "", ProjectConfig),
+    ("dativo.yaml: plugins", "", Plugins),
     ("dativo.yaml: metrics", "", Metrics),
     ("openlineage", "", OpenLineage),
 )

@@ -98,12 +98,12 @@ def test_a_plugin_for_a_newer_api_says_which_side_to_upgrade(tmp_path: Path) -> 
     [
         ("csvv", "unknown reader 'csvv'"),
         ("gone.py:Rows", "gone.py was not found"),
-        ("../../etc/passwd:x", "neither a .py file nor a module"),
+        ("../../etc/passwd:x", "neither a .py file, a library nor a module"),
         ("mine.py:", "must be in format"),
         ("mine.py:Rows()", "must be in format"),
         ("mine.py:__import__('os')", "must be in format"),
         ("a\0b.py:Rows", "NUL"),
-        ("lib.so:make", "shared library"),
+        ("lib.so:make", "lib.so was not found"),
     ],
 )
 def test_a_wrong_reference_is_refused_with_a_hint(tmp_path: Path, reference: str, message: str) -> None:

@@ -22,7 +22,7 @@ from dativo_assets.config.runner import Runner, load_runner
 from dativo_assets.contract import Contract, load_contract
 from dativo_assets.errors import ConfigurationError, DativoError, render, to_dativo_error
 from dativo_assets.lineage import Source
-from dativo_assets.plan import upstream_jobs
+from dativo_assets.plan import find_plugins, upstream_jobs
 from dativo_assets.registry import Registry
 from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 
@@ -306,8 +306,7 @@ class Builder:
             return broken_spec(key, job.group, fault, job.path, deps), False
 
     def _contract(self, job: JobConfig) -> Contract | None:
-        self.registry.resolve("reader", job.source.reader)
-        self.registry.resolve("writer", job.target.writer)
+        find_plugins(job, self.project, self.registry)
         return load_contract(job, self.project.root, locate=False)
 
     def _compute(self, job: JobConfig, tables: Sequence[Table]) -> Compute:

@@ -33,6 +33,7 @@ def run_metadata(
         "duration_s": round(result.seconds, 3),
         "rows_per_s": round(result.rows_read / result.seconds, 1) if result.seconds > 0 else None,
         **_stages(result),
+        "plugin_calls": _calls(result),
         "peak_memory_bytes": result.peak_rss_bytes,
         "attempts": result.attempts if result.attempts > 1 else None,
     }
@@ -68,10 +69,28 @@ def run_metadata(
 
 
 def _stages(result: RunResult) -> dict[str, float | None]:
-    """Seconds of each stage over all threads, then rows/s of those that move rows."""
+    """Seconds of each stage over all threads, then rows/s of those that move rows, and what they waited."""
     seconds = {f"{name}_s": round(stage.seconds, 3) for name, stage in result.stages.items()}
     rates = {f"{name}_rows_per_s": round(stage.rows_per_s, 1) or None for name, stage in result.stages.items()}
-    return {**seconds, **rates}
+    waits = {f"{name}_waits_s": round(stage.waits_s, 3) or None for name, stage in result.stages.items()}
+    return {**seconds, **rates, **waits}
+
+
+def _calls(result: RunResult) -> dg.MetadataValue[Any] | None:
+    """A line for each method of a plugin: where the seconds of the stages went."""
+    lines = [
+        dg.TableRecord(
+            {
+                "plugin": stage.plugin or name,
+                "method": method,
+                "calls": done.calls,
+                "seconds": round(done.seconds, 3),
+            }
+        )
+        for name, stage in result.stages.items()
+        for method, done in stage.methods.items()
+    ]
+    return dg.MetadataValue.table(lines) if lines else None
 
 
 def _profiled(profile: Profile, contract: Contract | None) -> dict[str, Any]:

@@ -29,7 +29,7 @@ VERBS = {
     "lineage": "Show where tables and columns come from, and where they go.",
     "plugins": "List installed readers and writers.",
     "migrate": "Rewrite jobs of the earlier package in the keys of today.",
-    "plugin": "Make plugins, and test them.",
+    "plugin": "Make plugins, test, install and lock them.",
     "schema": "Print the JSON Schema of job files, for editors.",
     "maintain": "Join small files of targets, and remove what nobody reads any more.",
     "state": "Show what a job has committed, or set where its next run goes on.",

@@ -55,17 +55,21 @@ class Selection:
 
 
 def select(
-    names: Sequence[str], project: str | None = None, config: str | None = None, streams: Sequence[str] = ()
+    names: Sequence[str],
+    project: str | None = None,
+    config: str | None = None,
+    streams: Sequence[str] = (),
+    locked: bool | None = None,
 ) -> Selection:
     """The jobs of these names or paths, one for each stream that they have; without any, all of the project, the broken ones
-    too. streams: those alone.
+    too. streams: those alone. locked: as of a Project.
 
     Raises: ConfigurationError: when the project itself can't be read, or no job has such a stream.
     """
     from dativo_assets.config import load_project
 
     names = (*names, config) if config else tuple(names)
-    loaded = load_project(project_root(names, project))
+    loaded = replace(load_project(project_root(names, project)), locked=locked)
     registry = Registry(loaded.root)
     if not names:
         found = [Named(name, job) for name, job in loaded.jobs.items()]

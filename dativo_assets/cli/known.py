@@ -85,6 +85,8 @@ def _described(selection: Selection) -> dict[str, Any]:
             if ref.module is None:
                 continue  # a plugin of a file or a module is looked for each time
             plugins[ref] = None
+            if section.isolation is not None:
+                continue  # it is not imported here
             plugin = ref.load()
             if not (isinstance(plugin.target, type) and defers_options(plugin.target)) or "${" in str(section.options):
                 continue

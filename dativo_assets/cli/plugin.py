@@ -1,4 +1,4 @@
-"""dativo plugin: make a plugin, and test it."""
+"""dativo plugin: make, test, install and lock plugins."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ import click
 VERBS = {
     "new": "Make a package: plugin, tests, CI, docs, an example job.",
     "test": "Run the conformance suite on a plugin.",
+    "search": "List the plugins of an index.",
+    "info": "Show what an index says of a plugin.",
+    "install": "Install a plugin of an index, its digest checked.",
+    "upgrade": "Install the newest version of an installed plugin.",
+    "remove": "Remove an installed plugin.",
+    "lock": "Write dativo.lock: what the plugins of the jobs are now.",
 }
 EPILOG = """\b
 Examples:
   dativo plugin new planets --kind reader     a package whose tests pass at once
-  dativo plugin test planets.py:Planets       its conformance, as a table"""
+  dativo plugin test planets.py:Planets       its conformance, as a table
+  dativo plugin install planets               from the index that dativo.yaml names
+  dativo plugin lock                          what `dativo run --locked` holds it to"""
 
 
 class PluginVerbs(click.Group):
@@ -35,4 +43,4 @@ class PluginVerbs(click.Group):
 
 @click.group(cls=PluginVerbs, epilog=EPILOG)
 def command() -> None:
-    """Make plugins, and test them."""
+    """Make plugins, test, install and lock them."""

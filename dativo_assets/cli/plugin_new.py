@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from dativo_assets.scaffold import Kind, write_package
+from dativo_assets.scaffold import LANGUAGES, Kind, write_package
 
 EPILOG = """\b
 Examples:
   dativo plugin new planets                     a reader in Python
   dativo plugin new json-lines --kind writer    a writer
+  dativo plugin new planets --lang c            in C, as a shared library; also go and rust
   cd planets && pytest                          its tests pass at once"""
 
 
@@ -21,7 +22,7 @@ Examples:
     "--kind", type=click.Choice(["reader", "writer"]), default="reader", show_default=True, help="What it is."
 )
 @click.option(
-    "--lang", "language", type=click.Choice(["python"]), default="python", show_default=True, help="Its language."
+    "--lang", "language", type=click.Choice(LANGUAGES), default="python", show_default=True, help="Its language."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: {package, files}.")
 def command(name: str, kind: Kind, language: str, as_json: bool) -> int:
@@ -35,5 +36,6 @@ def command(name: str, kind: Kind, language: str, as_json: bool) -> int:
         return 0
     for path in written:
         click.echo(f"wrote {folder / path}")
-    click.echo(f"next: cd {name} && pytest")
+    test = {"python": "pytest", "rust": "cargo test"}.get(language, "make test")
+    click.echo(f"next: cd {name} && {test}")
     return 0

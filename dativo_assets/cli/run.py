@@ -26,6 +26,7 @@ from .known import recall, remember
 from .output import print_error, print_json, size
 from .progress import watching
 from .secrets import MANAGERS, secrets_of
+from .tracing import tracing
 from .witness import witnessed
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ Examples:
   dativo run orders --full-refresh    forget the cursor, replace the table
   dativo run orders --partition 2024-01-01..2024-01-31
   dativo run shop --stream customers  one of the tables that a job loads
+  dativo run orders --profile run.json
 
 A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a second Ctrl-C at once."""
 
@@ -54,7 +56,9 @@ A run ends in one commit or leaves nothing. Ctrl-C stops within a second; a seco
 @click.option("--full-refresh", is_flag=True, help="Forget the cursor and replace the table.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Threads a job. Default: the processors.")
 @click.option("--memory", metavar="SIZE", help="Budget for rows in flight, such as 256MB. Default: 128MB.")
+@click.option("--locked", is_flag=True, help="Only with plugins that are as dativo.lock has them.")
 @click.option("--no-retry", is_flag=True, help="One attempt alone.")
+@click.option("--profile", metavar="FILE", help="Write where the time went; opens in ui.perfetto.dev and speedscope.")
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="Log to standard error.")
 @click.option("--job-dir", metavar="DIR", hidden=True, help="All jobs of a folder.")
 @click.option("--secrets-dir", metavar="DIR", hidden=True, help="Files whose names are those of variables.")
@@ -70,7 +74,9 @@ def command(
     full_refresh: bool,
     workers: int | None,
     memory: str | None,
+    locked: bool,
     no_retry: bool,
+    profile: str | None,
     log_format: str | None,
     job_dir: str | None,
     secrets_dir: str | None,
@@ -91,8 +97,8 @@ def command(
     jobs = (*jobs, config) if config else jobs
     began_ns = time.time_ns()
     try:
-        known = None if streams or partition else recall(jobs, project_root(jobs, project))
-        selection = known or select(jobs, project, streams=streams)
+        known = None if streams or partition or locked else recall(jobs, project_root(jobs, project))
+        selection = known or select(jobs, project, streams=streams, locked=locked or None)
     except DativoError as error:
         if not (as_json and jobs):
             raise
@@ -123,8 +129,9 @@ def command(
         _signals(token),
         watching(on_terminal=not as_json, logs=log_format is not None) as watch,
         _events(selection, environment) as events,
+        tracing(profile) as trace,
     ):
-        settings = RunSettings(**options, on_progress=watch.tell)
+        settings = RunSettings(**options, on_progress=watch.tell, trace=trace)
         for result in _results(selection, names, settings, partition, begin, events):
             results.append(result)
             if selection.project.config.metrics is not None:
@@ -134,7 +141,7 @@ def command(
             watch.done(result.name)
             if not as_json:
                 watch.print(lambda result=result: _report(result, selection))  # type: ignore[misc]
-    if known is None and not (streams or partition):
+    if known is None and not (streams or partition or locked):
         remember(jobs, selection, began_ns)
     if as_json:
         print_json([result.to_dict() for result in results])

@@ -107,7 +107,7 @@ def _richer(source: dict[str, Any]) -> dict[str, Any]:
         if any(item.keys() - {name} for item in items):
             found[key] = items
     incremental = _mapping(source.get("incremental"))
-    told = "state_path" in incremental or incremental.get("strategy") in _STRATEGIES.keys() - {"updated_at"}
+    told = "state_path" in incremental or str(incremental.get("strategy")) in _STRATEGIES.keys() - {"updated_at"}
     return {**found, "incremental": incremental} if told else found
 
 

@@ -46,7 +46,9 @@ from .fields import (
     Whole,
 )
 from .incremental import Incremental
+from .isolation import IsolationKey
 from .origin import Located
+from .plugins import Plugins
 from .streams import PLACEHOLDER, FilesStreams, NamedStreams, Part, names_streams, narrowed, placed, streams_of
 from .timing import Alerts, Freshness, Partitions, Retry, Trigger
 from .upstream import external_upstream, upstream
@@ -77,6 +79,9 @@ class Source(Frozen):
         default_factory=dict, repr=False, description='What the reader logs in with; write secrets as "${NAME}".'
     )
     options: dict[str, Any] = Field(default_factory=dict, repr=False, description="The reader's own options.")
+    isolation: IsolationKey = Field(
+        None, description="Where the reader runs: none (in the run's process), process, or a mapping with its limits."
+    )
     incremental: Incremental | None = Field(None, description="How a run finds what is new; without it, all is read.")
 
 
@@ -120,6 +125,9 @@ class Target(Frozen):
         default_factory=dict, repr=False, description='What the writer logs in with; write secrets as "${NAME}".'
     )
     options: dict[str, Any] = Field(default_factory=dict, repr=False, description="The writer's own options.")
+    isolation: IsolationKey = Field(
+        None, description="Where the writer runs: none (in the run's process), process, or a mapping with its limits."
+    )
 
 
 class Column(Frozen):
@@ -397,6 +405,7 @@ class ProjectConfig(Located):
         description="Over how many code locations the jobs are shared out, by their groups, those without one by their "
         "names: `shard_1` to `shard_N` of dativo_assets.definitions.",
     )
+    plugins: Plugins | None = Field(None, description="Which plugins jobs may use. Default: all that are found.")
     metrics: Metrics | None = Field(None, description="Where numbers of runs go. Default: nowhere.")
     openlineage: OpenLineage | None = Field(
         None, description="Where events of runs go. Default: nowhere. Needs the extra `openlineage`."

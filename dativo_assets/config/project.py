@@ -31,12 +31,15 @@ class BrokenJob:
 
 @dataclass(frozen=True)
 class Project:
-    """What a folder holds. root: absolute. jobs: by name, in the order of their files."""
+    """What a folder holds. root: absolute. jobs: by name, in the order of their files. locked: whether plugins must be as
+    dativo.lock has them; None: as dativo.yaml says.
+    """
 
     root: Path
     config: ProjectConfig
     jobs: Mapping[str, JobConfig] = field(default_factory=dict)
     broken: tuple[BrokenJob, ...] = ()
+    locked: bool | None = None
 
     @property
     def name(self) -> str:

@@ -131,8 +131,8 @@ def load_runner(project: Project) -> Runner | None:
             schedules.append((schedule, found.job_of(index, project)))
         except ConfigurationError as error:
             errors.append(error)
-    error = ConfigurationErrors.of(errors) if errors else None
-    return Runner(path, tuple(schedules), error, found.orchestrator.concurrency_per_tenant)
+    wrong = ConfigurationErrors.of(errors) if errors else None
+    return Runner(path, tuple(schedules), wrong, found.orchestrator.concurrency_per_tenant)
 
 
 def _read(path: Path, shown: str, root: Path) -> RunnerFile:

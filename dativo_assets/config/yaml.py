@@ -128,14 +128,16 @@ def load_file(path: Path, *, shown: str | None = None) -> Document:
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         raise ConfigurationError(
-            f"can't read {name}: {error.strerror or error}", details={"file": name}, hint=_file_hint(error)
+            f"can't read {name}: {getattr(error, 'strerror', None) or error}",
+            details={"file": name},
+            hint=_file_hint(error),
         ) from error
     return loads(data, file=name)
 
 
-def _file_hint(error: OSError) -> str | None:
+def _file_hint(error: OSError | ValueError) -> str | None:
     if isinstance(error, FileNotFoundError):
         return "check the path; it is relative to the current folder or the project's"
     if isinstance(error, IsADirectoryError):

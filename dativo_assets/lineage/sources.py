@@ -52,9 +52,11 @@ def project_sources(jobs: Iterable[JobConfig], derived: frozenset[str]) -> list[
 
 
 def plugin_kinds(reference: str) -> tuple[str, ...]:
-    """The kinds that a plugin's name tells: `rust_csv` is csv and rust, `plugins/shop.py:Orders` is python."""
+    """The kinds that a plugin's name tells: `rust_csv` is csv and rust, `shop.py:Orders` is python, `shop.so:orders` a
+    library.
+    """
     if ":" in reference:
-        return ("rust",) if reference.rpartition(":")[0].endswith((".so", ".dylib", ".dll")) else ("python",)
+        return ("library",) if reference.rpartition(":")[0].endswith((".so", ".dylib", ".dll")) else ("python",)
     if reference.startswith("rust_"):
         return (_kind(reference.removeprefix("rust_")), "rust")
     if reference == "sql":

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .metrics import Tell, timed
 from .result import StageMetrics
 
 _DEPTH = 2
@@ -19,26 +20,25 @@ class Ahead:
     """An iterator over `items` that stays up to two items ahead. Time spent producing goes to `stage.seconds`, time the
     consumer waits to `stage.waits_s`. `close` ends the thread once the item under way is there."""
 
-    def __init__(self, items: Iterator[Any], stage: StageMetrics) -> None:
+    def __init__(self, items: Iterator[Any], stage: StageMetrics, tell: Tell | None = None) -> None:
         self._items = items
         self._stage = stage
+        self._tell = tell
         self._ready: queue.Queue[tuple[Any, BaseException | None, bool]] = queue.Queue(_DEPTH)
         self._stop = threading.Event()
         threading.Thread(target=self._produce, name="dativo-ahead", daemon=True).start()
 
     def _produce(self) -> None:
         while not self._stop.is_set():
-            start = time.perf_counter()
             try:
-                item = next(self._items)
-            except StopIteration:
-                self._put((None, None, True))
-                return
+                with timed(self._stage, "next", self._tell):
+                    item = next(self._items, None)
             except BaseException as error:
                 self._put((None, error, True))
                 return
-            self._stage.seconds += time.perf_counter() - start
-            self._put((item, None, False))
+            self._put((item, None, item is None))
+            if item is None:
+                return
 
     def _put(self, entry: tuple[Any, BaseException | None, bool]) -> None:
         while not self._stop.is_set():
@@ -54,7 +54,10 @@ class Ahead:
     def __next__(self) -> Any:
         start = time.perf_counter()
         item, error, done = self._ready.get()
-        self._stage.waits_s += time.perf_counter() - start
+        end = time.perf_counter()
+        self._stage.waits_s += end - start
+        if self._tell is not None:
+            self._tell("wait", start, end)
         if error is not None:
             raise error
         if done:

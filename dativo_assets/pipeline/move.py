@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from dativo_assets.contract import Checker
 
+    from .metrics import Tell
     from .profile import Profiler
     from .resume import Resume
+    from .trace import Trace
 
 _MAX_BATCH_ROWS = 1 << 20
 
@@ -52,9 +54,17 @@ class Shared:
     """The reader's own batches go to the writer, at most through native checks, and no Arrow library is loaded."""
     resume: Resume | None = None
     profiler: Profiler | None = None
+    trace: Trace | None = None
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def teller(self, stage: str) -> Tell | None:
+        """What takes the calls of a stage, or whole splits."""
+        if self.trace is None:
+            return None
+        plugins = {"read": self.reader.source_config.reader, "write": self.writer.target_config.writer}
+        return self.trace.teller(self.job, stage, plugins.get(stage, stage))
 
     def settled_for(self, schema: pa.Schema) -> Settled:
         """Raises: SchemaMismatchError: when another split settled on a schema that this one does not have."""
@@ -152,6 +162,7 @@ class Worker:
     _rejects: SplitWriter | None = None
 
     def __post_init__(self) -> None:
+        self._tellers = {name: self.shared.teller(name) for name in (*self.stages, "split")}
         self.task = self.index + (0 if self.shared.resume is None else self.shared.resume.first_task)
 
     def move(self, split: Split) -> None:
@@ -160,6 +171,7 @@ class Worker:
         Raises: DativoError: whatever happened, naming job, stage, split, row and plugin.
         """
         self.split, self.row = split.id, 0
+        start, tell = time.perf_counter(), self._tellers["split"]
         try:
             with closing(self._read(split)) as batches:
                 for batch in batches:
@@ -172,6 +184,9 @@ class Worker:
                 self.shared.resume.moved(self)
         except (Exception, SystemExit) as error:
             raise self._located(error) from error
+        finally:
+            if tell is not None:
+                tell(split.id, start, time.perf_counter())
 
     def write_empty(self) -> None:
         """Leave a file without rows, so that a table of none still has its columns."""
@@ -184,7 +199,7 @@ class Worker:
         """Close this worker's files. Raises: DativoError."""
         self._enter("write")
         try:
-            with timed(self.stages["write"]):
+            with self._timed("write", "finish"):
                 for writer in (self._data, self._rejects):
                     if writer is not None:
                         self.committables.extend(writer.finish())
@@ -223,6 +238,9 @@ class Worker:
         self.stage, self.beat = stage, time.monotonic()
         self.shared.cancel.check()
 
+    def _timed(self, stage: str, method: str) -> AbstractContextManager[None]:
+        return timed(self.stages[stage], method, self._tellers[stage])
+
     def _located(self, error: BaseException) -> BaseException:
         plugin = {"read": self.shared.reader, "write": self.shared.writer}.get(self.stage)
         name = None
@@ -236,14 +254,14 @@ class Worker:
     def _read(self, split: Split) -> Generator[pa.RecordBatch, None, None]:
         shared, stage = self.shared, self.stages["read"]
         self._enter("read")
-        with timed(stage):
+        with self._timed("read", "read"):
             found = shared.reader.read(split)
         batches = _native(found) if shared.pass_through else self._converted(found)
         if shared.read_ahead:
-            with closing(Ahead(batches, stage)) as ahead:
-                yield from self._counted(ahead, StageMetrics())
+            with closing(Ahead(batches, stage, self._tellers["read"])) as ahead:
+                yield from self._counted(ahead)
         else:
-            yield from self._counted(batches, stage)
+            yield from self._counted(self._clocked(batches))
         if skipped := left_out(found):
             shared.reader.note(f"{split.id}: {skipped} rows of another length were left out")
 
@@ -254,13 +272,21 @@ class Worker:
         for item in iterate(found):
             yield from rows.convert(item)
 
-    def _counted(self, batches: Iterator[pa.RecordBatch], clock: StageMetrics) -> Iterator[pa.RecordBatch]:
-        """Batches, counted; time goes to `clock`."""
+    def _clocked(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Batches; the time that each takes is the stage's."""
+        while True:
+            with self._timed("read", "next"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _counted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Batches, counted."""
         stage = self.stages["read"]
         while True:
             self._enter("read")
-            with timed(clock):
-                batch = next(batches, None)
+            batch = next(batches, None)
             if batch is None:
                 return
             stage.batches += 1
@@ -295,7 +321,7 @@ class Worker:
         if settled.checker is not None:
             self._enter("contract")
             contract = self.stages["contract"]
-            with timed(contract):
+            with self._timed("contract", "check"):
                 self._checker = self._checker or settled.checker.part()
                 checked = self._checker.check(batch, split.id, first_row)
             contract.batches += 1
@@ -317,7 +343,7 @@ class Worker:
     def _write(self, settled: Settled, batch: pa.RecordBatch, rejected: pa.RecordBatch | None) -> None:
         self._enter("write")
         stage = self.stages["write"]
-        with timed(stage):
+        with self._timed("write", "write"):
             if batch.num_rows:
                 if self._data is None:
                     self._data = self.shared.writer.writer(WriteTask(self.task, "data", settled.output_schema))

@@ -69,7 +69,9 @@ def tell_stages(result: RunResult, plan: JobPlan, workers: Sequence[Worker]) -> 
 
 def details_of(plan: JobPlan, result: RunResult, partition: PartitionSelection | None) -> dict[str, Any]:
     """What else the commit's record says."""
-    details: dict[str, Any] = {}
+    loaded = {"reader": plan.reader.load(), "writer": plan.writer.load()}
+    digests = {kind: plugin.sha256 for kind, plugin in loaded.items() if plugin.sha256}
+    details: dict[str, Any] = {"plugin_sha256": digests} if digests else {}
     if plan.contract is not None:
         details["contract"] = f"{plan.contract.name} {plan.contract.version}"
     if result.schema_changes:

@@ -16,10 +16,19 @@ Status = Literal["succeeded", "unchanged", "failed", "cancelled"]
 
 
 @dataclass
+class Calls:
+    """Calls of one method of a plugin. `next`: of the batches that `read` gave."""
+
+    calls: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class StageMetrics:
     """One stage's totals over all workers.
 
-    plugin: name and version. seconds: busy; waits_s: blocked on another stage. bytes: in Arrow memory.
+    plugin: name and version. seconds: busy; waits_s: blocked on another stage. bytes: in Arrow memory. methods: where the
+    seconds went.
     """
 
     plugin: str = ""
@@ -28,9 +37,18 @@ class StageMetrics:
     rows: int = 0
     bytes: int = 0
     batches: int = 0
+    methods: dict[str, Calls] = field(default_factory=dict)
+
+    def called(self, method: str, seconds: float, calls: int = 1) -> None:
+        """Count calls of a method that took so long."""
+        found = self.methods.setdefault(method, Calls())
+        found.calls += calls
+        found.seconds += seconds
+        self.seconds += seconds
 
     def add(self, other: StageMetrics) -> None:
-        self.seconds += other.seconds
+        for method, done in other.methods.items():
+            self.called(method, done.seconds, done.calls)
         self.waits_s += other.waits_s
         self.rows += other.rows
         self.bytes += other.bytes

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from dativo_plugin_sdk.partition_rows import PartitionSelection
 
     from dativo_assets.contract import Checker
+    from dativo_assets.registry import PluginRef
 
 _MAX_RESTARTS = 200
 
@@ -114,10 +115,10 @@ class _Run:
 
     def execute(self) -> None:
         """The four steps."""
-        with self._calling_writer("open"):
+        with self.attendant.calling("open", self.plan.writer.reference):
             self.writer = self.plan.open_writer(self.settings.environment)
         try:
-            with self._calling_writer("open"):
+            with self._calling_writer("open", "last_commit"):
                 self.base, done = look(self.writer, self.result.run_id)
             self.mode = "overwrite" if self.settings.full_refresh else self.plan.job.target.mode
             if done is not None:
@@ -155,7 +156,7 @@ class _Run:
     def _begin_partitions(self, selection: PartitionSelection) -> None:
         """Rows of these partitions go as those of the source come; the rest of the table, and its cursor, stay."""
         self.mode = "merge" if self.plan.job.target.mode == "merge" else "append"
-        with self._calling_writer("open"):
+        with self._calling_writer("open", "history"):
             self.bound = check_partitions(self.plan.job, self.writer, self.base)
             changed = change_of(selection, self.writer.history())
         self.changed = () if changed is None else (changed,)
@@ -170,7 +171,6 @@ class _Run:
             self.reader = self.plan.open_reader(self.settings.environment)
         continues = self.mode != "overwrite" or (not self.settings.full_refresh and is_incremental(self.plan.job))
         base = self.base if continues else None
-        stage = self.result.stages.setdefault("plan", StageMetrics(self.plan.reader.load().name))
         request = ReadRequest(
             columns=None,
             schema=self._wanted_schema(native=True),
@@ -182,7 +182,7 @@ class _Run:
             guess=guess,
             partition=self.settings.partition,
         )
-        with timed(stage), self.attendant.calling("plan", self.plan.reader.reference):
+        with self._calling("plan", "plan", self.plan.reader):
             read = read_plan(self.reader, request)
         self.notes.extend(read.notes)
         if self.plan.contract is not None:
@@ -225,7 +225,7 @@ class _Run:
             resume_key=key,
             replaces=self.settings.partition,
         )
-        with self._calling_writer("open"):
+        with self._calling_writer("open", "open"):
             self.writer.open(request)
             self.resume = Resume(self.writer, self.reader, read.splits, self.settings) if key else None
         splits, known = read.splits, read.schema
@@ -246,6 +246,7 @@ class _Run:
             pass_through=passing is not None,
             resume=self.resume,
             profiler=profiler(self.settings, self.result),
+            trace=self.settings.trace,
         )
         executor = ThreadExecutor(shared, self.settings, job.timeout_s)
         try:
@@ -383,10 +384,9 @@ class _Run:
             plugins={"reader": self.plan.reader.load().name, "writer": self.plan.writer.load().name},
             details=details_of(self.plan, result, self.settings.partition),
         )
-        stage = result.stages.setdefault("commit", StageMetrics(self.plan.writer.load().name))
         self.settings.cancel.check()
         try:
-            with timed(stage), self._calling_writer("commit"):
+            with self._calling_writer("commit", "commit"):
                 return commit_once(self.writer, committables, record)
         except BaseException as error:
             if is_retryable_error(error):  # a request may be under way, and what it refers to has to stay
@@ -411,7 +411,7 @@ class _Run:
         if self.result.commit is None:
             return
         try:
-            with self._calling_writer("report"):
+            with self._calling_writer("report", "summary"):
                 table = self.writer.summary(self.result.commit)
         except DativoError as error:
             if self.result.status != "succeeded":
@@ -425,8 +425,17 @@ class _Run:
         if self.checker is not None:
             self.result.checks = tuple(CheckOutcome.of(result) for result in self.checker.results())
 
-    def _calling_writer(self, stage: str) -> AbstractContextManager[None]:
-        return self.attendant.calling(stage, self.plan.writer.reference)
+    def _calling_writer(self, stage: str, method: str) -> AbstractContextManager[None]:
+        return self._calling(stage, method, self.plan.writer)
+
+    @contextmanager
+    def _calling(self, stage: str, method: str, plugin: PluginRef) -> Iterator[None]:
+        """A call into a plugin, watched and timed."""
+        metrics = self.result.stages.setdefault(stage, StageMetrics(plugin.load().name))
+        trace = self.settings.trace
+        tell = None if trace is None else trace.teller(self.plan.job.name, stage, plugin.reference)
+        with timed(metrics, method, tell), self.attendant.calling(stage, plugin.reference):
+            yield
 
     def _tell(self, stage: str) -> None:
         if (tell := self.settings.on_progress) is not None:

@@ -12,6 +12,8 @@ from dativo_plugin_sdk import CancelledError
 
 if TYPE_CHECKING:
     from dativo_plugin_sdk.partition_rows import PartitionSelection
+
+    from .trace import Trace
 _BATCH_BYTES = (256 << 10, 8 << 20)
 
 
@@ -73,7 +75,7 @@ class RunSettings:
     cursor and replace the table. environment: what `${NAME}` resolves from. retries: False for one attempt alone.
     checkpoint_s: how often a worker closes its files on the way, so that a run that follows a crash need not read them again;
     None for never. profile: whether the result tells what the rows look like. partition: load these partitions alone, in place
-    of what the table has of them.
+    of what the table has of them. trace: takes every call of a plugin.
     """
 
     workers: int = field(default_factory=_cpus)
@@ -87,6 +89,7 @@ class RunSettings:
     on_progress: Callable[[Progress], None] | None = None
     progress_interval_s: float = 0.2
     partition: PartitionSelection | None = None
+    trace: Trace | None = field(default=None, repr=False)
 
     @property
     def batch_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,8 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from dativo_plugin_sdk import CsvOptions, ValidationError
 
-from ._text import Dialect, TextInput
+from ._dialect import Dialect, Record
+from ._text import TextInput
 
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 _ROWS = 1 << 16
 _LEAST_BLOCK_BYTES = 1 << 12
 _MOST_BLOCK_BYTES = 1 << 20  # Arrow holds some fifty blocks; larger ones are no faster
@@ -28,6 +31,7 @@ class Cells:
     Raises: ValidationError: for a record of another length, a field over `max_field_bytes`, a quote never closed.
     """
 
+    path: str
     open: Callable[[], TextInput]
     dialect: Dialect
     options: CsvOptions
@@ -44,6 +48,22 @@ class Cells:
                 self._check_sizes(batch, done)
             done += batch.num_rows
             yield batch
+
+    def place(self, row: int, column: str) -> dict[str, int]:
+        """Row, line and byte of a value, as they are in the file. row: among those that were given, from 1."""
+        skips, index = self.options.bad_lines == "skip", self.names.index(column)
+        marks = [mark.encode() for mark in (self.dialect.quote, self.dialect.comment, "\r") if mark]
+        with self.open() as source:
+            given = 0 if skips else source.pass_lines(row - 1, marks)
+            for number, record in enumerate(self.dialect.records(source), given + 1):
+                if skips and len(self.dialect.fields(record)) != len(self.names):
+                    continue
+                given += 1
+                if given == row:
+                    at = self.dialect.start_of(record, index)
+                    lines = len(_LINE_END.findall(record.text[:at]))
+                    return {"row": number, "line": record.line + lines, "byte": record.byte + at}
+        return {"row": row}
 
     # -- pyarrow ---------------------------------------------------------------------------------------------------
 
@@ -94,8 +114,10 @@ class Cells:
             if "straddl" in str(error):
                 raise _RecordOverBlock from error
             if "Empty CSV" not in str(error):
-                raise ValidationError(f"{source.path}: {error}", details={"file": source.path}) from error
+                raise ValidationError(f"{self.path}: {error}", details={"file": self.path}) from error
             end = ""
+        except ValidationError as error:
+            raise self._placed(error) from error.__cause__
         finally:
             source.close()
         self.skipped = bad.count
@@ -108,17 +130,29 @@ class Cells:
                 for _ in self.dialect.records(again):
                     pass
 
+    def _placed(self, error: ValidationError) -> ValidationError:
+        """What the text raised, with the row and the line, which are found by reading up to there again."""
+        try:
+            with self.open() as again:
+                for _ in self.dialect.records(again):
+                    pass
+        except ValidationError as found:
+            return found
+        return error
+
     def _longest(self, block: int) -> int:
         """Bytes of the first record longer than a block."""
         source = self.open()
         try:
             records = enumerate(self.dialect.records(source), 1)
-            sizes = ((row, record.line, len(record.text)) for row, record in records)
-            row, line, size = next((found for found in sizes if found[2] >= block), (0, 0, block * 4))
+            row, record = next((found for found in records if len(found[1].text) >= block), (0, None))
         finally:
             source.close()
+        if record is None:
+            return block * 4
+        size = len(record.text)
         if size > self.options.max_field_bytes * len(self.names):
-            raise self._too_long(source.path, {"row": row, "line": line})
+            raise self._too_long({"row": row, "line": record.line, "byte": record.byte})
         return size
 
     def _ragged(self, row: int, found: int) -> ValidationError:
@@ -127,7 +161,7 @@ class Cells:
             record = next(islice(self.dialect.records(source), row - 1, None), None)
         finally:
             source.close()
-        return self._ragged_at(source.path, record.line if record else 0, row, found)
+        return self._ragged_at(record, row, found)
 
     # -- other dialects --------------------------------------------------------------------------------------------
 
@@ -141,7 +175,7 @@ class Cells:
                 fields = self.dialect.fields(record)
                 if len(fields) != len(self.names):
                     if self.options.bad_lines == "error":
-                        raise self._ragged_at(source.path, record.line, row, len(fields))
+                        raise self._ragged_at(record, row, len(fields))
                     self.skipped += 1
                     continue
                 for column, index in zip(columns, picked, strict=True):
@@ -166,31 +200,32 @@ class Cells:
 
     # -- errors ----------------------------------------------------------------------------------------------------
 
-    def _ragged_at(self, path: str, line: int, row: int, found: int) -> ValidationError:
+    def _ragged_at(self, record: Record | None, row: int, found: int) -> ValidationError:
+        """record: None where it is no longer there."""
         expected = len(self.names)
+        line, byte = (0, 0) if record is None else (record.line, record.byte)
         return ValidationError(
-            f"{path}:{line}: row {row} has {found} fields, expected {expected}",
-            details={"file": path, "line": line, "row": row, "expected": expected, "found": found},
+            f"{self.path}:{line}: row {row} has {found} fields, expected {expected}",
+            "RAGGED_ROW",
+            {"file": self.path, "line": line, "row": row, "byte": byte, "expected": expected, "found": found},
             hint="quote a value that holds the delimiter, or set options.bad_lines: skip to leave such rows out",
         )
 
-    def _too_long(self, path: str, details: dict[str, Any]) -> ValidationError:
+    def _too_long(self, details: dict[str, Any]) -> ValidationError:
         limit = self.options.max_field_bytes
         return ValidationError(
-            f"{path}: row {details['row']} holds a field longer than {limit:,} bytes",
+            f"{self.path}: row {details['row']} holds a field longer than {limit:,} bytes",
             "FIELD_TOO_LONG",
-            {"file": path, **details},
+            {"file": self.path, **details},
             hint="look for a quote left open before it, or raise options.max_field_bytes",
         )
 
     def _check_sizes(self, batch: pa.RecordBatch, done: int) -> None:
         """done: rows before the batch."""
-        with self.open() as source:
-            path = source.path
         for name in self.wanted:
             is_long = pc.greater(pc.binary_length(batch.column(name)), self.options.max_field_bytes)
             if (at := pc.index(is_long, True).as_py()) >= 0:
-                raise self._too_long(path, {"row": done + at + 1, "column": name})
+                raise self._too_long({**self.place(done + at + 1, name), "column": name})
 
 
 class _RecordOverBlock(Exception):

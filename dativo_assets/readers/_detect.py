@@ -10,8 +10,9 @@ from itertools import islice, product
 import pyarrow as pa
 from dativo_plugin_sdk import CsvOptions, ValidationError
 
+from ._dialect import Dialect
 from ._grammar import Grammar
-from ._text import DETECTION_BYTES, Dialect, TextInput
+from ._text import DETECTION_BYTES, TextInput
 
 _DELIMITERS = ",;\t|"
 _ROWS = 100
@@ -24,6 +25,7 @@ class _Sample:
     path: str
     text: bytes
     line: int = 0
+    byte: int = 0
     _left: Iterator[bytes] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -24,7 +24,8 @@ _FLOAT = _DECIMAL + r"(?:[eE][+-]?[0-9]+)?|" + _NOT_FINITE
 _ZONE = "(?:Z|[+-][0-9]{2}:?[0-9]{2})"
 _FRACTION = {"s": "", "ms": r"(?:\.[0-9]{1,3})?", "us": r"(?:\.[0-9]{1,6})?", "ns": r"(?:\.[0-9]{1,9})?"}
 _DIGITS = {32: 9, 64: 17}
-"""Significant digits that a float of that width is trusted with; longer texts are kept as text."""
+"""Significant digits that a float of that width is trusted with; longer texts are kept as text. Zeros before and behind
+them are none."""
 
 _CANDIDATES = (
     pa.int64(),
@@ -38,6 +39,8 @@ _CANDIDATES = (
 )
 _PLAIN = Separators()
 _INFERRED_INTEGER = r"-?(?:0|[1-9][0-9]{0,17})"
+_IDENTIFIER = r"-?[0-9]{18,}"
+"""Too many digits alone for an integer: no float on the strength of that, be they zeros at the end."""
 
 
 class Misfit(Exception):
@@ -81,14 +84,17 @@ class Grammar:
         if not len(texts):
             return pa.string()
         for candidate in _CANDIDATES:
-            if self._infers(texts[:1], candidate) and self._infers(texts, candidate):
+            if self.infers(texts[:1], candidate) and self.infers(texts, candidate):
                 return candidate
         return pa.string()
 
-    def _infers(self, texts: pa.Array, candidate: pa.DataType) -> bool:
+    def infers(self, texts: pa.Array, candidate: pa.DataType) -> bool:
+        """Whether a column may be of the type on the strength of the texts."""
         if not self.fits(texts, candidate):
             return False
-        return not pa.types.is_integer(candidate) or _all(_matches(self._numbers(texts), _INFERRED_INTEGER))
+        if pa.types.is_integer(candidate):
+            return _all(_matches(self._numbers(texts), _INFERRED_INTEGER))
+        return not pa.types.is_floating(candidate) or not _any(_matches(self._numbers(texts), _IDENTIFIER))
 
     def _numbers(self, texts: pa.Array) -> pa.Array:
         """Numbers as the grammar writes them."""
@@ -210,6 +216,10 @@ def _all(mask: pa.Array) -> bool:
     return pc.all(mask, min_count=0).as_py() is True
 
 
+def _any(mask: pa.Array) -> bool:
+    return pc.any(mask, min_count=0).as_py() is True
+
+
 def _require(mask: pa.Array) -> None:
     if not _all(mask):
         raise Misfit(pc.index(mask, False).as_py())
@@ -242,10 +252,10 @@ def _exact(texts: pa.Array, values: Any, digits: int) -> pa.Array:
     long = pc.greater(pc.binary_length(texts), digits)
     extreme = pc.or_(pc.is_inf(values), pc.equal(values, 0))
     doubtful = pc.and_(texts.is_valid(), pc.fill_null(pc.or_(long, extreme), False))
-    if not pc.any(doubtful, min_count=0).as_py():
+    if not _any(doubtful):
         return pc.invert(doubtful)
     mantissa = pc.replace_substring_regex(texts, r"[eE].*|[.\-]", "")
-    significant = pc.binary_length(pc.replace_substring_regex(mantissa, r"\A0+", ""))
+    significant = pc.binary_length(pc.replace_substring_regex(mantissa, r"\A0+|0+\z", ""))
     named = _matches(texts, _NOT_FINITE)
     kept = pc.and_(pc.is_finite(values), pc.or_(pc.not_equal(values, 0), pc.equal(significant, 0)))
     return pc.or_(named, pc.and_(pc.less_equal(significant, digits), kept))

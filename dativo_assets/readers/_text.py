@@ -1,18 +1,15 @@
-"""The text of a delimited file: decompressed, decoded to UTF-8, cut into records, and records into fields."""
+"""The text of a file: decompressed, decoded to UTF-8, cut into lines."""
 
 from __future__ import annotations
 
 import codecs
 import errno
 import lzma
-import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import IO, Protocol
+from typing import IO
 
 from dativo_plugin_sdk import (
     AuthenticationError,
@@ -86,7 +83,8 @@ class TextInput:
     """A file as UTF-8 bytes without BOM, every byte checked; a binary stream of `read` and `readline`.
 
     end_last_line: add the line end that the file's last line lacks.
-    line: lines given by `readline` so far. quotes: how many of the quote character `read` gave, 0 without one.
+    line: lines given by `readline` so far. byte: where the next one begins, a byte order mark counted.
+    quotes: how many of the quote character `read` gave, 0 without one.
 
     Raises: ValidationError: at the first byte that is not of the encoding, with its offset in the decompressed file.
     """
@@ -103,11 +101,13 @@ class TextInput:
     ) -> None:
         self.path = path
         self.line = 0
+        self.byte = 0
         self.quotes = 0
         self.closed = False
         self._quote = quote.encode() if quote else b""
         self._end_last_line = end_last_line
         self._offset = 0
+        self._failure: ValidationError | None = None
         with file_errors(path):
             self._file = open_file(path, compression)
         try:
@@ -122,6 +122,7 @@ class TextInput:
         for bom, named in _BOMS:
             if head.startswith(bom):
                 encoding, self._offset, head = named, len(bom), head[len(bom) :]
+                self.byte = len(bom)
                 break
         if encoding == "auto":
             encoding = _encoding_of(head[:DETECTION_BYTES])
@@ -142,21 +143,26 @@ class TextInput:
         return self._encoding
 
     def _decode(self, raw: bytes) -> bytes:
+        """The text of the next bytes. What can't be decoded is raised once all that is before it was given out."""
         held = len(self._decoder.getstate()[0])
         try:
             text = self._decoder.decode(raw, final=not raw)
         except UnicodeDecodeError as error:
             at = self._offset - held + error.start
-            raise ValidationError(
+            self._failure = ValidationError(
                 f"{self.path} is not {self._encoding}: {error.reason} at byte {at}",
-                details={"file": self.path, "byte": at},
+                "INVALID_ENCODING",
+                {"file": self.path, "byte": at},
                 hint="set options.encoding (latin-1, windows-1252, utf-16, ...)",
-            ) from error
+            )
+            text = self._decoder.decode(raw[: max(error.start - held, 0)])
         self._offset += len(raw)
         return text.encode()
 
     def _more(self) -> bytes:
         """The next piece; b"" at the end alone."""
+        if self._failure is not None:
+            raise self._failure
         while not self._ended:
             with file_errors(self.path, self._offset):
                 raw = self._file.read(_CHUNK_BYTES)
@@ -165,14 +171,18 @@ class TextInput:
             if piece:
                 self._last = piece[-1:]
                 return piece
+            if self._failure is not None:
+                raise self._failure
         lacking = self._end_last_line and self._last not in b"\r\n"
         self._last = b""
         return b"\n" if lacking else b""
 
     def read(self, size: int = -1) -> bytes:
-        """Exactly `size` bytes, fewer at the end alone; all that is left for -1."""
+        """Exactly `size` bytes, fewer at the end and before an error alone; all that is left for -1."""
         pieces, have = [self._buffer], len(self._buffer)
         while size < 0 or have < size:
+            if have and self._failure is not None:
+                break
             piece = self._more()
             if not piece:
                 break
@@ -207,7 +217,32 @@ class TextInput:
         self._buffer = buffer[end:]
         line = b"".join(pieces)
         self.line += bool(line)
+        self.byte += len(line)
         return line
+
+    def pass_lines(self, count: int, marks: Collection[bytes]) -> int:
+        """Leave out `count` lines, fewer where one may be blank or more than a record; returns how many.
+
+        marks: what a line has none of that is a record of its own.
+        """
+        passed = 0
+        while passed < count:
+            end = self._buffer.rfind(b"\n") + 1
+            if not end:
+                piece = self._more()
+                if not piece:
+                    break
+                self._buffer += piece
+                continue
+            lines = self._buffer[:end]
+            blank = lines.startswith(b"\n") or b"\n\n" in lines
+            if blank or passed + lines.count(b"\n") > count or any(mark in lines for mark in marks):
+                break
+            passed += lines.count(b"\n")
+            self.byte += end
+            self._buffer = self._buffer[end:]
+        self.line += passed
+        return passed
 
     def readable(self) -> bool:
         return True
@@ -250,126 +285,3 @@ def _line_end(buffer: bytes) -> int:
     if carriage < 0:
         return newline + 1
     return carriage + 2 if newline == carriage + 1 else carriage + 1
-
-
-class Lines(Protocol):
-    """Lines of a text. path: for errors. line: how many were given."""
-
-    path: str
-    line: int
-
-    def readline(self) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class Record:
-    """One record without its line end. line: where it starts, from 1."""
-
-    line: int
-    text: bytes
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """How records and fields are told apart. Quotes count at the start of a field alone, escapes inside quotes alone."""
-
-    delimiter: str
-    quote: str | None = '"'
-    escape: str | None = None
-    comment: str | None = None
-    max_field_bytes: int = 256 << 20
-
-    def records(self, source: Lines) -> Iterator[Record]:
-        """The records that are neither blank nor a comment.
-
-        Raises: ValidationError: for a quote that is never closed, naming the line where it opened.
-        """
-        comment = (self.comment or "").encode()
-        while line := source.readline():
-            if line in (b"\n", b"\r\n", b"\r") or (comment and line.startswith(comment)):
-                continue
-            start = opened = source.line
-            pieces, size = [line], len(line)
-            at = self._open_at(line, False)
-            while at is not None:
-                line = source.readline()
-                size += len(line)
-                if not line or size > self.max_field_bytes:
-                    raise _unclosed(source.path, opened, size)
-                pieces.append(line)
-                at = self._open_at(line, True)
-                if at is not None and at >= 0:
-                    opened = source.line
-            yield Record(start, _without_end(b"".join(pieces)))
-
-    def _open_at(self, line: bytes, is_open: bool) -> int | None:
-        """Where the quote that is open at the end of the line opened; -1: in an earlier line; None: none is open."""
-        quote, delimiter = (self.quote or "").encode(), self.delimiter.encode()
-        if not quote or (quote not in line and not is_open):
-            return None
-        position, at = 0, -1
-        while True:
-            if not is_open:
-                at = 0 if position == 0 and line.startswith(quote) else line.find(delimiter + quote, position)
-                if at < 0:
-                    return None
-                at += position > 0 or not line.startswith(quote)
-                position = at + 1
-            closed = _inside(self.quote or "", self.escape).match(line, position)
-            assert closed is not None
-            if not line.startswith(quote, closed.end()):
-                return at
-            position, is_open = closed.end() + 1, False
-
-    def fields(self, record: Record) -> list[tuple[str, bool]]:
-        """(text, whether it was quoted) of each field."""
-        if not self.quote or self.quote.encode() not in record.text:
-            return [(text, False) for text in record.text.decode().split(self.delimiter)]
-        out = []
-        for match in _field(self.delimiter, self.quote, self.escape).finditer(record.text.decode()):
-            quoted, rest, plain, end = match.groups()
-            out.append((plain, False) if quoted is None else (self._unescape(quoted) + rest, True))
-            if not end:
-                break
-        return out
-
-    def _unescape(self, text: str) -> str:
-        if self.escape and self.escape != self.quote:
-            pair = f"{re.escape(self.escape)}(.)|{re.escape(str(self.quote))}{{2}}"
-            return re.sub(pair, lambda match: match[1] or match[0][0], text, flags=re.DOTALL)
-        return text.replace(f"{self.quote}{self.quote}", str(self.quote))
-
-
-def _unclosed(path: str, line: int, size_bytes: int) -> ValidationError:
-    return ValidationError(
-        f"{path}:{line}: a quote opens here and is not closed within {size_bytes:,} bytes",
-        details={"file": path, "line": line},
-        hint="close it, set options.quote_char to null if quotes are ordinary characters here, "
-        "or raise options.max_field_bytes",
-    )
-
-
-def _without_end(line: bytes) -> bytes:
-    if line.endswith(b"\r\n"):
-        return line[:-2]
-    return line[:-1] if line.endswith((b"\n", b"\r")) else line
-
-
-def _content(quote: str, escape: str | None) -> str:
-    """A pattern of what may stand between two quotes."""
-    q = re.escape(quote)
-    if escape is None or escape == quote:
-        return f"[^{q}]*(?:{q}{q}[^{q}]*)*"
-    e = re.escape(escape)
-    return f"[^{q}{e}]*(?:(?:{e}.|{q}{q})[^{q}{e}]*)*"
-
-
-@lru_cache(maxsize=16)
-def _inside(quote: str, escape: str | None) -> re.Pattern[bytes]:
-    return re.compile(_content(quote, escape).encode(), re.DOTALL)
-
-
-@lru_cache(maxsize=16)
-def _field(delimiter: str, quote: str, escape: str | None) -> re.Pattern[str]:
-    d, q = re.escape(delimiter), re.escape(quote)
-    return re.compile(f"(?:{q}({_content(quote, escape)}){q}([^{d}]*)|([^{d}]*))({d}|\\Z)", re.DOTALL)

@@ -23,8 +23,9 @@ from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
 
 from ._cells import Cells
 from ._detect import detect
+from ._dialect import Dialect
 from ._grammar import Grammar, Misfit, parseable
-from ._text import Dialect, TextInput, file_errors
+from ._text import TextInput, file_errors
 
 _SAMPLED_FILES = 64
 _SHOWN_CHARACTERS = 40
@@ -78,7 +79,7 @@ class CsvReader(FileReader):
             "first": first,
         }
         splits = tuple(
-            Split(file.key, {**payload, "file": file.path, "fingerprint": file.fingerprint}, bytes=file.size_bytes)
+            Split(file.key, {**payload, "file": file.path, "fingerprint": self._listed(file)}, bytes=file.size_bytes)
             for file in files
         )
         applied = {"columns", "schema"} | ({"limit"} if len(splits) == 1 else set())
@@ -95,6 +96,12 @@ class CsvReader(FileReader):
             raise
         if split.payload["limit"] is None:
             self._check_unchanged(split)
+
+    def _listed(self, file: InputFile) -> list[int]:
+        """The fingerprint of a file as it was when it was listed."""
+        with file_errors(file.path):
+            now = self.fingerprint(file.path)
+        return [*file.fingerprint, *now[len(file.fingerprint) :]]
 
     def _check_unchanged(self, split: Split, cause: DativoError | None = None) -> None:
         path = split.payload["file"]
@@ -118,7 +125,7 @@ class CsvReader(FileReader):
             self.raise_if_cancelled()
             texts = texts if left is None else texts.slice(0, left)
             arrays = [
-                self._parse(grammar, texts.column(name), schema.field(name), name in inferred, path, row)
+                self._parse(grammar, texts.column(name), schema.field(name), name in inferred, texts_of, row)
                 for name in schema.names
             ]
             yield pa.record_batch(arrays, schema=schema)
@@ -165,7 +172,7 @@ class CsvReader(FileReader):
         with self._open(path) as source:
             dialect, named = detect(self.options, source)
         with self._open(path) as source:
-            record = next(dialect.records(source), None)
+            record = next(dialect.records(source, 0 if named else 1), None)
             if record is None:
                 return _Head(None, dialect, named)
             if b"\0" in record.text:
@@ -174,7 +181,17 @@ class CsvReader(FileReader):
                     details={"file": path, "line": record.line},
                     hint="set options.encoding to utf-16 (or the file's own), if it is a text file at all",
                 )
-            return _Head(self._strip(dialect.fields(record)), dialect, named)
+            fields = dialect.fields(record)
+            limit = self.options.max_field_bytes
+            long = next((index for index, (text, _) in enumerate(fields) if len(text.encode()) > limit), None)
+            if named and long is not None:
+                raise ValidationError(
+                    f"{path}:{record.line}: a name in the header is longer than {limit:,} bytes",
+                    "FIELD_TOO_LONG",
+                    {"file": path, "line": record.line, "byte": record.byte + dialect.start_of(record, long)},
+                    hint="is this a text file?",
+                )
+            return _Head(self._strip(fields), dialect, named)
 
     def _found(self, head: _Head, path: str) -> list[str]:
         """What was found in the files rather than said by the job."""
@@ -235,7 +252,7 @@ class CsvReader(FileReader):
         """The wanted columns of one file as text."""
         names, named, dialect = tuple(payload["names"]), payload["named"], Dialect(**payload["dialect"])
         with self._open(path) as source:
-            header = next(dialect.records(source), None) if named else None
+            header = next(dialect.records(source, 0), None) if named else None
         if header is not None and self.options.column_names is None:
             found = self._strip(dialect.fields(header))
             if found != names:
@@ -246,10 +263,10 @@ class CsvReader(FileReader):
         def open_data() -> TextInput:
             source = self._open(path, dialect.quote)
             if named:
-                next(dialect.records(source), None)
+                next(dialect.records(source, 0), None)
             return source
 
-        return Cells(open_data, dialect, self.options, names, wanted, payload["batch_bytes"])
+        return Cells(path, open_data, dialect, self.options, names, wanted, payload["batch_bytes"])
 
     def _open(self, path: str, quote: str | None = None) -> TextInput:
         """The file behind the lines to leave out. quote: the character to count."""
@@ -262,17 +279,19 @@ class CsvReader(FileReader):
         return source
 
     def _parse(
-        self, grammar: Grammar, texts: pa.Array, field: pa.Field, inferred: bool, path: str, row: int
+        self, grammar: Grammar, texts: pa.Array, field: pa.Field, inferred: bool, cells: Cells, row: int
     ) -> pa.Array:
+        """row: of the first text, among those that the cells gave."""
         try:
             return grammar.parse(texts, field.type)
         except Misfit as misfit:
-            float_too = inferred and pa.types.is_integer(field.type) and grammar.fits(texts, pa.float64())
+            float_too = inferred and pa.types.is_integer(field.type) and grammar.infers(texts, pa.float64())
             value = texts[misfit.index].as_py()
             shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "..."
+            place = cells.place(row + misfit.index, field.name)
             raise SchemaMismatchError(
-                f"{path}: row {row + misfit.index}: {shown!r} in column {field.name!r} is no {field.type}",
-                details={"file": path, "row": row + misfit.index},
+                f"{cells.path}: row {place['row']}: {shown!r} in column {field.name!r} is no {field.type}",
+                details={"file": cells.path, **place},
                 column=field.name,
                 widen_to="double" if float_too else "string",
             ) from None

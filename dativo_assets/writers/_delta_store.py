@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from dativo_plugin_sdk import AuthenticationError, ConfigurationError, DativoError, ValidationError
 from dativo_plugin_sdk.posix import fsync
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from ._delta_table import KEY, DeltaLakeTable, app_id, now_ms, partition_texts
+from ._delta_table import KEY, DeltaLakeTable, LogEntries, app_id, now_ms, partition_texts
 from ._delta_upkeep import NO_CLEANUP, clean_log, unnamed, vacuum
 from ._lake_table import (
     Change,
@@ -51,15 +51,27 @@ class DeltaStore(LakeStore):
         self._options, self._partition_by = options, tuple(partition_by)
         self._local = "://" not in place
         self.secrets = secrets_of(options)
+        self._entries = LogEntries()
 
     def load(self) -> LakeTable | None:
         if self._local and not (Path(self.name) / "_delta_log").is_dir():
             return None
         try:
-            delta = DeltaTable(self.name, storage_options=self._options)
-            return DeltaLakeTable(self.name, delta, self.stored, self._lines)
+            return self._table(DeltaTable(self.name, storage_options=self._options))
         except TableNotFoundError:
             return None
+
+    def again(self, table: LakeTable) -> LakeTable | None:
+        assert isinstance(table, DeltaLakeTable)
+        try:
+            table.delta.update_incremental()
+        except DeltaError:  # it is gone, or another one
+            return self.load()
+        now = self._table(table.delta)
+        return table if now.version == table.version else now
+
+    def _table(self, delta: DeltaTable) -> LakeTable:
+        return DeltaLakeTable(self.name, delta, self.stored, self._entries, self._lines)
 
     def layout(self, table: LakeTable | None, schema: pa.Schema, fit: Fit) -> Layout:
         columns, added, widened = fitted(self, table, schema, fit)
@@ -115,7 +127,11 @@ class DeltaStore(LakeStore):
             if layout.added and not change.replaces and not layout.rewrites:
                 # Columns of nulls say nothing new, so they may come in by an entry of their own.
                 new = Schema.from_arrow(pa.schema([layout.target.field(name) for name in layout.added]))
-                delta.alter.add_columns(new.fields, commit_properties=CommitProperties(max_commit_retries=0))
+                delta.alter.add_columns(
+                    new.fields,
+                    commit_properties=CommitProperties(max_commit_retries=0),
+                    post_commithook_properties=NO_CLEANUP,
+                )
             whole = change.replaces or layout.rewrites
             removes = [] if whole else [file.handle["remove"](not change.joins) for file in change.removed]
             delta.create_write_transaction(

@@ -22,6 +22,26 @@ KEY = "dativo"
 _FEW = 20
 
 
+class LogEntries:
+    """Entries of a table's log that were read: each is an object of the store, and none changes."""
+
+    def __init__(self) -> None:
+        self._table = ""
+        self._found: list[dict[str, Any]] = []
+
+    def newest(self, delta: DeltaTable, limit: int | None) -> list[dict[str, Any]]:
+        """The newest ones of a table, at most as many."""
+        table, found = str(delta.metadata().id), self._found if self._table == str(delta.metadata().id) else []
+        new = delta.version() - found[0]["version"] if found else -1
+        complete = bool(found) and (found[-1]["version"] == 0 or (limit is not None and len(found) >= limit))
+        if not complete or new < 0 or (limit is not None and new >= limit):
+            found = delta.history(limit)
+        elif new:
+            found = [*delta.history(new), *found]
+        self._table, self._found = table, found
+        return found[:limit]
+
+
 class DeltaLakeTable(LakeTable):
     """A Delta table at one version of its log."""
 
@@ -30,11 +50,13 @@ class DeltaLakeTable(LakeTable):
         name: str,
         delta: DeltaTable,
         stored: Callable[[pa.DataType], pa.DataType | None],
+        entries: LogEntries,
         archive: Callable[[str], list[str]],
     ) -> None:
         """archive: reads the lines of a file of older records."""
-        self._name, self.delta, self._archive = name, delta, archive
+        self._name, self.delta, self._entries, self._archive = name, delta, entries, archive
         self.version = f"{delta.metadata().id} {delta.version()}"
+        self._sequences: dict[str, int | None] = {}
         plain = pa.schema(delta.schema().to_arrow())
         self.columns = pa.schema([(field.name, stored(field.type) or field.type) for field in plain])
 
@@ -42,14 +64,16 @@ class DeltaLakeTable(LakeTable):
         """Entries of the log, the newest first: a few, and all of them if they are asked for."""
         seen = 0
         for limit in (_FEW, 2 * KEPT_IN_VIEW, None):
-            entries = self.delta.history(limit)
+            entries = self._entries.newest(self.delta, limit)
             yield from entries[seen:]
             if limit is None or len(entries) < limit:
                 return
             seen = len(entries)
 
     def records(self, job: str) -> Iterator[Commit]:
-        seq = self.delta.transaction_version(app_id(job))
+        if job not in self._sequences:  # deltalake reads the log for it
+            self._sequences[job] = self.delta.transaction_version(app_id(job))
+        seq = self._sequences[job]
         if seq is None:
             return
         carried, told = None, False

@@ -13,6 +13,7 @@ from pyiceberg.catalog import Catalog as IcebergCatalog
 from ._lake_table import secrets_of
 
 _FILE = "catalog.db"
+_OWN = "dativo_assets.writers._iceberg_sqlite.OwnCatalog"
 
 
 class Catalog:
@@ -45,7 +46,11 @@ class Catalog:
         if self._folder is None:
             return pyiceberg.catalog.load_catalog(self.name, **self._properties)
         self._folder.mkdir(parents=True, exist_ok=True)
-        own = {"type": "sql", "uri": f"sqlite:///{self._folder / _FILE}", "warehouse": f"file://{self._folder}"}
+        own = {
+            "py-catalog-impl": _OWN,
+            "uri": f"sqlite:///{self._folder / _FILE}",
+            "warehouse": f"file://{self._folder}",
+        }
         try:
             return pyiceberg.catalog.load_catalog(self.name, **own)
         except Exception:  # another process made its tables between this one's look and its try

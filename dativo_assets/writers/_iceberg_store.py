@@ -65,7 +65,8 @@ class IcebergStore(LakeStore):
             return None
         self._io = table.io
         # pyiceberg's own retry puts a late commit on top of whatever came between.
-        table.metadata.properties[TableProperties.COMMIT_NUM_RETRIES] = "0"
+        alone = {**table.properties, TableProperties.COMMIT_NUM_RETRIES: "0"}
+        table.metadata = table.metadata.model_copy(update={"properties": alone})
         return IcebergTable(self.name, table, self.stored)
 
     def layout(self, table: LakeTable | None, schema: pa.Schema, fit: Fit) -> Layout:

@@ -82,6 +82,7 @@ class LakeWriter(BaseWriter):
         folder = Path(target_config.root) / ".dativo" / "staging" / f"{self._main.format}-{key}"
         self._run = RunFiles(folder, self._stores, self._job)
         self._request: WriteRequest | None = None
+        self._seen: LakeTable | None = None
         self._layouts: dict[str, Layout] = {}
         self._guard = threading.Lock()
 
@@ -101,10 +102,16 @@ class LakeWriter(BaseWriter):
         with self._main.errors():
             return self._main.load()
 
+    def _look(self) -> LakeTable | None:
+        """The table as it is now, for who reads its records and lets a commit load it anew."""
+        with self._main.errors():
+            self._seen = self._main.load() if self._seen is None else self._main.again(self._seen)
+        return self._seen
+
     # -- records ---------------------------------------------------------------------------------------------------
 
     def last_commit(self) -> Commit | None:
-        table = self._load()
+        table = self._look()
         return None if table is None else table.last(self._job)
 
     def history(self) -> Sequence[Commit]:
@@ -112,7 +119,7 @@ class LakeWriter(BaseWriter):
         return () if table is None else tuple(reversed(list(itertools.islice(table.history(self._job), KEPT_IN_VIEW))))
 
     def commit_of(self, run_id: str) -> Commit | None:
-        table = self._load()
+        table = self._look()
         return None if table is None else table.commit_of(self._job, run_id)
 
     def commit_of_file(self, path: str) -> Commit | None:
@@ -149,11 +156,12 @@ class LakeWriter(BaseWriter):
         self._request = request
         self._layouts.clear()
         self._run.end()
-        table = self._load()
+        table = self._seen or self._load()  # what happened since, the commit will meet
+        self._seen = table
         key = None
         if request.resume_key is not None:  # how files have to look is the version's
             key = f"{request.resume_key} {'' if table is None else table.version}"
-        self._run.sweep(table, key)
+        self._run.sweep(self._load, key)
         self._settle_rejects(None if table is None else table.last(self._job))
         self._run.open(request.run_id, key)
 
@@ -183,9 +191,10 @@ class LakeWriter(BaseWriter):
     def _layout(self, kind: Kind, schema: pa.Schema) -> Layout:
         assert self._request is not None
         store = self._stores[kind]
+        seen = self._seen if kind == "data" else None
         for _ in range(_TRIES):
             with suppress(MovedError), store.errors():  # somebody else makes the table just now
-                table = store.load()
+                table, seen = seen or store.load(), None
                 last = None if table is None or kind == "quarantine" else table.last(self._job)
                 mode = self._mode(self._request.mode) if kind == "data" else "append"
                 return store.layout(table, schema, Fit(mode, schema_text(schema), last))
@@ -214,7 +223,7 @@ class LakeWriter(BaseWriter):
     # -- the commit ------------------------------------------------------------------------------------------------
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
-        sent = None
+        sent = self._seen = None
         above = self._request.base_seq if self._request is not None else 0
         for _ in range(_TRIES):
             table = self._load()

@@ -44,7 +44,7 @@ class LakeMaintenance:
             return MaintainReport(notes=("nothing is committed yet",))
         orphans, versions, dry_run = self._run.dead(), 0, self._request.dry_run
         if not dry_run:
-            self._run.sweep(table)
+            self._run.sweep(lambda: _loaded(main))
         for kind, store in self._stores.items():
             if (table := _loaded(store)) is None:
                 continue

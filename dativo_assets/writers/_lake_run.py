@@ -93,20 +93,21 @@ class RunFiles:
         (self.folder / _SENT).write_text(version, encoding="utf-8")
         self.unsure = True
 
-    def sweep(self, table: LakeTable | None, key: str | None = None) -> None:
-        """Remove what dead runs left, unless one may still have a swap under way that nothing fences off yet. key: that of a
-        run that may take something over: another plan of it may still.
+    def sweep(self, load: Callable[[], LakeTable | None], key: str | None = None) -> None:
+        """Remove what dead runs left, unless one may still have a swap under way that nothing fences off yet. load: the table
+        as it is then. key: that of a run that may take something over: another plan of it may still.
         """
         for run in entries(self._staging.root):
             if key is None or group_of(key_of(run) or "") != group_of(key):
-                self._sweep(run, table)
+                self._sweep(run, load)
 
-    def _sweep(self, run: Path, table: LakeTable | None) -> None:
+    def _sweep(self, run: Path, load: Callable[[], LakeTable | None]) -> None:
         lock = lock_of_dead(run)  # held, so that no run takes the folder over meanwhile
         if lock is None and (run / "lock").exists():
             return
         try:
             noted, sent = _noted(run), run / _SENT
+            table = load() if noted else None  # not before the run is known to be dead: what it committed counts
             if noted and sent.exists() and _text(sent) == ("" if table is None else table.version):
                 return
             if noted:
@@ -160,7 +161,7 @@ class RunFiles:
         key, self._key = self._key, None
         for run in entries(self._staging.root) if key is not None else ():
             if group_of(key_of(run) or "") == group_of(key or ""):
-                self._sweep(run, None)
+                self._sweep(run, lambda: None)
 
     def _remove(self, made: Sequence[tuple[str, str]], kept: frozenset[str]) -> None:
         for kind, path in made:

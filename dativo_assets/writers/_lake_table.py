@@ -140,6 +140,10 @@ class LakeStore(ABC):
     def load(self) -> LakeTable | None:
         """The table as it is now, None where there is none; asking makes none."""
 
+    def again(self, table: LakeTable) -> LakeTable | None:
+        """The same, where it was `table` a moment ago, which nobody swaps from any more."""
+        return self.load()
+
     @abstractmethod
     def layout(self, table: LakeTable | None, schema: pa.Schema, fit: Fit) -> Layout:
         """How rows of `schema` are written. Raises: ValidationError, ConfigurationError: where they can't be; MovedError."""

@@ -1,6 +1,6 @@
 """What a plugin author imports. Everything public is in `__all__`; the rest of the package is private.
 
-Models of options are imported when they are asked for, and pydantic with them.
+Models of options, and what readers of web APIs use, are imported when they are asked for, and pydantic with them.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ from .version import API_VERSION, check_api_version
 from .writer import BaseWriter, SplitWriter
 
 if TYPE_CHECKING:
+    from .apis import RateLimit, flatten, paginate, retry, retry_after_s
     from .options import CsvOptions, DirectoryOptions, MergeOptions, Options, ParquetDirectoryOptions
 
 __version__ = "0.1.0"
@@ -101,6 +102,7 @@ __all__ = [
     "Partition",
     "PluginError",
     "PluginVersionError",
+    "RateLimit",
     "RateLimitError",
     "ReadPlan",
     "ReadRequest",
@@ -117,18 +119,25 @@ __all__ = [
     "WriteRequest",
     "WriteTask",
     "check_api_version",
+    "flatten",
     "get_error_code",
     "is_retryable_error",
     "lift_reader",
     "lift_writer",
     "open_input",
+    "paginate",
     "parse_partitions",
+    "retry",
+    "retry_after_s",
     "to_batches",
     "wrap_exception",
 ]
 
 
+_OF_APIS = frozenset({"RateLimit", "flatten", "paginate", "retry", "retry_after_s"})
+
+
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module(".options", __name__), name)
+        return getattr(import_module(".apis" if name in _OF_APIS else ".options", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

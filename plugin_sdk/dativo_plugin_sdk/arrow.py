@@ -261,7 +261,7 @@ def batches_of(obj: Any) -> Iterator[pa.RecordBatch]:
 
 def is_row_list(obj: Any) -> bool:
     """Whether the object is a list (or tuple) of mappings."""
-    return isinstance(obj, (list, tuple)) and all(isinstance(row, dict) for row in obj)
+    return isinstance(obj, (list, tuple)) and all(issubclass(kind, dict) for kind in set(map(type, obj)))
 
 
 def iterate(obj: Any) -> Iterator[Any]:

@@ -30,11 +30,12 @@ _RETRIED_COMMITS = 1000
 
 
 class CommitLog:
-    """What a version's folder says of its commits."""
+    """What a version's folder says of its commits. It remembers where the newest was, and looks on from there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._chunks = folder / LOG
+        self._seen = 0
 
     def sequences(self) -> list[int]:
         """Every commit that has a folder, lowest first."""
@@ -42,13 +43,13 @@ class CommitLog:
 
     def newest(self) -> int:
         """The highest commit, 0 where there is none."""
-        seq = self._logged_end()
-        if not seq:
-            return max(self.sequences(), default=0)
-        while self._exists(seq + 1):
+        seq = self._seen if self._seen and self._exists(self._seen) else self._logged_end()
+        while seq and self._exists(seq + 1):
             seq += 1
-        if any(self._exists(seq + ahead) for ahead in range(2, 2 + _SEEN_AHEAD)):  # somebody removed one
-            return max(self.sequences(), default=0)
+        # Beyond a gap there is more where somebody removed one.
+        if not seq or any(self._exists(seq + ahead) for ahead in range(2, 2 + _SEEN_AHEAD)):
+            seq = max(self.sequences(), default=0)
+        self._seen = seq
         return seq
 
     def _logged_end(self) -> int:

@@ -29,7 +29,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from .commit_log import CHUNK, RECORD, CommitLog
+from .commit_log import CHUNK, RECORD
 from .directory_view import CARRIED, CommittedDirectory, totals
 from .errors import CommitConflictError, ConfigurationError
 from .models import Commit
@@ -84,7 +84,7 @@ class DirectoryTable(CommittedDirectory):
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",
                 )
-        if last is not None and (strangers := CommitLog(folder).strangers()):
+        if last is not None and (strangers := self._log(folder).strangers()):
             raise foreign_file([str(folder / name) for name in strangers], str(self.root))
         run = self.run.open(run_id, resume_key)
         (run / "commit").mkdir(exist_ok=True)
@@ -142,7 +142,7 @@ class DirectoryTable(CommittedDirectory):
         if newest == record.seq - 1:
             return record, False
         if record.seq <= newest < record.seq + CHUNK:
-            since = (CommitLog(folder).get(seq) for seq in range(record.seq, newest + 1))
+            since = (self._log(folder).get(seq) for seq in range(record.seq, newest + 1))
             if all(other is not None and other.mode == "compact" for other in since):
                 return record.model_copy(update={"seq": newest + 1}), False
         return self._earlier(record), True
@@ -204,7 +204,7 @@ class DirectoryTable(CommittedDirectory):
             if record.details.get("version") is not None:
                 self._publish()
             elif record.seq % CHUNK == 0:
-                CommitLog(folder).write_chunk(record.seq, record.seq)
+                self._log(folder).write_chunk(record.seq, record.seq)
         self.close()
         return record
 
@@ -240,7 +240,7 @@ class DirectoryTable(CommittedDirectory):
             home.mkdir(parents=True)
             self._seal(self.staging, record)
             os.rename(self.staging, home / str(record.seq))
-            CommitLog(folder).carry(home)
+            self._log(folder).carry(home)
             for folder_of_name in (home, self.versions, self.versions.parent):  # all before a claim leads there
                 fsync(folder_of_name)
             if record.seq == 1:
@@ -350,7 +350,7 @@ class DirectoryTable(CommittedDirectory):
         folder, last = self.current()
         if last is None or seq > last.seq:
             return False
-        record = CommitLog(folder).get(seq)
+        record = self._log(folder).get(seq)
         return record is None or name in {
             record.details.get("version"),
             *(Path(q).parent.name for q in record.quarantine),

@@ -26,6 +26,13 @@ class CommittedDirectory:
         if not self.root.name:
             raise ConfigurationError(f"target path {str(root)!r} names no directory", hint="set target.path")
         self.versions = self.root.parent / f".{self.root.name}.versions"
+        self._last_log: CommitLog | None = None
+
+    def _log(self, folder: Path) -> CommitLog:
+        """The log of a version, the same one as long as it is asked for no other."""
+        if self._last_log is None or self._last_log.folder != folder:
+            self._last_log = CommitLog(folder)
+        return self._last_log
 
     def _steady(self, read: Callable[[Path], _T]) -> _T:
         """What `read` makes of the root's folder, read again when the root moved meanwhile."""
@@ -41,7 +48,7 @@ class CommittedDirectory:
                 return found
 
     def _newest(self, folder: Path) -> tuple[Path, Commit | None]:
-        log = CommitLog(folder)
+        log = self._log(folder)
         newest = log.newest()
         if not newest:
             if self.root.is_symlink():
@@ -54,7 +61,7 @@ class CommittedDirectory:
             if successor == folder:
                 return folder, record
             folder = successor
-            log = CommitLog(folder)
+            log = self._log(folder)
             newest = log.newest()
             if not newest:
                 raise self._lost(folder)
@@ -68,7 +75,7 @@ class CommittedDirectory:
 
     def _visible(self, root: Path) -> tuple[Path, list[Commit]]:
         folder, _ = self._newest(root)
-        return folder, CommitLog(folder).visible()
+        return folder, self._log(folder).visible()
 
     def current(self) -> tuple[Path, Commit | None]:
         """The folder that holds the newest version, and its newest commit; follows overwrites not yet published."""
@@ -109,11 +116,11 @@ class CommittedDirectory:
 
     def history(self) -> list[Commit]:
         """Every commit that is known, also of data that was replaced, oldest first."""
-        return self._steady(lambda root: CommitLog(self._newest(root)[0]).history())
+        return self._steady(lambda root: self._log(self._newest(root)[0]).history())
 
     def commit_of(self, run_id: str) -> Commit | None:
         """What a run committed, among the newest commits."""
-        return self._steady(lambda root: CommitLog(self._newest(root)[0]).find(run_id))
+        return self._steady(lambda root: self._log(self._newest(root)[0]).find(run_id))
 
     def files_back_to(self, ends: Callable[[Commit], bool]) -> tuple[str, ...]:
         """Absolute paths of the data files of the newest commits, back to the first one that `ends` says yes to; its files
@@ -123,7 +130,7 @@ class CommittedDirectory:
         def read(root: Path) -> tuple[str, ...]:
             folder, _ = self._newest(root)
             found: list[str] = []
-            for record in CommitLog(folder).newest_first():
+            for record in self._log(folder).newest_first():
                 if ends(record):
                     break
                 found += (str(folder / str(record.seq) / name) for name in record.files)
@@ -136,7 +143,7 @@ class CommittedDirectory:
         file = Path(os.path.realpath(path))
         for folder in file.parents:
             if folder.name.isdigit() and (folder / RECORD).is_file():
-                log = CommitLog(folder.parent)
+                log = self._log(folder.parent)
                 record = log.record(int(folder.name))
                 carried = CARRIED.match(file.name)
                 if str(file.relative_to(folder)) not in record.files:

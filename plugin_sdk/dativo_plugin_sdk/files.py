@@ -183,12 +183,14 @@ class FileReader(BaseReader):
         return {}
 
     def fingerprint(self, path: str) -> list[int]:
-        """Time of the last change, in ns, and size in bytes, as they are now."""
+        """What tells one state of a file from another, as it is now: time of the last change, in ns, and size in bytes; of a
+        file of this machine also its inode, and when that changed.
+        """
         if is_remote(path):
             file = self._elsewhere(path).stat(self._uri(path))
             return [file.modified_ns, file.size_bytes]
         info = os.stat(path)
-        return [info.st_mtime_ns, info.st_size]
+        return [info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns]
 
     def _uri(self, path: str) -> str:
         """The URI of a remote file as the job has it: with the query that paths and cursors leave out."""

@@ -14,18 +14,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .arrow import int64, int64s, pyarrow
 from .errors import ValidationError
-from .key_set import KeySet
+from .key_set import Bounds, KeySet, KeySpan
 from .parquet_copy import Sink, conformed, copy_without, kept, write_table
 from .posix import fsync
 from .records import duplicates, null_keys
 
-_PROBED_ROWS = 1 << 20
+_PROBED_ROWS = 1 << 17
 _ROW_BYTES = 96
 """What a slice's row costs beside its key: numbers of keys, their order and the tables that find them."""
+
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_Work = tuple[str, Any, Any, Any]
+"""What `_rewrite` takes."""
 
 
 @dataclass(frozen=True)
@@ -113,43 +119,62 @@ class ParquetMerge:
             for column in columns[1:]:
                 nulls = pc.or_(nulls, pc.is_null(column))
             raise null_keys(pc.sum(nulls).as_py(), rule.keys)
-        keys = KeySet(columns)
+        work, rows, new = self._plan(rows, KeySet(columns))
+        for result in self._each(lambda one: self._rewrite(*one), work):
+            self._settle(*result)
+        if len(new):
+            paths = self._insert(rows.take(new))
+            merged.files += paths
+            merged.new.update(paths)
+            merged.rows_added += len(new)
+
+    def _plan(self, rows: Any, keys: KeySet) -> tuple[list[_Work], Any, Any]:
+        """Returns: what to rewrite, the slice's rows as they land, and where in it those of new keys are."""
+        import pyarrow.compute as pc
+
+        rule, merged = self._rule, self.merged
         self._supersede(rows.num_rows - keys.size)
         newest = self._newest(rows, keys)
         cursors = None if rule.cursor is None else _whole(rows.column(rule.cursor)).take(newest)
+        probed = self._each(lambda path: self._probe(path, keys, cursors), merged.files)
+        found = dict(zip(merged.files, probed, strict=True))
+        self._supersede(sum(len(item.rows) for path, item in found.items() if path in merged.new))
+        numbers = _numbers(keys.size)
+        stale = _concat([item.codes.filter(pc.invert(item.fresh)) for item in found.values()], _code_type())
+        lands = pc.invert(pc.is_in(numbers, value_set=stale))
+        if rule.deletes is not None:
+            deleted = pc.fill_null(_whole(rows.column(rule.deletes)).take(newest), _no())
+            self._deleted = rows.take(newest.filter(deleted))
+            merged.deleted = self._deleted.num_rows
+            lands = pc.and_(lands, pc.invert(deleted))
+            rows = rows.drop_columns([rule.deletes])
+        fresh = _concat([item.codes.filter(item.fresh) for item in found.values()], _code_type())
+        # Where a table has a key several times, the first of its rows is the one that is replaced.
+        first = pc.equal(pc.index_in(fresh, value_set=fresh), _numbers(len(fresh)))
+        placed = pc.and_(pc.and_(lands.take(fresh), first), _yes() if rule.in_place else _no())
+        lands = pc.and_(lands, pc.invert(pc.is_in(numbers, value_set=fresh.filter(placed))))
+        work, start = list[_Work](), 0
+        for path, item in found.items():
+            gone = item.rows.filter(item.fresh)
+            here = fresh.slice(start, len(gone)).filter(placed.slice(start, len(gone)))
+            start += len(gone)
+            if len(gone):
+                work.append((path, gone, rows, newest.take(here)))
+        return work, rows, newest.filter(lands)
+
+    def _each(self, work: Callable[[_T], _R], items: Sequence[_T]) -> Iterator[_R]:
+        """Do it with each, in threads. What is free goes back to the system: Arrow's allocator keeps it for its thread."""
+        memory = pyarrow().default_memory_pool()
+
+        def one(item: _T) -> _R:
+            try:
+                return work(item)
+            finally:
+                memory.release_unused()
+
+        memory.release_unused()
         with ThreadPoolExecutor(self._threads) as pool:
-            found = dict(
-                zip(merged.files, pool.map(lambda path: self._probe(path, keys, cursors), merged.files), strict=True)
-            )
-            self._supersede(sum(len(item.rows) for path, item in found.items() if path in merged.new))
-            numbers = int64s(range(keys.size)).cast(_code_type())
-            stale = _concat([item.codes.filter(pc.invert(item.fresh)) for item in found.values()], _code_type())
-            lands = pc.invert(pc.is_in(numbers, value_set=stale))
-            if rule.deletes is not None:
-                gone = pc.fill_null(_whole(rows.column(rule.deletes)).take(newest), _no())
-                self._deleted = rows.take(newest.filter(gone))
-                merged.deleted = self._deleted.num_rows
-                lands = pc.and_(lands, pc.invert(gone))
-                rows = rows.drop_columns([rule.deletes])
-            work: list[tuple[str, Any, Any, Any]] = []
-            placed = _concat([], _code_type())
-            for path, item in found.items():
-                gone_rows = item.rows.filter(item.fresh)
-                if not len(gone_rows):
-                    continue
-                codes = pc.unique(item.codes.filter(item.fresh)) if rule.in_place else _concat([], _code_type())
-                codes = codes.filter(pc.and_(lands.take(codes), pc.invert(pc.is_in(codes, value_set=placed))))
-                placed = pyarrow().concat_arrays([placed, codes])
-                work.append((path, gone_rows, rows, newest.take(codes)))
-            lands = pc.and_(lands, pc.invert(pc.is_in(numbers, value_set=placed)))
-            for result in pool.map(lambda one: self._rewrite(*one), work):
-                self._settle(*result)
-        inserted = rows.take(newest.filter(lands))
-        if inserted.num_rows:
-            paths = self._insert(inserted)
-            merged.files += paths
-            merged.new.update(paths)
-            merged.rows_added += inserted.num_rows
+            yield from pool.map(one, items)
 
     def _supersede(self, rows: int) -> None:
         self.merged.superseded += rows
@@ -170,12 +195,8 @@ class ParquetMerge:
             codes = keys.codes.take(order)
         else:
             order, codes = place, keys.codes
-        if keys.size == rows.num_rows:
-            return order
         # Of a value that is there several times, index_in finds the first: the last, seen from the end.
-        last = pc.index_in(
-            int64s(range(keys.size)).cast(codes.type), value_set=codes.take(int64s(range(rows.num_rows - 1, -1, -1)))
-        )
+        last = pc.index_in(_numbers(keys.size), value_set=codes.take(int64s(range(rows.num_rows - 1, -1, -1))))
         return order.take(pc.subtract(int64(rows.num_rows - 1), last))
 
     def _probe(self, path: str, keys: KeySet, cursors: Any) -> _Found:
@@ -197,10 +218,10 @@ class ParquetMerge:
                 )
             cursor = rule.cursor if cursors is not None and rule.cursor in names else None
             wanted = [*rule.keys, *([cursor] if cursor and cursor not in rule.keys else [])]
-            for first, groups in _runs(file.metadata, [names.index(key) for key in rule.keys], keys):
+            for first, groups, span in _runs(file.metadata, [names.index(key) for key in rule.keys], keys):
                 self._check()
                 part = file.read_row_groups(groups, columns=wanted, use_threads=False)
-                found = keys.find([_decoded(_whole(part.column(key))) for key in rule.keys])
+                found = span.find([_whole(part.column(key)) for key in rule.keys])
                 at = pc.indices_nonzero(pc.is_valid(found)).cast(pa.int64())
                 if not len(at):
                     continue
@@ -289,24 +310,27 @@ def merged_schema(path: Path, deletes: str | None) -> Any:
     return pa.schema(fields)
 
 
-def _runs(metadata: Any, columns: Sequence[int], keys: KeySet) -> Iterator[tuple[int, list[int]]]:
-    """(first row, row groups) of neighbours that may hold one of the keys, not too many at once."""
+def _runs(metadata: Any, columns: Sequence[int], keys: KeySet) -> Iterator[tuple[int, list[int], KeySpan]]:
+    """(first row, row groups, keys that they may hold) of neighbours, not too many at once."""
     run: list[int] = []
     first = start = rows = 0
+    known: list[Bounds | None] = []
     leaves = _leaves(metadata, columns)
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        if _may_hold(group, leaves, keys):
-            if not run:
-                start = first
+        bounds = [_bounds(group, leaf) for leaf in leaves]
+        holds = keys.within(bounds).size > 0
+        if holds:
+            start, known = (start, list(map(_around, known, bounds))) if run else (first, bounds)
             run.append(number)
             rows += group.num_rows
-        if run and (run[-1] != number or rows >= _PROBED_ROWS):
-            yield start, run
+        # Finding rows costs as much as there are keys, however few the rows are.
+        if run and (not holds or rows >= max(_PROBED_ROWS, keys.within(known).size)):
+            yield start, run, keys.within(known)
             run, rows = [], 0
         first += group.num_rows
     if run:
-        yield start, run
+        yield start, run, keys.within(known)
 
 
 def _leaves(metadata: Any, columns: Sequence[int]) -> list[int | None]:
@@ -316,12 +340,17 @@ def _leaves(metadata: Any, columns: Sequence[int]) -> list[int | None]:
     return [paths.get(names[column]) for column in columns]
 
 
-def _may_hold(group: Any, leaves: Sequence[int | None], keys: KeySet) -> bool:
-    for at, leaf in enumerate(leaves):
-        found = None if leaf is None else group.column(leaf).statistics
-        if found is not None and found.has_min_max and not keys.may_be_within(at, found.min, found.max):
-            return False
-    return True
+def _bounds(group: Any, leaf: int | None) -> Bounds | None:
+    """Between which values a column of a row group lies, None where that is not known."""
+    found = None if leaf is None else group.column(leaf).statistics
+    try:
+        return (found.min, found.max) if found is not None and found.has_min_max else None
+    except ValueError:  # of nanoseconds, that Python has no type for
+        return None
+
+
+def _around(one: Bounds | None, other: Bounds | None) -> Bounds | None:
+    return one and other and (min(one[0], other[0]), max(one[1], other[1]))
 
 
 def _whole(column: Any) -> Any:
@@ -343,6 +372,14 @@ def _concat(arrays: Sequence[Any], kind: Any) -> Any:
 
 def _code_type() -> Any:
     return pyarrow().int32()
+
+
+def _numbers(count: int) -> Any:
+    return int64s(range(count)).cast(_code_type())
+
+
+def _yes() -> Any:
+    return kept(1, ())[0]
 
 
 def _no() -> Any:

@@ -120,5 +120,10 @@ class BaseReader:
         if self._stop.is_set():
             raise CancelledError("the run was cancelled")
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than the run goes on. Raises: CancelledError: once the run was asked to stop."""
+        self._stop.wait(seconds)
+        self.raise_if_cancelled()
+
     def close(self) -> None:
         """Called once at the end of the run, whatever its outcome."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -156,12 +155,14 @@ class RemoteFiles:
         from urllib.error import HTTPError  # what few runs need, and every run with a path would load
         from urllib.request import Request, urlopen
 
+        from .apis import retry_after_s
+
         request = Request(uri, method="HEAD", headers=dict(self._connection.get("headers") or {}))
         try:
             with urlopen(request, timeout=_ASKED_AGAIN_TIMEOUT_S):
                 return None
         except HTTPError as error:
-            return _seconds(error.headers.get("Retry-After"))
+            return retry_after_s(error.headers.get("Retry-After"))
         except OSError:
             return None
 
@@ -349,16 +350,3 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 def _first_line(error: Exception) -> str:
     return re.sub(r"\?[^\s\"')]+", "?...", (str(error).strip() or type(error).__name__).splitlines()[0])
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """What Retry-After says: seconds, or the time when to come again."""
-    from email.utils import parsedate_to_datetime
-
-    if retry_after is None:
-        return None
-    with suppress(ValueError):
-        return max(0.0, float(retry_after))
-    with suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    return None

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _MIXABLE = frozenset({int, float})
 _EXACT = 2**53  # integers up to here are exact as float64
-
-
 _WRITTEN = (numbers.Number, dt.date, dt.time, dt.timedelta, UUID)
 _BASES: tuple[type, ...] = (bool, numbers.Integral, float, str, bytes, dt.datetime, dt.date, dict, list, tuple)
 
@@ -48,6 +46,18 @@ def _text(value: Any) -> str | None:
     )
 
 
+@cache
+def _native() -> tuple[Any, dict[type, pa.DataType]] | None:
+    """What makes columns of rows natively, and the type that it makes of values of a class; None where it is not installed."""
+    try:
+        from dativo_rust_json import Rows as NativeRows
+    except ImportError:
+        return None
+    pa = pyarrow()
+    types = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string(), bytes: pa.binary()}
+    return NativeRows, {**types, dt.datetime: pa.timestamp("us"), dt.date: pa.date32()}
+
+
 class Rows:
     """Turns what a level-1 reader yields into batches of one schema.
 
@@ -65,6 +75,7 @@ class Rows:
         self._fixed = schema is not None
         if schema is not None:
             self._types = {field.name: field.type for field in as_schema(schema)}
+        self._converter: Any = None
 
     @property
     def schema(self) -> pa.Schema:
@@ -132,6 +143,26 @@ class Rows:
 
     def _from_rows(self, rows: Sequence[Mapping[str, Any]]) -> pa.RecordBatch:
         pa = pyarrow()
+        columns = self._by_native(rows) or self._by_python(rows)
+        if not self._fixed:
+            types = {
+                name: self._first_type(name, values) if isinstance(values, list) else values.type
+                for name, values in columns.items()
+            }
+            self._fix(list(columns), types)
+        out = []
+        for name in columns:
+            if name not in self._types:
+                raise self._late(name, self._infer(columns[name]).type)
+        for name, wanted in self._types.items():
+            values = columns.get(name)
+            if isinstance(values, list):
+                values = self._column(name, values, wanted)
+            out.append(pa.nulls(len(rows), wanted) if values is None else values)
+        return pa.record_batch(out, schema=self.schema)
+
+    def _by_python(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+        """The values of each column."""
         names: dict[str, None] = {} if not self._fixed else dict.fromkeys(self._types)
         for row in rows:
             for key in row:
@@ -141,28 +172,63 @@ class Rows:
         bad = [key for key in keys if not isinstance(key, str)]
         if bad:
             raise PluginError(f"a row has a column name that is no text: {bad[0]!r}", hint="use text as keys")
-        columns = {name: [row.get(name) for row in rows] for name in names}
-        if not self._fixed:
-            arrays = {name: self._first(name, values) for name, values in columns.items()}
-            self._fix(list(names), {name: array.type for name, array in arrays.items()})
-        out = []
-        for name in columns:
-            if name not in self._types:
-                raise self._late(name, self._infer(columns[name]).type)
-        for name, wanted in self._types.items():
-            values = columns.get(name)
-            out.append(pa.nulls(len(rows), wanted) if values is None else self._column(name, values, wanted))
-        return pa.record_batch(out, schema=self.schema)
+        return {name: [row.get(name) for row in rows] for name in names}
 
-    def _first(self, name: str, values: list[Any]) -> pa.Array:
+    def _by_native(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.Array | list[Any]] | None:
+        """The columns whose values are all plainly of their type, the values of each other one; None where Python has to look."""
+        converter = self._converter or self._converter_for(rows)
+        found = None if converter is None else converter.convert(rows if isinstance(rows, list) else list(rows))
+        if found is None:
+            return None
+        if self._fixed:
+            self._converter = converter
+        batch, columns = pyarrow().record_batch(found[0]), found[1]
+        columns.update(zip(batch.schema.names, batch.columns, strict=True))
+        return {name: columns[name] for name in (self._types if self._fixed else rows[0])}
+
+    def _converter_for(self, rows: Sequence[Mapping[str, Any]]) -> Any:
+        """Native code for the columns of the schema, or of the first row while there is none; None where there can't be any."""
+        native = _native()
+        if native is None:
+            return None
+        make, types = native
+        wanted = self._types if self._fixed else self._guessed(rows, types)
+        if not all(isinstance(name, str) for name in wanted):
+            return None
+        pa, made = pyarrow(), set(types.values())
+        return make(pa.schema([(name, kind if kind in made else pa.null()) for name, kind in wanted.items()]))
+
+    def expected(self, row: Mapping[str, Any]) -> pa.Schema | None:
+        """The schema of rows that begin with this one, where native code is installed and the row has a value in each column."""
+        native = _native()
+        if self._fixed or native is None:
+            return self.schema if self._fixed else None
         pa = pyarrow()
-        wanted = self._types.get(name) or self._declared.get(name)
-        if wanted is not None and name not in self._widened:
-            inferred = self._infer(values)
-            if inferred.type.equals(wanted) or pa.types.is_null(inferred.type):
-                return pa.array(values, type=wanted)
-            return inferred
-        return self._infer(values)
+        types: dict[str, Any] = {}
+        for name, value in row.items():
+            found, declared = native[1].get(type(value)), self._declared.get(name)
+            is_float = found == pa.int64() and declared == pa.float64()
+            types[name] = self._types.get(name, declared if is_float else found)
+        return None if None in types.values() else pa.schema(list(types.items()))
+
+    def _guessed(self, rows: Sequence[Mapping[str, Any]], types: Mapping[type, pa.DataType]) -> dict[str, Any]:
+        """What the columns of the first row may be: what is known of them, else what Arrow makes of the first value."""
+        found: dict[str, Any] = {}
+        for name in rows[0]:
+            known = self._types.get(name, self._declared.get(name))
+            if known is None:
+                known = types.get(type(next((row[name] for row in rows if row.get(name) is not None), None)))
+            found[name] = known
+        return found
+
+    def _first_type(self, name: str, values: list[Any]) -> pa.DataType:
+        """The type of a column that begins with these values: the declared one, where they are of it."""
+        pa = pyarrow()
+        found, declared = self._infer(values).type, self._declared.get(name)
+        if declared is None:
+            return found
+        is_exact = found == pa.int64() and all(abs(value) <= _EXACT for value in values if value is not None)
+        return declared if pa.types.is_null(found) or (is_exact and declared == pa.float64()) else found
 
     def _infer(self, values: list[Any]) -> pa.Array:
         pa = pyarrow()

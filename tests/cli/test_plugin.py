@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,43 @@ def test_a_new_package_passes_its_own_tests(shell: Any, kind: str) -> None:
     done = subprocess.run(argv, cwd=package, capture_output=True, text=True, env=shell.environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (package / "example" / "warehouse").is_dir()
+
+
+@pytest.mark.timeout(300)  # Go compiles its runtime first
+@pytest.mark.parametrize(("kind", "language"), [("reader", "c"), ("writer", "c"), ("reader", "go")])
+def test_a_new_package_in_another_language_passes_its_own_tests(shell: Any, kind: str, language: str) -> None:
+    if shutil.which("go" if language == "go" else "cc") is None:
+        pytest.skip(f"no compiler of {language}")
+    said = shell("plugin", "new", "numbers", "--kind", kind, "--lang", language)
+    assert said.out.splitlines()[-1] == "next: cd numbers && make test"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = {"args": ["make", "test"], "cwd": shell.root / "numbers", "env": shell.environment(PATH=path)}
+    done = subprocess.run(**command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Conformance of {kind} libnumbers.so:numbers_plugin" in done.stdout
+    assert ("numbers: 10,000 rows" if kind == "reader" else "cities: 3 rows") in done.stdout
+
+
+def test_a_new_package_in_rust_is_the_example_under_its_name(shell: Any) -> None:
+    # tests/e2e/test_rust_plugin.py builds the example, which takes a minute.
+    made = shell("plugin", "new", "big-numbers", "--lang", "rust", "--json").json
+    package = shell.root / "big-numbers"
+    assert {"Cargo.toml", "pyproject.toml", "src/lib.rs", "jobs/big_numbers.yaml"} <= set(made["files"])
+    example = Path(__file__).parents[2] / "examples" / "rust_plugin" / "src" / "lib.rs"
+    found = (package / "src" / "lib.rs").read_text()
+    for name, word in (("big_numbers_plugin", "squares"), ("BigNumbers", "Squares"), ("big_numbers", "squares")):
+        assert name in found
+        found = found.replace(name, word)
+    assert found == example.read_text()
+    assert "path =" not in (package / "Cargo.toml").read_text()
+    assert (package / "jobs" / "big_numbers.yaml").read_text().startswith("source: {reader: big_numbers,")
+
+
+def test_a_kind_that_no_language_begins_with_is_told(shell: Any) -> None:
+    said = shell("plugin", "new", "numbers", "--kind", "writer", "--lang", "go")
+    assert (said.code, "there is no writer in go to begin with" in said.err) == (2, True)
+    assert "--lang python, c" in said.err
+    assert not (shell.root / "numbers").exists()
 
 
 @pytest.mark.parametrize("name", ["1st", "Über", "../out", "a b", "Big"])

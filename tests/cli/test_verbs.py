@@ -62,6 +62,19 @@ def test_exit_codes_tell_all_some_and_none(orders: Any) -> None:
     assert orders("run", "bad").code == 2
 
 
+def test_a_profile_is_a_trace_of_all_jobs_that_ran(orders: Any) -> None:
+    said = orders("run", "orders", "--profile", "trace.json")
+    assert said.code == 0, said.err
+    events = json.loads((orders.root / "trace.json").read_text())["traceEvents"]
+    assert {"csv.plan", "csv.next", "parquet.write", "parquet.commit"} <= {event["name"] for event in events}
+
+
+def test_a_profile_that_cannot_be_written_is_told_before_anything_runs(orders: Any) -> None:
+    said = orders("run", "orders", "--profile", "nowhere/trace.json")
+    assert said.code == 2 and "the profile nowhere/trace.json can't be written" in said.err
+    assert not (orders.root / "warehouse").exists()
+
+
 def test_upstream_runs_first_and_its_failure_skips_what_depends_on_it(orders: Any) -> None:
     target = "target: {writer: parquet, path: 'w/{name}'}\n"
     orders.write("jobs/a_sum.yaml", 'source: {reader: sql, query: "select sum(v) as v from orders"}\n' + target)

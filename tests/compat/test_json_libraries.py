@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import dativo_plugin_sdk as sdk
+import pyarrow as pa
 import pytest
 from dativo_ingest import PluginError, PluginLoader
 from dativo_ingest.config import AssetDefinition, SourceConfig, TargetConfig
 from dativo_ingest.rust_plugin_bridge import create_rust_reader_wrapper, create_rust_writer_wrapper
+from dativo_plugin_sdk import ReadRequest, SchemaMismatchError
+
+from dativo_assets.registry import Registry
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -32,6 +40,10 @@ const char *extract_batch(reader *self) {
     if (self->mode == 'n') return NULL;
     if (self->mode == 'j' && self->calls == 2) return copy("[{");
     if (self->calls == 1) return copy("[{\"n\": 1}, {\"n\": 2}]");
+    if (self->mode == 'm' && self->calls == 2) return copy("[{\"n\": 3}, {\"n\": null}]");
+    if (self->mode == 'm' && self->calls == 3) return copy("[\n{\"n\": 4}\n]");
+    if (self->mode == 'w' && self->calls == 2) return copy("[{\"n\": 1.5}]");
+    if (self->mode == 'o' && self->calls == 2) return copy("{\"n\": 1}");
     return self->mode == 'e' ? copy("[]") : NULL;
 }
 void free_reader(reader *self) { free(self); }
@@ -93,11 +105,42 @@ def test_null_and_an_empty_array_both_end_the_rows(library: str, mode: str) -> N
         ("f", "extract_batch gave nothing: disk on fire"),
         ("p", "extract_batch gave nothing: disk on fire"),
         ("j", "no JSON"),
+        ("o", "answered no array"),
     ],
 )
 def test_null_before_any_row_or_after_a_word_on_standard_error_is_an_error(library: str, mode: str, text: str) -> None:
     with pytest.raises(PluginError, match=text):
         rows(library, mode)
+    with pytest.raises(PluginError, match=text):
+        list(batches(library, mode))
+
+
+def batches(library: str, mode: str, **request: Any) -> Iterator[pa.RecordBatch]:
+    reader = create_rust_reader_wrapper(library, "create_reader")(SourceConfig(type="custom", objects=[mode]))
+    (split,) = reader.plan(ReadRequest(**request)).splits
+    return reader.read(split)
+
+
+def test_batches_are_of_the_schema_that_the_first_one_has(library: str) -> None:
+    found = list(batches(library, "m"))
+    assert [batch.to_pylist() for batch in found] == [[{"n": 1}, {"n": 2}], [{"n": 3}, {"n": None}], [{"n": 4}]]
+    assert {str(batch.schema) for batch in found} == {"n: int64"}
+
+
+def test_a_value_that_does_not_fit_is_told_and_fits_a_wider_column(library: str) -> None:
+    with pytest.raises(SchemaMismatchError, match="column 'n' holds a double value, not int64") as caught:
+        list(batches(library, "w"))
+    widen = {"n": caught.value.widen_to}
+    assert [row["n"] for batch in batches(library, "w", widen=widen) for row in batch.to_pylist()] == [1.0, 2.0, 1.5]
+
+
+@pytest.mark.skipif(find_spec("dativo_rust_json") is None, reason="no cargo built the native plugins")
+def test_text_is_parsed_natively_but_where_python_has_to_look(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes | str] = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: seen.append(text) or loads(text))
+    list(batches(library, "m"))
+    assert seen == [b'[\n{"n": 4}\n]']
 
 
 def test_a_library_that_makes_no_reader_is_quoted(library: str) -> None:
@@ -120,3 +163,13 @@ def test_a_symbol_or_a_library_that_is_not_there_is_named(library: str, tmp_path
     (tmp_path / "bad.so").write_text("no library")
     with pytest.raises(PluginError, match="can't be loaded"):
         list(create_rust_reader_wrapper(str(tmp_path / "bad.so"), "c")(SourceConfig(type="custom")).extract())
+
+
+def test_a_job_names_such_a_library_by_file_and_symbol(library: str, tmp_path: Path) -> None:
+    shutil.copy(library, tmp_path / "plugin.so")
+    registry = Registry(tmp_path)
+    reader = registry.resolve("reader", "plugin.so:create_reader").load()
+    source = sdk.SourceConfig(reader=reader.ref.reference, objects=("x",))
+    assert list(reader.factory(source).extract()) == [[{"n": 1}, {"n": 2}]]
+    writer = registry.resolve("writer", "plugin.so:create_writer").load()
+    assert issubclass(writer.target, sdk.BaseWriter)

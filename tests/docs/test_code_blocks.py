@@ -19,8 +19,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "README.md",
+    "docs/explanation/plugin-security.md",
     "docs/tutorial.md",
     "docs/how-to/build-into-dagster.md",
+    "docs/how-to/fast-plugins.md",
     "docs/how-to/first-plugin-python.md",
     "docs/how-to/follow-lineage.md",
     "docs/how-to/keep-a-parquet-table.md",
@@ -28,6 +30,7 @@ PAGES = (
     "docs/how-to/load-a-lakehouse.md",
     "docs/how-to/load-incrementally.md",
     "docs/how-to/operate.md",
+    "docs/how-to/publish-a-plugin.md",
     "docs/how-to/load-partitions.md",
     "docs/how-to/load-several-tables.md",
     "docs/how-to/read-any-csv.md",

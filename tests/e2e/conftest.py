@@ -77,7 +77,7 @@ def folder(tmp_path: Path) -> Folder:
 
 def copy_example(name: str, target: Path) -> Folder:
     """A copy of an example without what earlier runs left in it."""
-    left_out = shutil.ignore_patterns("warehouse", ".dagster", ".dativo", "data", "__pycache__")
+    left_out = shutil.ignore_patterns("warehouse", ".dagster", ".dativo", "data", "__pycache__", "*.so")
     shutil.copytree(ROOT / "examples" / name, target, ignore=left_out)
     return Folder(target)
 

@@ -37,7 +37,7 @@ def test_a_plugin_in_rust_is_found_and_runs(tmp_path: Path) -> None:
     manifest = crate / "Cargo.toml"
     manifest.write_text(manifest.read_text().replace("../../rust", str(ROOT / "rust")))
     shutil.copy(ROOT / "rust" / "Cargo.lock", crate)
-    build = ["cargo", "build", "--quiet", "--features", "python", "--target-dir", str(ROOT / "rust" / "target")]
+    build = ["cargo", "build", "--quiet", "--features", "python,library", "--target-dir", str(ROOT / "rust" / "target")]
     python = {**os.environ, "PYO3_PYTHON": sys.executable}
     done = subprocess.run(build, cwd=crate, env=python, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -55,3 +55,9 @@ def test_a_plugin_in_rust_is_found_and_runs(tmp_path: Path) -> None:
     assert result["rows_written"] == 10_000
     table = project.table("squares").sort("n")
     assert table["square"].to_list() == [n * n for n in range(10_000)]
+
+    # The same source, as a library.
+    name = f"libdativo_squares.{suffix}"
+    shutil.copy(ROOT / "rust" / "target" / "debug" / name, project.root)
+    told = project.dativo("plugin", "test", f"{name}:squares", "--with", "{options: {to: 2500}}")
+    assert told.returncode == 0, told.stdout + told.stderr

@@ -20,7 +20,7 @@ import pytest
 from dativo_plugin_sdk import DativoError, ReadRequest, SchemaMismatchError, SourceConfig, ValidationError
 from dativo_plugin_sdk.arrow import batches_of
 from dativo_rust_csv import RustCsvReader
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 Rows = list[tuple[Any, ...]]
@@ -148,10 +148,10 @@ def numbers(draw: st.DrawFn) -> str:
 
 
 def is_kept(text: str) -> bool:
-    """Whether a float64 keeps what the text says: 17 digits, no more than its range."""
+    """Whether a float64 keeps what the text says: 17 digits besides zeros around them, no more than its range."""
     mantissa = text.lower().partition("e")[0].lstrip("-")
     plain = mantissa[:1].isdigit() and not (mantissa[:1] == "0" and mantissa[1:2].isdigit())
-    digits = mantissa.replace(".", "").lstrip("0")
+    digits = mantissa.replace(".", "").strip("0")
     return plain and len(digits) <= 17 and math.isfinite(float(text)) and (float(text) != 0 or not digits)
 
 
@@ -160,6 +160,7 @@ def is_kept(text: str) -> bool:
 @example(["1.7976931348623157e308", "1.7976931348623159e308", "1e400", "-1e400", "1e-400", "-0.0", "0e9"])
 @example(["9007199254740993", "9007199254740992.5", "0.1234567890123456789", "123456789012345678"])
 @example(["8.5", "0.30000000000000004", "5e-1", "100000000000000008193", "9007199254740991000"])
+@example(["1" + "0" * 300, "0.1" + "0" * 30])
 def test_floats_are_read_to_the_last_bit_or_refused(file: Path, texts: list[str]) -> None:
     while texts:
         file.write_text("x\n" + "\n".join(texts))
@@ -174,12 +175,10 @@ def test_floats_are_read_to_the_last_bit_or_refused(file: Path, texts: list[str]
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=30))
-@example([4.3723611534929625e-35, 1e-45, 3.4028234663852886e38, -0.0])
+@example([4.3723611534929625e-35, 1e-45, 3.4028234663852886e38, -0.0, 1e9, -16777216000.0])
 def test_single_floats_are_read_to_the_last_bit(file: Path, values: list[float]) -> None:
     table = pa.table({"x": pa.array(values, pa.float32())})
     texts = table["x"].cast(pa.string()).to_pylist()
-    # More digits than a float32 is trusted with are kept as text, though they be zeros: 1000000000.
-    assume(all(sum(map(str.isdigit, text.partition("e")[0])) <= 9 for text in texts))
     file.write_text("x\n" + "".join(f"{text}\n" for text in texts))
     assert list(map(repr, native(file, table.schema)["x"].to_pylist())) == list(map(repr, table["x"].to_pylist()))
 

@@ -127,16 +127,47 @@ def test_faults_are_errors_of_the_tree(tmp_path: Path) -> None:
         mine.finish()
 
 
-def test_a_batch_whose_strings_are_no_text_is_refused(tmp_path: Path) -> None:
-    lie = pa.Array.from_buffers(
-        pa.string(), 1, [None, pa.py_buffer(b"\x00\x00\x00\x00\x01\x00\x00\x00"), pa.py_buffer(b"\xff")]
-    )
-    sink = Sink(str(tmp_path / "a.parquet"), pa.schema([("a", pa.string())]), "{}")
-    with pytest.raises(RuntimeError, match="UTF"):
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
+@pytest.mark.parametrize(
+    ("offsets", "text"),
+    [
+        ([0, 1], b"\xff"),
+        ([0, 1, 2], "é".encode()),
+        ([0, 2, 1], b"ab"),
+        ([1, 0, 2], b"ab"),
+    ],
+    ids=["no text", "cut in a character", "backwards at the end", "backwards at the start"],
+)
+def test_a_batch_whose_strings_are_no_text_is_refused(
+    tmp_path: Path, kind: pa.DataType, offsets: list[int], text: bytes
+) -> None:
+    places = pa.array(offsets, pa.int32() if kind == pa.string() else pa.int64()).buffers()[1]
+    lie = pa.Array.from_buffers(kind, len(offsets) - 1, [None, places, pa.py_buffer(text)])
+    sink = Sink(str(tmp_path / "a.parquet"), pa.schema([("a", kind)]), "{}")
+    with pytest.raises(RuntimeError, match=r"(?i)utf|offset"):
         sink.write(pa.record_batch({"a": lie}))
-    with pytest.raises(RuntimeError, match="UTF"):
+    with pytest.raises(RuntimeError, match=r"(?i)utf|offset"):
         sink.write_stream(pa.table({"a": lie}))
     sink.abort()
+
+
+def test_slices_of_texts_are_looked_at_where_they_are(tmp_path: Path) -> None:
+    texts = pa.array(["é", "plain", "", None, "x" * 40, "ü"])
+    for start in range(6):
+        table = pa.table({"a": texts.slice(start), "b": texts.slice(start).cast(pa.large_string())})
+        write(tmp_path / f"{start}.parquet", table)
+        assert pq.read_table(tmp_path / f"{start}.parquet").equals(table)
+
+
+def test_texts_like_the_one_before_read_back_equal(tmp_path: Path) -> None:
+    mails = [f"user{number}@mail{number * 7919 % 50}.example" for number in range(99_000, 131_000)]
+    mails[500:600] = [""] * 50 + ["x" * 300] * 50
+    table = pa.table({"mail": mails, "some": [mail if len(mail) % 3 else None for mail in mails]})
+    done = write(tmp_path / "a.parquet", table, compression="zstd", row_group_rows=10_000)
+    assert done["bytes"] < 13 * len(mails)
+    assert pq.read_table(tmp_path / "a.parquet").equals(table)
+    assert pl.read_parquet(tmp_path / "a.parquet").to_arrow().cast(table.schema).equals(table)
+    assert duckdb.sql(f"SELECT * FROM '{tmp_path}/a.parquet'").to_arrow_table().equals(table)
 
 
 def test_a_directory_is_committed_with_native_files(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from dativo_assets.config import Project, load_project
 from dativo_assets.pipeline import CheckOutcome, RunResult, StageMetrics
 from dativo_assets.pipeline import run as run_plan
+from dativo_assets.pipeline.result import Calls
 from dativo_assets.plan import bind
 from dativo_assets.prometheus import METRICS, after, parsed, record, rendered
 
@@ -137,7 +138,7 @@ def test_a_file_that_was_damaged_starts_its_counters_again(project: Project) -> 
 @given(st.text(min_size=1), st.text(min_size=1), st.floats(0, 1e300))
 def test_any_label_reads_back_as_it_was(job: str, check: str, seconds: float) -> None:
     checks = (CheckOutcome(check, "", "warn", True, 1, 3),)
-    stages = {"read": StageMetrics(seconds=seconds)}
+    stages = {"read": StageMetrics(plugin=job, methods={check: Calls(2, seconds)}, seconds=seconds)}
     found = after({}, "shop", RunResult(job, "r", checks=checks, stages=stages), 1.0)
     assert parsed(rendered(found)) == found
 
@@ -153,7 +154,7 @@ def test_the_dashboard_and_the_alerts_ask_for_metrics_and_labels_that_exist() ->
     assert set(METRICS) - named == set(), "and every metric is shown somewhere"
     labels = {name for text in asked for group in re.findall(r"by \(([^)]*)\)", text) for name in group.split(", ")}
     labels |= {name for text in asked for name in re.findall(r"(\w+)=~", text)}
-    assert labels <= {"job", "project", "status", "stage", "check"}
+    assert labels <= {"job", "project", "status", "stage", "check", "plugin", "method"}
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids))
     counters = {name for name in METRICS if METRICS[name].kind == "counter"}

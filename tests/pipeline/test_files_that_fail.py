@@ -29,6 +29,13 @@ ODD = """
             path = os.path.join(self.source_config.root, "in/a.csv")
             {happens}
             yield from batches(super().read(split))
+    def rewrite(path):
+        info = os.stat(path)
+        with open(path, "r+") as file:
+            text = file.read().replace("x", "y")
+            file.seek(0)
+            file.write(text)
+        os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
     def batches(read):
         from dativo_plugin_sdk.arrow import batches_of, iterate
         for item in iterate(read):
@@ -59,6 +66,7 @@ def fails(bench: Workbench, reader: str, files: str = "in/a.csv", options: str =
     [
         ("os.truncate(path, os.path.getsize(path) // 2)", "FILE_CHANGED"),
         ("os.truncate(path, 0)", "FILE_CHANGED"),
+        ("rewrite(path)", "FILE_CHANGED"),
         ("os.unlink(path)", "FILE_NOT_FOUND"),
         ("os.unlink(path); os.mkdir(path)", "IS_A_DIRECTORY"),
     ],

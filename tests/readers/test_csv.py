@@ -25,7 +25,8 @@ from dativo_plugin_sdk import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dativo_assets.readers._text import Dialect, TextInput
+from dativo_assets.readers._dialect import Dialect
+from dativo_assets.readers._text import TextInput
 from dativo_assets.readers.csv import CsvReader
 
 

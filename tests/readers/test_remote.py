@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gzip
-import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 
 import obstore
 import pyarrow as pa
@@ -35,6 +33,7 @@ from dativo_assets.readers.csv import CsvReader
 from dativo_assets.readers.json import JsonReader
 from dativo_assets.readers.parquet import ParquetReader
 from tests.s3 import KEYS, s3_server, store_of
+from tests.web import Web, web_server
 
 TEXT = b"id,name\n" + b"".join(b"%d,name %d\n" % (number, number) for number in range(2000))
 
@@ -163,70 +162,11 @@ def test_what_can_not_be_read_is_told_without_secrets(
     assert "hush" not in str(caught.value.to_dict())
 
 
-class Web(BaseHTTPRequestHandler):
-    """A web server with ranges, as those that serve files are."""
-
-    protocol_version = "HTTP/1.1"
-    files: ClassVar[dict[str, bytes]] = {"/a.csv": TEXT, "/a.csv.gz": gzip.compress(TEXT)}
-    sent: ClassVar[dict[str, int]] = {}
-    cut: ClassVar[dict[str, int]] = {}
-    """How many more answers of a file end early."""
-    refusal: ClassVar[tuple[int, str | None] | None] = None
-    """The status of every answer, and what it says in Retry-After."""
-
-    def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
-        if self.refusal is not None:
-            status, wait = self.refusal
-            self.send_response(status)
-            if wait is not None:
-                self.send_header("Retry-After", wait)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        path, _, query = self.path.partition("?")
-        body = self.files.get(path)
-        allowed = query == "signature=hush-hush" or self.headers.get("Authorization") == "Bearer hush-hush"
-        if body is None or not allowed:
-            self.send_response(404 if body is None else 403)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        start, end, status = 0, len(body), 200
-        if wanted := self.headers.get("Range"):
-            first, last = wanted.removeprefix("bytes=").split("-")
-            start, end, status = int(first), min(int(last) + 1, len(body)), 206
-        self.send_response(status)
-        self.send_header("Content-Length", str(end - start))
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-        self.send_header("ETag", f'"{len(body)}"')
-        if status == 206:
-            self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
-        self.end_headers()
-        if self.command == "GET":
-            self.sent[path] = self.sent.get(path, 0) + end - start
-            if self.cut.get(path, 0):
-                self.cut[path] -= 1
-                end -= (end - start) // 2
-                self.close_connection = True
-            self.wfile.write(body[start:end])
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture(scope="module")
 def web() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Web)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    Web.files |= {"/a.csv": TEXT, "/a.csv.gz": gzip.compress(TEXT)}
+    with web_server() as address:
+        yield address
 
 
 @both

@@ -54,6 +54,17 @@ def test_a_boolean_among_numbers_stays_visible() -> None:
     assert restarted([[{"a": True}, {"a": 1}]]).column("a").to_pylist() == ["true", "1"]
 
 
+def test_texts_and_numbers_in_a_column_declared_as_text_are_texts() -> None:
+    (batch,) = to_batches([[{"a": "x"}, {"a": 1}, {"a": None}]], pa.schema([("a", pa.string())]))
+    assert batch.column(0).to_pylist() == ["x", "1", None]
+
+
+def test_whole_numbers_in_a_column_declared_as_float_are_floats_where_they_are_exact() -> None:
+    declared = pa.schema([("a", pa.float64())])
+    assert [batch.schema.field("a").type for batch in to_batches([[{"a": 1}]], declared)] == [pa.float64()]
+    assert [batch.schema.field("a").type for batch in to_batches([[{"a": 2**53 + 1}]], declared)] == [pa.int64()]
+
+
 def test_nested_rows_keep_keys_that_turn_up_late() -> None:
     table = restarted([[{"a": {"x": 1}}], [{"a": {"x": 2, "y": "z"}}]])
     assert table.column("a").to_pylist() == [{"x": 1, "y": None}, {"x": 2, "y": "z"}]

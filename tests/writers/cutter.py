@@ -1,7 +1,7 @@
 """Between a client and a web server, as a process of its own: arguments are the server's host, port, and a mark.
 
 It prints its port, and reads `before` or `after` from its input: the next request that has the mark in it is then delivered
-or not, its answer never is, and `cut` is printed.
+or not, its answer never is, and `cut` is printed. For `count`, it prints how many requests there were with the mark.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import suppress
 
 SERVER, MARK = (sys.argv[1], int(sys.argv[2])), sys.argv[3].encode()
 armed: list[str] = []
+seen: list[int] = []
 
 
 def end(*sockets: socket.socket) -> None:
@@ -24,6 +25,7 @@ def end(*sockets: socket.socket) -> None:
 def ask(client: socket.socket, server: socket.socket, cut: threading.Event) -> None:
     with suppress(OSError):
         while data := client.recv(1 << 16):
+            seen.append(data.count(MARK))
             if armed and MARK in data:
                 print("cut", flush=True)
                 if armed.pop() == "before":
@@ -55,5 +57,8 @@ if __name__ == "__main__":
     threading.Thread(target=accept, args=(listener,), daemon=True).start()
     print(listener.getsockname()[1], flush=True)
     for line in sys.stdin:
+        if line.strip() == "count":
+            print(sum(seen), flush=True)
+            continue
         armed.append(line.strip())
         print("armed", flush=True)

@@ -202,10 +202,17 @@ class Cutter:
 
     def arm(self, how: str) -> None:
         """how: before or after the request is delivered."""
+        assert self._told(how) == "armed"
+
+    def count(self) -> int:
+        """How many requests have come that have the mark."""
+        return int(self._told("count"))
+
+    def _told(self, word: str) -> str:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{how}\n")
+        self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
-        assert self._line() == "armed"
+        return self._line()
 
     def has_cut(self) -> bool:
         """Whether the request came for which it was armed."""

@@ -27,7 +27,7 @@ from dativo_plugin_sdk import (
     WriteTask,
 )
 
-from dativo_assets.state import commit_once
+from dativo_assets.state import commit_once, look
 from dativo_assets.writers import _lake
 from tests.s3 import SECRET
 
@@ -147,6 +147,21 @@ def test_a_lost_answer_commits_once(target: Target, monkeypatch: pytest.MonkeyPa
     assert target.rows() == [(1,), (2,)]
     target.deliver("r3", ids(3))
     assert target.data_files() == target.named_files()
+
+
+def test_a_run_looks_at_a_bucket_no_more_than_it_must(tmp_path: Path, bucket: dict[str, str]) -> None:
+    with Cutter(bucket["endpoint"], " /lake") as counter:
+        target = Target("delta_s3", tmp_path, {**bucket, "endpoint": counter.url})
+        asked = []
+        for number in range(7):
+            before = counter.count()
+            writer = target.writer()
+            assert look(writer, f"r{number}")[1] is None
+            staged = target.stage(writer, f"r{number}", ids(number), base=number)
+            commit_once(writer, staged, Commit(job="j", seq=number + 1, run_id=f"r{number}"))
+            writer.close()
+            asked.append(counter.count() - before)
+    assert asked[6] - asked[2] <= 4 * 7, "of each entry of the log"
 
 
 @pytest.mark.parametrize("how", ["before", "after"])

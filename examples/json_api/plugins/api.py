@@ -1,10 +1,10 @@
 """A reader of a paginated JSON API: GET {url}/{object}?page=N&size=M answers {"items": [...], "next": N + 1 or null}."""
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from dativo_plugin_sdk import (
@@ -14,7 +14,13 @@ from dativo_plugin_sdk import (
     ConnectionTestResult,
     DativoError,
     Options,
+    RateLimit,
     RateLimitError,
+    SourceConfig,
+    flatten,
+    paginate,
+    retry,
+    retry_after_s,
 )
 from pydantic import Field
 
@@ -24,6 +30,7 @@ class ApiOptions(Options):
 
     page_size: int = Field(100, ge=1, description="rows of a page")
     attempts: int = Field(5, ge=1, description="how often a page is asked for while the API is busy")
+    requests_per_s: int = Field(50, ge=1, description="at most so many pages are asked for in a second")
     timeout_s: float = Field(30, gt=0, description="the longest wait for an answer")
 
 
@@ -32,33 +39,28 @@ class JsonApi(BaseReader):
 
     Options = ApiOptions
 
+    def __init__(self, source_config: SourceConfig) -> None:
+        super().__init__(source_config)
+        self._limit = RateLimit(self.options.requests_per_s, wait=self.sleep)
+
     def check_connection(self) -> ConnectionTestResult:
         try:
-            self._page(self.source_config.objects[0], 1, 1)
+            self._get(f"{self.source_config.objects[0]}?page=1&size=1")
         except DativoError as error:
             return ConnectionTestResult(False, error.message, error.error_code)
         return ConnectionTestResult(True, f"{self.source_config.connection['url']} answers")
 
     def extract(self, state_manager: Any = None) -> Iterator[list[dict[str, Any]]]:
         for name in self.source_config.objects:
-            page: int | None = 1
-            while page is not None:
-                self.raise_if_cancelled()
-                answer = self._page(name, page, self.options.page_size)
-                yield answer["items"]
-                page = answer["next"]
+            yield from paginate(partial(self._page, name), 1)
 
-    def _page(self, name: str, page: int, size: int) -> dict[str, Any]:
-        for attempt in range(1, self.options.attempts + 1):
-            try:
-                return self._get(f"{name}?page={page}&size={size}")
-            except RateLimitError as error:
-                if attempt == self.options.attempts:
-                    raise
-                time.sleep(error.details["retry_after_s"])
-        raise AssertionError("unreachable")
+    def _page(self, name: str, page: int) -> tuple[list[dict[str, Any]], int | None]:
+        path = f"{name}?page={page}&size={self.options.page_size}"
+        answer = retry(partial(self._get, path), self.options.attempts, wait=self.sleep)
+        return [flatten(item) for item in answer["items"]], answer["next"]
 
     def _get(self, path: str) -> dict[str, Any]:
+        self._limit.turn()
         request = urllib.request.Request(
             f"{self.source_config.connection['url']}/{path}",
             headers={"Authorization": f"Bearer {self.source_config.credentials['token']}"},
@@ -77,6 +79,6 @@ class JsonApi(BaseReader):
         if error.code in (401, 403):
             return AuthenticationError("the API refuses the token", hint="check API_TOKEN")
         if error.code in (429, 503):
-            wait_s = float(error.headers.get("Retry-After", 1))
+            wait_s = retry_after_s(error.headers.get("Retry-After"))
             return RateLimitError(f"the API is busy ({error.code})", details={"retry_after_s": wait_s})
         return ConnectionError(f"the API answered {error.code}", retryable=error.code >= 500)

@@ -97,6 +97,11 @@ mod python {
     }
 }
 
+#[cfg(feature = "library")]
+dativo_plugin_ffi::export_library! {
+    reader squares = crate::Squares;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,4 @@
-//! A block of lines to a record batch.
+//! A block of lines, or an array, to a record batch.
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::SchemaRef;
@@ -33,28 +33,66 @@ impl Lines {
         if i32::try_from(text.len()).is_err() {
             return Err(NotPlain);
         }
-        let mut record = Record::new(self.schema.fields(), true)?;
+        let mut rows = self.rows()?;
         let (mut text, mut lines) = (Text::new(text), 0);
-        let (mut keys, mut scratch) = (Keys::default(), Vec::new());
         while !text.is_at_end() {
             if text.peek_token() == b'{' {
-                text.advance();
-                keys.clear();
-                record.push(&mut text, |text, key| {
-                    if !self.others {
-                        return Err(NotPlain);
-                    }
-                    keys.add(key)?;
-                    text.skip(0, &mut scratch)
-                })?;
+                rows.push(&mut text)?;
                 text.peek_token();
             }
             text.end_line()?;
             lines += 1;
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(record.rows()));
-        let batch = RecordBatch::try_new_with_options(self.schema.clone(), record.finish()?, &options);
-        Ok(Parsed { batch: batch.map_err(|_| NotPlain)?, lines })
+        Ok(Parsed { batch: self.batch(rows)?, lines })
+    }
+
+    /// Parses one array of objects, in one line.
+    pub fn parse_array(&self, text: &[u8]) -> Plain<RecordBatch> {
+        if i32::try_from(text.len()).is_err() {
+            return Err(NotPlain);
+        }
+        let mut rows = self.rows()?;
+        let mut text = Text::new(text);
+        text.peek_token();
+        text.expect(b'[')?;
+        text.items(b']', |text| if text.peek() == b'{' { rows.push(text) } else { Err(NotPlain) })?;
+        text.peek_token();
+        text.end_line()?;
+        if text.is_at_end() { self.batch(rows) } else { Err(NotPlain) }
+    }
+
+    fn rows<'a>(&self) -> Plain<Rows<'a>> {
+        let record = Record::new(self.schema.fields(), true)?;
+        Ok(Rows { record, others: self.others, keys: Keys::default(), scratch: Vec::new() })
+    }
+
+    fn batch(&self, rows: Rows) -> Plain<RecordBatch> {
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.record.rows()));
+        RecordBatch::try_new_with_options(self.schema.clone(), rows.record.finish()?, &options).map_err(|_| NotPlain)
+    }
+}
+
+/// The rows of a text so far.
+struct Rows<'a> {
+    record: Record,
+    others: bool,
+    keys: Keys<'a>,
+    scratch: Vec<u8>,
+}
+
+impl<'a> Rows<'a> {
+    /// Takes the object at whose opening brace the text is.
+    #[inline(always)]
+    fn push(&mut self, text: &mut Text<'a>) -> Plain<()> {
+        text.advance();
+        self.keys.clear();
+        self.record.push(text, |text, key| {
+            if !self.others {
+                return Err(NotPlain);
+            }
+            self.keys.add(key)?;
+            text.skip(0, &mut self.scratch)
+        })
     }
 }
 
@@ -91,6 +129,20 @@ mod tests {
         );
         let lists = batch.column(3).as_list::<i32>();
         assert_eq!((lists.value_length(0), lists.value_length(1), lists.null_count()), (2, 0, 1));
+    }
+
+    #[test]
+    fn an_array_holds_the_same_objects() {
+        let columns = [("i", DataType::Int64), ("t", DataType::Utf8)];
+        let reader = lines(&columns, false);
+        let batch = reader.parse_array(b" [{\"i\": 1, \"t\": \"a\"}, {} ,{\"t\":null}] \r\n").expect("plain");
+        assert_eq!(batch.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), [Some(1), None, None]);
+        assert_eq!(reader.parse_array(b"[]").expect("plain").num_rows(), 0);
+        for text in
+            ["", "[", "{}", "[{}", "[{},]", "[{}]]", "[{}] {}", "[1]", "[[{}]]", "[{}\n,{}]", "[{}]\n\n", "null"]
+        {
+            assert!(reader.parse_array(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

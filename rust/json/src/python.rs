@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dativo_plugin::{Error, guard};
 use dativo_plugin_ffi::control::raise;
-use dativo_plugin_ffi::{NativeBatch, schema_of};
+use dativo_plugin_ffi::{NativeBatch, NativeRows, schema_of};
 use pyo3::prelude::*;
 
 use crate::Lines;
@@ -29,9 +29,16 @@ impl PyLines {
         let parsed = py.detach(|| guard(NAME, || Ok(self.0.parse(text).ok()))).map_err(raise)?;
         Ok(parsed.map(|parsed| (NativeBatch(parsed.batch), parsed.lines)))
     }
+
+    /// The rows of an array; `None` where Python has to look.
+    fn parse_array(&self, py: Python<'_>, text: &[u8]) -> PyResult<Option<NativeBatch>> {
+        let parsed = py.detach(|| guard(NAME, || Ok(self.0.parse_array(text).ok()))).map_err(raise)?;
+        Ok(parsed.map(NativeBatch))
+    }
 }
 
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<PyLines>()
+    module.add_class::<PyLines>()?;
+    module.add_class::<NativeRows>()
 }

@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::{RecordBatch, RecordBatchReader};
-use arrow_schema::{ArrowError, SchemaRef};
-use dativo_plugin::{BatchStream, CancelToken, Error, Result, guard};
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use dativo_plugin::Error;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 use serde_json::{Map, Value};
 
 use crate::capsule::{batch_to_capsules, schema_to_capsule, stream_to_capsule};
 use crate::control::{raise, to_json};
+use crate::stream::GuardedStream;
 
 /// Something with `__arrow_c_schema__`.
 #[pyclass(frozen, module = "dativo_plugin_ffi")]
@@ -114,48 +115,5 @@ impl NativeStream {
         let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stream = stream.ok_or_else(|| raise(Error::plugin("this stream was consumed already")))?;
         stream_to_capsule(py, Box::new(stream))
-    }
-}
-
-/// A plugin's stream behind the C interface: no panic leaves it, a cancelled one stops, a failed one has ended.
-pub(crate) struct GuardedStream {
-    plugin: &'static str,
-    schema: SchemaRef,
-    stream: Option<Box<dyn BatchStream>>,
-    metrics: Arc<Mutex<Map<String, Value>>>,
-    cancel: CancelToken,
-}
-
-impl GuardedStream {
-    pub(crate) fn new(plugin: &'static str, stream: Box<dyn BatchStream>, cancel: CancelToken) -> Self {
-        Self { plugin, schema: stream.schema(), stream: Some(stream), metrics: Arc::default(), cancel }
-    }
-
-    fn step(&mut self) -> Option<Result<RecordBatch>> {
-        let stream = self.stream.as_mut()?;
-        let step = guard(self.plugin, || {
-            self.cancel.check()?;
-            let batch = stream.next().transpose()?;
-            *self.metrics.lock().unwrap_or_else(PoisonError::into_inner) = stream.metrics();
-            Ok(batch)
-        });
-        if !matches!(step, Ok(Some(_))) {
-            self.stream = None;
-        }
-        step.transpose()
-    }
-}
-
-impl Iterator for GuardedStream {
-    type Item = std::result::Result<RecordBatch, ArrowError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().map(|step| step.map_err(|error| ArrowError::ExternalError(error.to_text().into())))
-    }
-}
-
-impl RecordBatchReader for GuardedStream {
-    fn schema(&self) -> SchemaRef {
-        self.schema.clone()
     }
 }

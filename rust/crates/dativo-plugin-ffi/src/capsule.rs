@@ -7,10 +7,13 @@ use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
 use arrow_schema::{ArrowError, Schema};
-use dativo_plugin::{Error, Result};
+use dativo_plugin::Result;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
+
+use crate::checked::validate;
+use crate::stream::checked_batch;
 
 const SCHEMA: &CStr = c"arrow_schema";
 const ARRAY: &CStr = c"arrow_array";
@@ -82,18 +85,8 @@ impl ImportedBatch {
     pub fn into_batch(self) -> Result<RecordBatch> {
         // SAFETY: array and schema came together from one `__arrow_c_array__`, whose contract is that they describe
         // each other and that the buffers live until release.
-        let mut data = unsafe { from_ffi(self.array, &self.schema) }?;
-        data.align_buffers();
-        if !self.validated {
-            data.validate_full()?;
-        }
-        if !matches!(data.data_type(), arrow_schema::DataType::Struct(_)) {
-            return Err(Error::plugin(format!("a record batch is a struct array, got {}", data.data_type())));
-        }
-        if data.null_count() > 0 {
-            return Err(Error::plugin("a record batch cannot have null rows"));
-        }
-        Ok(RecordBatch::from(StructArray::from(data)))
+        let data = unsafe { from_ffi(self.array, &self.schema) }?;
+        checked_batch(data, self.validated)
     }
 }
 
@@ -127,7 +120,7 @@ impl Iterator for ImportedStream {
         let batch = self.batches.next()?;
         Some(batch.and_then(|batch| {
             if !self.validated {
-                batch.columns().iter().try_for_each(|column| column.to_data().validate_full())?;
+                batch.columns().iter().try_for_each(|column| validate(&column.to_data()))?;
             }
             Ok(batch)
         }))

@@ -1,12 +1,11 @@
 //! Control and errors as JSON.
 
 use dativo_plugin::{Error, Result};
-use pyo3::exceptions::PyRuntimeError;
-use pyo3::prelude::*;
 
 /// A plugin's error as the exception that the Python SDK maps back: its text is one line of JSON.
-pub fn raise(error: Error) -> PyErr {
-    PyRuntimeError::new_err(error.to_text())
+#[cfg(feature = "python")]
+pub fn raise(error: Error) -> pyo3::PyErr {
+    pyo3::exceptions::PyRuntimeError::new_err(error.to_text())
 }
 
 /// A value from JSON; `what` names it in the error.

@@ -4,30 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::Schema;
 use dativo_plugin::{
-    API_VERSION, CancelToken, ReadContext, ReadRequest, Reader, ReaderPlugin, Result, SourceConfig, Split, guard,
-    type_name,
+    CancelToken, ReadContext, ReadRequest, Reader, ReaderPlugin, Result, SourceConfig, Split, guard, type_name,
 };
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::batch::{GuardedStream, NativeSchema, NativeStream};
+use crate::batch::{NativeSchema, NativeStream};
 use crate::capsule::schema_of;
 use crate::control::{from_json, raise, to_json};
 use crate::storage::storage_of;
-
-/// What a reader class says of itself, as JSON.
-pub fn describe_reader<P: ReaderPlugin>() -> String {
-    json!({
-        "kind": "reader",
-        "name": P::NAME,
-        "version": P::VERSION,
-        "api_version": API_VERSION,
-        "language": "rust",
-        "options_schema": P::options_schema(),
-        "capabilities": P::CAPABILITIES,
-    })
-    .to_string()
-}
+use crate::stream::GuardedStream;
 
 /// What is behind an exported reader class.
 pub struct ReaderHandle {

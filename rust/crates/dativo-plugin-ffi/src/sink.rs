@@ -5,26 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use dativo_plugin::{API_VERSION, CancelToken, Error, FileFormat, FileSink, Result, WriteContext, guard};
+use dativo_plugin::{CancelToken, Error, FileFormat, FileSink, Result, WriteContext, guard};
 use pyo3::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::capsule::{ImportedBatch, ImportedStream, schema_of};
 use crate::control::{from_json, raise, to_json};
-
-/// What a file format's class says of itself, as JSON.
-pub fn describe_file_format<F: FileFormat>() -> String {
-    json!({
-        "kind": "file_format",
-        "name": F::NAME,
-        "version": F::VERSION,
-        "api_version": API_VERSION,
-        "language": "rust",
-        "extension": F::EXTENSION,
-        "options_schema": F::options_schema(),
-    })
-    .to_string()
-}
 
 /// What is behind an exported sink class.
 pub struct SinkHandle {

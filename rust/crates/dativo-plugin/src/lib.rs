@@ -19,7 +19,7 @@ pub use guard::guard;
 pub use reader::{
     BatchStream, Check, Discovery, ReadContext, ReadPlan, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split,
 };
-pub use storage::{InputFile, RemoteFile, RemoteFiles, Storage, is_remote};
+pub use storage::{InputFile, RemoteFile, RemoteFiles, Storage, Version, is_remote};
 pub use types::{parse_type, type_name};
 
 /// The plugin API version these traits belong to: the same integer as the Python SDK's `API_VERSION`.

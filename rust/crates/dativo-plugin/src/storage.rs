@@ -1,9 +1,11 @@
 //! Where a plugin opens its input: files of this machine, and by URI what the host opens for it.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -56,7 +58,16 @@ impl Storage {
         if about.is_dir() {
             return Err(Error::io(&io::ErrorKind::IsADirectory.into(), path));
         }
-        Ok(InputFile::Local(file, about.len()))
+        Ok(InputFile::Local(file, Version::of(&about)))
+    }
+
+    /// What a file is at now; `None` for a remote one, which is read in the version that was opened first.
+    pub fn version(&self, path: &str) -> Result<Option<Version>> {
+        if is_remote(path) {
+            return Ok(None);
+        }
+        let about = fs::metadata(path).map_err(|error| Error::io(&error, path))?;
+        Ok(Some(Version::of(&about)))
     }
 }
 
@@ -65,10 +76,37 @@ pub fn is_remote(path: &str) -> bool {
     !path.starts_with('/') && path.contains("://")
 }
 
+/// What changes with the content of a local file: its inode, its size in bytes, and when content and inode last
+/// changed, in ns since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version(u64, u64, i64, i64);
+
+impl Version {
+    #[cfg(unix)]
+    fn of(about: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+
+        let ns = |seconds: i64, ns: i64| seconds.saturating_mul(1_000_000_000).saturating_add(ns);
+        let modified_ns = ns(about.mtime(), about.mtime_nsec());
+        Self(about.ino(), about.len(), modified_ns, ns(about.ctime(), about.ctime_nsec()))
+    }
+
+    #[cfg(not(unix))]
+    fn of(about: &Metadata) -> Self {
+        let modified = about.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        Self(0, about.len(), modified.map_or(0, |since| i64::try_from(since.as_nanos()).unwrap_or(0)), 0)
+    }
+
+    /// Whether the file may be this one with something added at its end.
+    pub fn may_grow_to(self, later: Self) -> bool {
+        self.0 == later.0 && self.1 < later.1
+    }
+}
+
 /// An open file.
 pub enum InputFile {
-    /// Of this machine, with its size when it was opened.
-    Local(File, u64),
+    /// Of this machine, as it was when it was opened.
+    Local(File, Version),
     /// By URI.
     Remote(Ranges),
 }
@@ -77,8 +115,16 @@ impl InputFile {
     /// Its size in bytes when it was opened.
     pub fn size(&self) -> u64 {
         match self {
-            Self::Local(_, size) => *size,
+            Self::Local(_, version) => version.1,
             Self::Remote(ranges) => ranges.end,
+        }
+    }
+
+    /// What the file was at when it was opened; `None` for a remote one.
+    pub fn version(&self) -> Option<Version> {
+        match self {
+            Self::Local(_, version) => Some(*version),
+            Self::Remote(_) => None,
         }
     }
 

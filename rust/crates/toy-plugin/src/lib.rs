@@ -28,7 +28,8 @@ impl ReaderPlugin for Counter {
     type Reader = Self;
 
     fn options_schema() -> Value {
-        json!({"properties": {"to": {"type": "integer"}}})
+        let number = json!({"type": "integer"});
+        json!({"properties": {"to": number, "panic_at": number, "pause_ms": number}})
     }
 
     fn from_config(config: SourceConfig) -> Result<Self> {
@@ -101,6 +102,11 @@ impl BatchStream for Numbers {
         let column = Int64Array::from_iter_values(from..self.next);
         (from < self.end).then(|| Ok(RecordBatch::try_new(schema(), vec![Arc::new(column)])?))
     }
+}
+
+#[cfg(feature = "library")]
+dativo_plugin_ffi::export_library! {
+    reader counter = crate::Counter;
 }
 
 #[cfg(feature = "python")]

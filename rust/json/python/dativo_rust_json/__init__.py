@@ -1,5 +1,5 @@
-"""Lines of JSON objects parsed natively: `Lines` over blocks of text, for columns of one schema."""
+"""JSON lines (`Lines`) and rows (`Rows`) turned into Arrow natively, for columns of one schema."""
 
-from ._native import Lines
+from ._native import Lines, Rows
 
-__all__ = ["Lines"]
+__all__ = ["Lines", "Rows"]

@@ -25,6 +25,8 @@ pub struct Blocks {
     max_record_bytes: usize,
     ended: bool,
     newline_added: bool,
+    /// Why there is no more text than there is; raised once that was handed out.
+    failure: Option<Error>,
 }
 
 impl Blocks {
@@ -41,6 +43,7 @@ impl Blocks {
             max_record_bytes: MAX_RECORD_BYTES,
             ended: false,
             newline_added: false,
+            failure: None,
         }
     }
 
@@ -54,13 +57,14 @@ impl Blocks {
         self.offset
     }
 
-    /// Makes the unread text at least `wanted` bytes long where there is as much, and returns it.
+    /// Makes the unread text at least `wanted` bytes long where as much can be read, and returns it. An error is one
+    /// where nothing is left before it.
     pub fn peek(&mut self, wanted: usize) -> Result<&[u8]> {
         self.buffer.copy_within(self.used..self.filled, 0);
         self.filled -= self.used;
         self.offset += self.used as u64;
         self.used = 0;
-        while self.filled < wanted && !self.ended {
+        while self.filled < wanted && !self.ended && self.failure.is_none() {
             if self.buffer.len() < wanted + 1 {
                 self.buffer.resize(wanted + 1, 0);
             }
@@ -69,9 +73,17 @@ impl Blocks {
                 Ok(got) => self.filled += got,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(read_error(error, &self.path).at("byte", self.offset + self.filled as u64));
+                    let error = read_error(error, &self.path);
+                    let is_placed = error.details.contains_key("byte");
+                    let here = self.offset + self.filled as u64;
+                    self.failure = Some(if is_placed { error } else { error.at("byte", here) });
                 }
             }
+        }
+        if self.filled == 0
+            && let Some(error) = self.failure.take()
+        {
+            return Err(error);
         }
         Ok(&self.buffer[..self.filled])
     }
@@ -127,6 +139,9 @@ impl Blocks {
                 Ok(0) if self.ended => return Ok(None),
                 Ok(0) => {
                     tokens.bad_rows = bad_before;
+                    if let Some(error) = self.failure.take() {
+                        return Err(error);
+                    }
                     if self.filled >= self.max_record_bytes {
                         return Ok(Some(Taken::Fault(Fault::LongRecord)));
                     }

@@ -105,6 +105,7 @@ pub fn decoded(mut raw: Text, charset: Charset) -> io::Result<(Text, u64)> {
             ended: false,
             finished: false,
             spill: Vec::new(),
+            failure: None,
         }),
     };
     Ok((text, mark as u64))
@@ -158,6 +159,8 @@ struct Transcoded<R> {
     finished: bool,
     /// Text that did not fit a reader's buffer too small for one character.
     spill: Vec<u8>,
+    /// What comes up behind the text that was handed out.
+    failure: Option<io::Error>,
 }
 
 impl<R: Read> Read for Transcoded<R> {
@@ -181,6 +184,9 @@ impl<R: Read> Read for Transcoded<R> {
 
 impl<R: Read> Transcoded<R> {
     fn decode(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if let Some(error) = self.failure.take() {
+            return Err(error);
+        }
         while !self.finished {
             if self.used == self.filled && !self.ended {
                 self.filled = self.inner.read(&mut self.input)?;
@@ -197,7 +203,12 @@ impl<R: Read> Transcoded<R> {
                     .code("INVALID_ENCODING")
                     .hint("set options.encoding to the file's encoding")
                     .at("byte", at);
-                return Err(io::Error::other(error));
+                let error = io::Error::other(error);
+                if written == 0 {
+                    return Err(error);
+                }
+                self.failure = Some(error);
+                return Ok(written);
             }
             self.finished = self.ended && result == DecoderResult::InputEmpty;
             if written > 0 {

@@ -29,6 +29,11 @@ impl Field {
         self.start as usize
     }
 
+    /// Where the field starts in the block, its quote included.
+    pub fn opening(self) -> usize {
+        self.start() - usize::from(self.is_quoted() && !self.needs_decoding())
+    }
+
     /// Whether the field was written in quotes: such a text is never null.
     pub fn is_quoted(self) -> bool {
         self.length & QUOTED != 0

@@ -6,6 +6,7 @@ use crate::blocks::{Blocks, Taken};
 use crate::dialect::Dialect;
 use crate::fields::Tokens;
 use crate::options::CsvOptions;
+use crate::place::line_ends;
 use crate::tokens::{Fault, Limits};
 
 /// The beginning of a file.
@@ -19,19 +20,27 @@ pub fn header_error(path: &str) -> Error {
         .at("file", path)
 }
 
+/// Lines that end in the first bytes of the current block.
+fn lines_before(blocks: &Blocks, bytes: usize) -> u64 {
+    let (before, rest) = blocks.current().split_at(bytes);
+    line_ends(before, rest.first().copied())
+}
+
 impl Head {
     /// Takes the header off `blocks`; `None` where there is no record at all.
     pub fn names(blocks: &mut Blocks, dialect: &Dialect, options: &CsvOptions) -> Result<Option<Vec<String>>> {
         let mut tokens = Tokens::default();
         let limits = Limits { width: None, max_field_bytes: options.max_field_bytes, skip_bad: false, max_rows: 1 };
+        let mut lines = options.skip_rows;
         loop {
             match blocks.next(dialect, &limits, &mut tokens)? {
                 None => return Ok(None),
-                Some(Taken::Records(_)) if tokens.rows() == 0 => {}
+                Some(Taken::Records(bytes)) if tokens.rows() == 0 => lines += lines_before(blocks, bytes),
                 Some(Taken::Records(_)) => break,
                 Some(Taken::Fault(Fault::OpenQuote { at, .. })) => {
                     return Err(blocks
                         .error_at("a quote in the header is never closed", at)
+                        .at("line", lines + lines_before(blocks, at) + 1)
                         .code("OPEN_QUOTE")
                         .hint("close it, or set options.quote_char: null where quotes are ordinary characters"));
                 }
@@ -39,6 +48,7 @@ impl Head {
                     let at = if let Fault::LongField { at, .. } = fault { at } else { 0 };
                     return Err(blocks
                         .error_at("a name in the header is too long", at)
+                        .at("line", lines + lines_before(blocks, at) + 1)
                         .code("FIELD_TOO_LONG")
                         .hint("is this a text file?"));
                 }

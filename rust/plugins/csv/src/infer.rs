@@ -38,7 +38,9 @@ impl Candidates {
         if might_be(INTEGER) && words.number(text.into(), |text| values::signed(text, INFERRED_DIGITS)).is_some() {
             found |= INTEGER;
         }
-        if might_be(FLOAT) && words.number(text.into(), |text| values::float(text, values::DOUBLE_DIGITS)).is_some() {
+        if might_be(FLOAT)
+            && words.number(text.into(), |text| values::suggests_float(text.text()).then_some(())).is_some()
+        {
             found |= FLOAT;
         }
         if might_be(BOOLEAN) && words.truth(text.into()).is_some() {
@@ -100,6 +102,8 @@ mod tests {
             (&["1234567890123456789"], "string"),
             (&["1", "2.5", "nan", "-inf", "1e5"], "float64"),
             (&["123456789012345678", "0.5"], "string"),
+            (&["1000000000000000000", "0.5"], "string"),
+            (&["0.50000000000000000000", "1"], "float64"),
             (&["true", "False", "TRUE"], "bool"),
             (&["true", "1"], "string"),
             (&["2024-02-29"], "date"),

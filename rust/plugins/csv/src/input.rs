@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 
-use dativo_plugin::{Error, InputFile, Kind, Result, Storage, is_remote};
+use dativo_plugin::{Error, InputFile, Kind, Result, Storage, Version, is_remote};
 
 use crate::charset::{Charset, decoded, marked};
 use crate::options::{Compression, CsvOptions};
@@ -20,6 +20,16 @@ const MIN_FILES_PER_THREAD: usize = 256;
 
 /// A stream of text.
 pub type Text = Box<dyn Read + Send>;
+
+/// What a file is like.
+pub struct Seen {
+    /// Bytes.
+    pub size: u64,
+    /// What it is at; `None` for a remote one.
+    pub version: Option<Version>,
+    /// Whether its bytes are its text, so that offsets in one are offsets in the other.
+    pub plain: bool,
+}
 
 /// How the files of a job are opened, and what they hold.
 #[derive(Clone)]
@@ -38,12 +48,13 @@ impl Input {
         }
         let mut sample = Vec::new();
         let mut text = self.decompressed(path)?.take(DETECTION_BYTES as u64);
-        text.read_to_end(&mut sample).map_err(|error| read_error(error, path))?;
+        // What can't be read is reported when it is wanted, with its place.
+        drop(text.read_to_end(&mut sample));
         Ok(found(&sample))
     }
 
-    /// Each file's size, and whether its bytes are its text, so that offsets in one are offsets in the other.
-    pub fn look_at(&self, files: &[String], threads: usize) -> Result<Vec<(u64, bool)>> {
+    /// What can be told of each file without a look at its records.
+    pub fn look_at(&self, files: &[String], threads: usize) -> Result<Vec<Seen>> {
         let each = files.len().div_ceil(threads.max(1)).max(MIN_FILES_PER_THREAD);
         if each >= files.len() || files.iter().any(|path| is_remote(path)) {
             return files.iter().map(|path| self.look_at_one(path)).collect();
@@ -56,11 +67,11 @@ impl Input {
         Ok(parts.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    fn look_at_one(&self, path: &str) -> Result<(u64, bool)> {
+    fn look_at_one(&self, path: &str) -> Result<Seen> {
         let file = self.storage.open(path)?;
-        let size = file.size();
+        let (size, version) = (file.size(), file.version());
         if self.options.compression.of(path) != Compression::None {
-            return Ok((size, false));
+            return Ok(Seen { size, version, plain: false });
         }
         let given = Charset::named(&self.options.encoding)?;
         // A byte order mark wins over the encoding of the options.
@@ -68,7 +79,8 @@ impl Input {
         let mut sample = Vec::with_capacity(wanted as usize);
         file.take(wanted).read_to_end(&mut sample).map_err(|error| read_error(error, path))?;
         let is_utf16 = sample.starts_with(&[0xFF, 0xFE]) || sample.starts_with(&[0xFE, 0xFF]);
-        Ok((size, given.unwrap_or_else(|| found(&sample)) == Charset::Utf8 && !is_utf16))
+        let plain = given.unwrap_or_else(|| found(&sample)) == Charset::Utf8 && !is_utf16;
+        Ok(Seen { size, version, plain })
     }
 
     /// Opens the text of a file from its start, a byte order mark left out. Returns the text and the bytes of the mark.

@@ -35,7 +35,11 @@ impl Look<'_> {
         let (mut rows, mut lines) = (0, self.input.options.skip_rows);
         loop {
             cancel.check()?;
-            let taken = blocks.next(self.dialect, &limits, &mut tokens)?;
+            // Nothing behind what can't be read: the place is in the record that begins before it.
+            let taken = blocks.next(self.dialect, &limits, &mut tokens).unwrap_or_else(|_| {
+                tokens = Tokens::default();
+                None
+            });
             let consumed = match taken {
                 Some(Taken::Records(bytes)) => bytes,
                 _ => blocks.current().len(),
@@ -83,7 +87,7 @@ impl Place {
 }
 
 /// Lines that end in `text`, which `next` follows: at a line feed, or at a carriage return without one.
-fn line_ends(text: &[u8], next: Option<u8>) -> u64 {
+pub fn line_ends(text: &[u8], next: Option<u8>) -> u64 {
     let ends = |at: &usize| text[*at] == b'\n' || text.get(at + 1).copied().or(next) != Some(b'\n');
     memchr::memchr2_iter(b'\n', b'\r', text).filter(ends).count() as u64
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use arrow_schema::DataType;
-use dativo_plugin::{Error, ReadContext, ReadPlan, ReadRequest, Result, Split, is_remote, parse_type, type_name};
+use dativo_plugin::{Error, Kind, ReadContext, ReadPlan, ReadRequest, Result, Split, is_remote, parse_type, type_name};
 
 use crate::blocks::{Blocks, Taken};
 use crate::boundary::Search;
@@ -13,7 +13,7 @@ use crate::dialect::Dialect;
 use crate::fields::{Field, Tokens};
 use crate::head::{Head, header_error};
 use crate::infer::Candidates;
-use crate::input::{DETECTION_BYTES, Input};
+use crate::input::{DETECTION_BYTES, Input, Seen};
 use crate::options::CsvOptions;
 use crate::stream::{Part, Payload, schema_of};
 use crate::tokens::Limits;
@@ -34,8 +34,7 @@ const PIECES_PER_THREAD: u64 = 64;
 /// A file as it is when the read is planned.
 struct Planned {
     path: String,
-    size: u64,
-    plain: bool,
+    seen: Seen,
     /// Record starts; the first one is 0, the file's beginning.
     starts: Vec<u64>,
 }
@@ -52,23 +51,24 @@ pub fn plan(
         return Err(Error::configuration("rust_csv has no files to read").hint("name them in source.files"));
     };
     let looked = input.look_at(files, context.parallelism)?;
-    let planned = |(path, (size, plain)): (&String, _)| Planned { path: path.clone(), size, plain, starts: vec![0] };
+    let planned = |(path, seen): (&String, Seen)| Planned { path: path.clone(), seen, starts: vec![0] };
     let mut planned: Vec<_> = files.iter().zip(looked).map(planned).collect();
     let mut notes = Vec::new();
 
     let (dialect, names) = structure(&planned, input, request)?;
     let names = names.ok_or_else(|| header_error(first))?;
-    let filled = planned.iter().find(|file| file.size > 0).unwrap_or(&planned[0]);
+    let filled = planned.iter().find(|file| file.seen.size > 0).unwrap_or(&planned[0]);
     notes.push(describe(filled, &dialect, &names, input)?);
 
-    let total: u64 = planned.iter().map(|file| file.size).sum();
+    let total: u64 = planned.iter().map(|file| file.seen.size).sum();
     let threads = context.parallelism.max(1) as u64;
     // A place to cut costs a request where the file is elsewhere.
     let least = if files.iter().any(|path| is_remote(path)) { MAX_SPLIT_BYTES / 4 } else { MIN_SPLIT_BYTES };
     let piece = (total / (PIECES_PER_THREAD * threads)).clamp(least, MAX_SPLIT_BYTES / 4);
     let piece_bytes = split_bytes.unwrap_or(piece);
     // A limited read stops soon: looking for places to cut would cost more than it gains.
-    let cuts = |file: &Planned| request.limit.is_none() && file.plain && file.size >= piece_bytes.saturating_mul(2);
+    let cuts =
+        |file: &Planned| request.limit.is_none() && file.seen.plain && file.seen.size >= piece_bytes.saturating_mul(2);
     let mut guess = None;
     if request.guess && planned.iter().any(cuts) {
         for file in planned.iter_mut().filter(|file| cuts(file)) {
@@ -105,7 +105,7 @@ pub fn plan(
         (None, Some(bytes)) => bytes,
         (None, None) => (left / (2 * threads)).clamp(piece_bytes, MAX_SPLIT_BYTES),
     };
-    let idle_threads = planned.len() < context.parallelism && planned.iter().all(|file| !file.plain);
+    let idle_threads = planned.len() < context.parallelism && planned.iter().all(|file| !file.seen.plain);
     let splits = divide(planned, total, next_bytes, |parts| Payload {
         dialect,
         names: names.clone(),
@@ -122,7 +122,8 @@ pub fn plan(
 }
 
 fn open(file: &Planned, input: &Input) -> Result<Blocks> {
-    let (text, mark) = if file.plain { input.open_plain(&file.path, file.size)? } else { input.open(&file.path)? };
+    let (text, mark) =
+        if file.seen.plain { input.open_plain(&file.path, file.seen.size)? } else { input.open(&file.path)? };
     let mut blocks = Blocks::new(text, &file.path, mark, SAMPLE_BLOCK_BYTES);
     blocks.skip_lines(input.options.skip_rows)?;
     Ok(blocks)
@@ -133,7 +134,7 @@ fn structure(files: &[Planned], input: &Input, request: &ReadRequest) -> Result<
     let declared: Option<Vec<String>> =
         request.schema.as_ref().map(|schema| schema.fields().iter().map(|field| field.name().clone()).collect());
     let mut dialect = Dialect::detect(&input.options, b"", true);
-    for file in files.iter().filter(|file| file.size > 0) {
+    for file in files.iter().filter(|file| file.seen.size > 0) {
         let mut blocks = open(file, input)?;
         let mut sample = blocks.peek(DETECTION_BYTES)?.to_vec();
         let whole = sample.len() < DETECTION_BYTES;
@@ -214,9 +215,9 @@ fn cut(
         }
     }
     blocks.peek(1)?;
-    let start = blocks.offset().min(file.size);
+    let start = blocks.offset().min(file.seen.size);
     let search = Search { storage: &input.storage, path: &file.path, dialect: *dialect, cancel: &context.cancel };
-    let Some(starts) = find(&search, (start, file.size))? else { return Ok(false) };
+    let Some(starts) = find(&search, (start, file.seen.size))? else { return Ok(false) };
     file.starts.extend(starts.into_iter().skip(1));
     Ok(true)
 }
@@ -242,7 +243,7 @@ fn sample(
         return Ok(Sample { candidates, lines_in_fields });
     }
     let words = Words::new(&input.options)?;
-    let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.size > 0).collect();
+    let chosen: Vec<&Planned> = spread(files, SAMPLED_FILES).filter(|file| file.seen.size > 0).collect();
     let places: usize = chosen.iter().map(|file| file.starts.len().min(SAMPLED_PLACES)).sum();
     let rows_each = (input.options.infer_rows / places.max(1)).max(1);
     let bytes_each = SAMPLE_BYTES / places.max(1);
@@ -263,7 +264,7 @@ fn sample(
                 }
                 blocks
             } else {
-                let text = input.open_range(&file.path, start, file.size)?;
+                let text = input.open_range(&file.path, start, file.seen.size)?;
                 Blocks::new(text, &file.path, start, SAMPLE_BLOCK_BYTES)
             };
             let (mut left, mut seen) = (rows_each, 0);
@@ -274,8 +275,12 @@ fn sample(
                     skip_bad: true,
                     max_rows: left,
                 };
-                // What can't be taken apart is reported when it is read, with its place.
-                let Some(Taken::Records(bytes)) = blocks.next(dialect, &limits, &mut tokens)? else { break };
+                // What can't be read or taken apart is reported when it is read, with its place.
+                let bytes = match blocks.next(dialect, &limits, &mut tokens) {
+                    Ok(Some(Taken::Records(bytes))) => bytes,
+                    Err(error) if error.kind != Kind::ValidationError => return Err(error),
+                    _ => break,
+                };
                 seen += bytes;
                 for row in 0..tokens.rows() {
                     let fields = tokens.row(row);
@@ -364,7 +369,7 @@ fn divide(
     };
     for file in files {
         for (index, &start) in file.starts.iter().enumerate() {
-            let end = file.starts.get(index + 1).copied().unwrap_or(file.size);
+            let end = file.starts.get(index + 1).copied().unwrap_or(file.seen.size);
             let wanted = next_bytes(left);
             if bytes > 0 && bytes + (end - start) > wanted.saturating_mul(3) / 2 {
                 left = left.saturating_sub(bytes);
@@ -372,7 +377,12 @@ fn divide(
             }
             match parts.last_mut() {
                 Some(last) if last.path == file.path && last.end == Some(start) => last.end = Some(end),
-                _ => parts.push(Part { path: file.path.clone(), start, end: file.plain.then_some(end) }),
+                _ => parts.push(Part {
+                    path: file.path.clone(),
+                    start,
+                    end: file.seen.plain.then_some(end),
+                    version: file.seen.version,
+                }),
             }
             bytes += end - start;
             if bytes >= wanted {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field as ArrowField, Schema, SchemaRef};
 use arrow_select::concat::concat_batches;
-use dativo_plugin::{BatchStream, Error, ReadContext, Result, is_remote, parse_type};
+use dativo_plugin::{BatchStream, Error, Kind, ReadContext, Result, Version, is_remote, parse_type};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -35,6 +35,9 @@ pub struct Part {
     pub start: u64,
     /// The byte after the last one; `None`: to the end, of a file whose bytes are not its text.
     pub end: Option<u64>,
+    /// What the file was at when the read was planned; `None`: its host keeps to one version.
+    #[serde(default)]
+    pub version: Option<Version>,
 }
 
 /// What a split carries: everything that reading it takes besides the reader's options.
@@ -174,6 +177,15 @@ impl CsvStream {
     }
 
     fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        let step = self.take_batch();
+        match step {
+            // What half a record looks like is no news where the file changed.
+            Err(error) if error.kind == Kind::ValidationError => Err(self.changed().unwrap_or(error)),
+            _ => step,
+        }
+    }
+
+    fn take_batch(&mut self) -> Result<Option<RecordBatch>> {
         while self.left > 0 {
             self.context.cancel.check()?;
             let Some(open) = self.open.as_mut() else {
@@ -190,8 +202,15 @@ impl CsvStream {
                 skip_bad: self.input.options.bad_lines == BadLines::Skip,
                 max_rows: self.left,
             };
-            match open.blocks.next(&self.payload.dialect, &limits, &mut self.tokens)? {
-                None => self.open = None,
+            let taken = match open.blocks.next(&self.payload.dialect, &limits, &mut self.tokens) {
+                Err(error) => return Err(self.placed(error)),
+                Ok(taken) => taken,
+            };
+            match taken {
+                None => {
+                    self.changed().map_or(Ok(()), Err)?;
+                    self.open = None;
+                }
                 Some(Taken::Fault(fault)) => return Err(self.explain(fault)),
                 Some(Taken::Records(_)) if self.tokens.len() == 0 => {}
                 Some(Taken::Records(_)) => {
@@ -257,21 +276,21 @@ impl CsvStream {
 
     fn misfit(&self, open: &Open, column: &Column, misfit: &Misfit) -> Error {
         let block = open.blocks.current();
-        let at = misfit.field.start();
+        let at = misfit.invalid_utf8_at.map_or(misfit.field.opening(), |offset| misfit.field.start() + offset);
         let place = self.locate(open, at);
-        if let Some(offset) = misfit.invalid_utf8_at {
-            let byte = open.blocks.offset() + (at + offset) as u64;
+        if misfit.invalid_utf8_at.is_some() {
+            let byte = open.blocks.offset() + at as u64;
             let message = format!("byte {byte}, in column {} of {}, is not valid UTF-8", column.name, place.text);
             return place
-                .on(open.blocks.error_at(&message, at + offset))
+                .on(open.blocks.error_at(&message, at))
                 .code("INVALID_ENCODING")
                 .hint("set options.encoding to the file's encoding")
                 .at("column", column.name.as_str());
         }
         let mut scratch = Vec::new();
         let text = self.words.text(&self.payload.dialect, block, misfit.field, &mut scratch).unwrap_or_default();
-        let widens_to_double =
-            !column.declared && column.type_name == "int64" && values::float(text, values::DOUBLE_DIGITS).is_some();
+        let is_float = || self.words.number(text.into(), |text| values::suggests_float(text.text()).then_some(()));
+        let widens_to_double = !column.declared && column.type_name == "int64" && is_float().is_some();
         let widen_to = if widens_to_double { "double" } else { "string" };
         let mut shown: String = String::from_utf8_lossy(text).chars().take(64).collect();
         if text.len() > 64 {
@@ -341,6 +360,34 @@ impl CsvStream {
         let is_there = |(_, position): &(&Column, &usize)| **position == field;
         let found = self.payload.columns.iter().zip(&open.positions).find(is_there);
         found.map_or_else(|| (field + 1).to_string(), |(column, _)| column.name.clone())
+    }
+
+    /// What reading raised, with the row and the line where that was.
+    fn placed(&self, error: Error) -> Error {
+        match &self.open {
+            Some(open) if error.kind == Kind::ValidationError => {
+                self.locate(open, open.blocks.current().len()).on(error)
+            }
+            _ => error,
+        }
+    }
+
+    /// The error that the file at hand is not what was planned, if it isn't. What was added at its end belongs to the next
+    /// run, where its bytes are its text.
+    fn changed(&self) -> Option<Error> {
+        let part = self.payload.parts.get(self.next_part.checked_sub(1)?)?;
+        let planned = part.version?;
+        match self.input.storage.version(&part.path) {
+            Ok(Some(now)) if now == planned || (part.end.is_some() && planned.may_grow_to(now)) => None,
+            Ok(None) => None,
+            Err(error) => Some(error),
+            Ok(Some(_)) => Some(
+                Error::new(Kind::TransientError, format!("{} changed while it was read", part.path))
+                    .code("FILE_CHANGED")
+                    .hint("run again once it is complete")
+                    .at("file", part.path.as_str()),
+            ),
+        }
     }
 
     /// Row and line of a place in the current block.

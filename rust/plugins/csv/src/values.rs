@@ -52,8 +52,10 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 const EXACT_MANTISSA: u64 = 1 << 53;
+/// Digits that a `u64` holds, whichever they are.
+const MANTISSA_DIGITS: usize = 19;
 
-/// Significant digits that a float64 keeps apart.
+/// Significant digits that a float64 keeps apart; zeros before and behind them are none.
 pub const DOUBLE_DIGITS: usize = 17;
 /// Significant digits that a float32 keeps apart.
 const SINGLE_DIGITS: usize = 9;
@@ -73,11 +75,15 @@ pub fn float<'a>(text: impl Into<Span<'a>>, max_digits: usize) -> Option<f64> {
 #[inline(never)]
 fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Option<f64> {
     let mut mantissa = 0_u64;
-    let mut significant = 0_usize;
+    // From the first that is no zero: all digits, and those up to the last that is no zero.
+    let (mut digits, mut significant) = (0_usize, 0_usize);
     let mut fraction = 0_usize;
     let mut at = 0;
     while let Some(digit) = body.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        significant += usize::from(significant > 0 || digit > 0);
+        digits += usize::from(digits > 0 || digit > 0);
+        if digit > 0 {
+            significant = digits;
+        }
         mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
         at += 1;
     }
@@ -91,7 +97,10 @@ fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Opt
         at += 1;
         let first = at;
         while let Some(digit) = body.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-            significant += usize::from(significant > 0 || digit > 0);
+            digits += usize::from(digits > 0 || digit > 0);
+            if digit > 0 {
+                significant = digits;
+            }
             mantissa = mantissa.wrapping_mul(10).wrapping_add(u64::from(digit));
             at += 1;
         }
@@ -103,7 +112,7 @@ fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Opt
     if significant > max_digits {
         return None;
     }
-    if at == body.len() && mantissa <= EXACT_MANTISSA && fraction < POWERS.len() {
+    if at == body.len() && digits <= MANTISSA_DIGITS && mantissa <= EXACT_MANTISSA && fraction < POWERS.len() {
         let value = mantissa as f64 / POWERS[fraction];
         return Some(if negative { -value } else { value });
     }
@@ -117,6 +126,14 @@ fn any_float(text: &[u8], negative: bool, body: &[u8], max_digits: usize) -> Opt
     let value: f64 = fast_float2::parse(text).ok()?;
     let lost = value.is_infinite() || (value == 0.0 && significant > 0);
     (!lost).then_some(value)
+}
+
+/// Whether a column may be floats on the strength of this text: one, but no digits alone that are too many for an
+/// integer, for those are identifiers, be they zeros at the end.
+pub fn suggests_float(text: &[u8]) -> bool {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let identifies = digits.len() > DOUBLE_DIGITS && digits.iter().all(u8::is_ascii_digit);
+    !identifies && float(text, DOUBLE_DIGITS).is_some()
 }
 
 /// A float32, by the same grammar: at most nine significant digits and a magnitude that float32 has.
@@ -260,11 +277,23 @@ mod tests {
 
     #[test]
     fn a_float32_is_rounded_once_and_lost_in_no_silence() {
-        for text in ["437236101e-43", "874472202e-43", "0.1", "-16777217", "3.40282347e38", "1e-45", "-0.0", "inf"] {
+        for text in [
+            "437236101e-43",
+            "874472202e-43",
+            "0.1",
+            "-16777217",
+            "3.40282347e38",
+            "1e-45",
+            "-0.0",
+            "inf",
+            "1000000000",
+            "-12345678900000.000000000000",
+            "0.50000000000",
+        ] {
             let wanted: f32 = text.parse().expect("a float");
             assert_eq!(single(text.as_bytes()).map(f32::to_bits), Some(wanted.to_bits()), "{text}");
         }
-        for text in ["1e39", "-3.5e38", "1e-60", "1.23456789012"] {
+        for text in ["1e39", "-3.5e38", "1e-60", "1.23456789012", "1000000001"] {
             assert_eq!(single(text.as_bytes()), None, "{text}");
         }
         assert!(single(b"NaN").is_some_and(f32::is_nan));
@@ -277,6 +306,14 @@ mod tests {
             prop_assume!(value.is_finite());
             let text = format!("{value:e}");
             prop_assert_eq!(float(text.as_bytes(), 17).map(f64::to_bits), Some(bits));
+        }
+
+        #[test]
+        fn zeros_at_the_end_take_no_digit_away(text in "-?[1-9][0-9]{0,16}", zeros in 0_usize..40) {
+            for padded in [format!("{text}{:0<zeros$}", ""), format!("{text}.0{:0<zeros$}", "")] {
+                let wanted: f64 = padded.parse().expect("a float");
+                prop_assert_eq!(float(padded.as_bytes(), 17).map(f64::to_bits), Some(wanted.to_bits()), "{}", padded);
+            }
         }
 
         #[test]

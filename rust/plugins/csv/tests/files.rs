@@ -86,7 +86,67 @@ fn a_file_that_shrinks_while_it_is_read_is_noticed() {
     let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
     files.add("x.csv", "a,b\n1,2\n");
     let mut stream = reader.read(&plan.splits[0], &ReadContext::default()).unwrap();
+    assert_eq!(stream.next().unwrap().unwrap().num_rows(), 1);
     assert_eq!(stream.next().unwrap().unwrap_err().error_code, "FILE_CHANGED");
+}
+
+/// Writes the file until it can be told that it was.
+fn rewrite(files: &Files, name: &str, content: impl AsRef<[u8]>) {
+    let changed = || std::fs::metadata(files.0.path().join(name)).unwrap().modified().unwrap();
+    let before = changed();
+    while changed() == before {
+        files.add(name, content.as_ref());
+    }
+}
+
+#[test]
+fn a_file_that_is_another_at_the_end_of_a_split_is_noticed() {
+    let files = Files::new();
+    let gzip = |text: &str| {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        writer.write_all(text.as_bytes()).unwrap();
+        writer.finish().unwrap()
+    };
+    let path = files.add("x.csv", "a,b\n1,2\n");
+    let packed = files.add("x.csv.gz", gzip("a,b\n1,2\n"));
+    for (path, happens) in [
+        (&path, &(|| rewrite(&files, "x.csv", "a,b\n3,4\n")) as &dyn Fn()),
+        (&path, &|| rewrite(&files, "x.csv", "a,b\n3,\"\n")),
+        (&path, &|| {
+            files.add("y.csv", "a,b\n1,2\n3,4\n");
+            std::fs::rename(files.0.path().join("y.csv"), files.0.path().join("x.csv")).unwrap();
+        }),
+        (&packed, &|| rewrite(&files, "x.csv.gz", [gzip("a,b\n1,2\n"), gzip("3,4\n")].concat())),
+    ] {
+        let reader = reader(&[path], json!({})).unwrap();
+        let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
+        happens();
+        let mut stream = reader.read(&plan.splits[0], &ReadContext::default()).unwrap();
+        let error = std::iter::from_fn(|| stream.next()).find_map(Result::err).expect("an error");
+        assert_eq!((error.error_code.as_str(), error.retryable), ("FILE_CHANGED", true), "{error}");
+    }
+}
+
+#[test]
+fn what_can_not_be_read_is_placed_by_row_and_line_and_what_is_before_it_is_read() {
+    let files = Files::new();
+    let mut rows = "1,\"\n\"\n".repeat(20_000).into_bytes();
+    rows.extend_from_slice(b"3,\x82\n");
+    let path = files.add("sj.csv", [b"a,b\n\n".as_slice(), &rows].concat());
+    let reader = reader(&[&path], json!({"encoding": "shift_jis"})).unwrap();
+    let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
+    let mut stream = reader.read(&plan.splits[0], &ReadContext::default()).unwrap();
+    let mut read = 0;
+    let error = loop {
+        match stream.next().expect("an error") {
+            Ok(batch) => read += batch.num_rows(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((error.error_code.as_str(), read), ("INVALID_ENCODING", 20_000));
+    let details = &error.details;
+    assert_eq!((&details["row"], &details["line"]), (&json!(20_001), &json!(40_003)));
+    assert_eq!(details["byte"], json!(5 + rows.len() - 2));
 }
 
 #[test]

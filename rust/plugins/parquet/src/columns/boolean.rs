@@ -46,6 +46,7 @@ impl Column for BooleanColumn {
                 nulls: page.len() - values.len(),
                 levels: &scratch.levels,
                 values: &scratch.page,
+                texts: &[],
                 encoding: Encoding::PLAIN,
                 bounds,
                 nans: 0,

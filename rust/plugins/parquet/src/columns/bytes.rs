@@ -61,30 +61,60 @@ impl<'a, S: ByteSource> Page<'a, S> {
         }
     }
 
-    /// The least and the greatest value. Most are told apart by their first bytes.
-    fn bounds(&self) -> Option<(&'a [u8], &'a [u8])> {
-        let mut positions = 0..self.len();
-        let first = positions.next()?;
-        let (mut min, mut max) = (self.value(first), self.value(first));
-        let (mut min_start, mut max_start) = (self.key(first).order(), self.key(first).order());
-        for position in positions {
-            let start = self.key(position).order();
-            if start <= min_start {
-                let value = self.value(position);
-                if start < min_start || value < min {
-                    (min_start, min) = (start, value);
-                }
-            }
-            if start >= max_start {
-                let value = self.value(position);
-                if start > max_start || value > max {
-                    (max_start, max) = (start, value);
-                }
-            }
-        }
-        Some((min, max))
+    /// The values one after the other, where the array holds them so, and their lengths added to `lengths`.
+    fn joined(&self, lengths: &mut Vec<i32>) -> Option<&'a [u8]> {
+        if self.nulls.is_some() { None } else { S::joined(self.rows, lengths) }
     }
 }
+
+/// The least and the greatest of values that stand one behind the other. Most are told apart by their first bytes.
+fn bounds<'a>(values: &'a [u8], lengths: &[i32]) -> Option<(&'a [u8], &'a [u8])> {
+    let first = &values[..*lengths.first()? as usize];
+    let (mut min, mut max) = (first, first);
+    let (mut min_start, mut max_start) = (start(values, first.len()), start(values, first.len()));
+    let mut rest = &values[first.len()..];
+    for length in &lengths[1..] {
+        let found = start(rest, *length as usize);
+        let (value, behind) = rest.split_at(*length as usize);
+        rest = behind;
+        if min_start < found && found < max_start {
+            continue;
+        }
+        if found <= min_start && (found < min_start || value < min) {
+            (min_start, min) = (found, value);
+        }
+        if found >= max_start && (found > max_start || value > max) {
+            (max_start, max) = (found, value);
+        }
+    }
+    Some((min, max))
+}
+
+/// Bytes that are compared at once.
+const FIRST: usize = 16;
+
+/// The first bytes of a value that `values` begin with, as a number that has their order; zeros behind a short one.
+#[inline(always)]
+fn start(values: &[u8], length: usize) -> u128 {
+    let length = length.min(FIRST);
+    let first = values.first_chunk().copied().unwrap_or_else(|| {
+        let mut first = [0; FIRST];
+        first[..length].copy_from_slice(&values[..length]);
+        first
+    });
+    u128::from_be_bytes(first) & MASKS[length]
+}
+
+/// Which bits of the first bytes belong to a value of some length.
+const MASKS: [u128; FIRST + 1] = {
+    let mut masks = [0; FIRST + 1];
+    let mut length = 1;
+    while length <= FIRST {
+        masks[length] = u128::MAX << (8 * (FIRST - length));
+        length += 1;
+    }
+    masks
+};
 
 impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
     pub fn new(descriptor: &ColumnDescPtr, options: PageOptions) -> Self {
@@ -104,7 +134,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
         let bounds = match encoding {
             _ if !self.chunk.options().statistics() => None,
             Encoding::RLE_DICTIONARY => self.dictionary.bounds(&scratch.indices),
-            _ => page.bounds(),
+            _ => bounds(&scratch.page[scratch.page.len() - page.bytes()..], &scratch.lengths),
         };
         let bounds = bounds.map(|(min, max)| (Bytes(min.to_vec()), Bytes(max.to_vec())));
         let page = DataPage {
@@ -112,6 +142,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             nulls: rows - page.len(),
             levels: &scratch.levels,
             values: &scratch.page,
+            texts: if encoding == Encoding::RLE_DICTIONARY { &[] } else { &scratch.lengths },
             encoding,
             bounds,
             nans: 0,
@@ -135,6 +166,11 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
         }
         scratch.page.clear();
         scratch.lengths.clear();
+        if let Some(joined) = page.joined(&mut scratch.lengths) {
+            delta(&mut scratch.page, &scratch.lengths);
+            scratch.page.extend_from_slice(joined);
+            return Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY);
+        }
         for position in 0..page.len() {
             let length = page.value(position).len();
             scratch.lengths.push(i32::try_from(length).map_err(|_| {
@@ -142,10 +178,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             })?);
         }
         delta(&mut scratch.page, &scratch.lengths);
-        match S::joined(page.rows).filter(|_| page.nulls.is_none()) {
-            Some(joined) => scratch.page.extend_from_slice(joined),
-            None => (0..page.len()).for_each(|position| scratch.page.extend_from_slice(page.value(position))),
-        }
+        (0..page.len()).for_each(|position| scratch.page.extend_from_slice(page.value(position)));
         Ok(Encoding::DELTA_LENGTH_BYTE_ARRAY)
     }
 

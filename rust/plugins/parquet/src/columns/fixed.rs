@@ -120,6 +120,7 @@ impl<T: Number> FixedColumn<T> {
             nulls: rows - values.len(),
             levels: &scratch.levels,
             values: &scratch.page,
+            texts: &[],
             encoding,
             bounds,
             nans,

@@ -48,8 +48,9 @@ pub trait ByteSource: Send {
     /// Bytes of all rows, about.
     fn size(rows: &Self::Rows) -> usize;
 
-    /// All rows' bytes one after the other, where the array holds them so.
-    fn joined(rows: &Self::Rows) -> Option<&[u8]>;
+    /// All rows' bytes one after the other, where the array holds them so, and their lengths added to `lengths`, where
+    /// each of them fits.
+    fn joined<'a>(rows: &'a Self::Rows, lengths: &mut Vec<i32>) -> Option<&'a [u8]>;
 }
 
 macro_rules! byte_sources {
@@ -74,9 +75,14 @@ macro_rules! byte_sources {
                 (rows.value_offsets()[rows.len()] - rows.value_offsets()[0]) as usize
             }
 
-            fn joined(rows: &Self::Rows) -> Option<&[u8]> {
+            fn joined<'a>(rows: &'a Self::Rows, lengths: &mut Vec<i32>) -> Option<&'a [u8]> {
                 let offsets = rows.value_offsets();
-                Some(&rows.value_data()[offsets[0] as usize..offsets[rows.len()] as usize])
+                let all = &rows.value_data()[offsets[0] as usize..offsets[rows.len()] as usize];
+                if i32::try_from(all.len()).is_err() {
+                    return None;
+                }
+                lengths.extend(offsets.iter().zip(&offsets[1..]).map(|(start, end)| (end - start) as i32));
+                Some(all)
             }
         }
     )*};
@@ -98,7 +104,7 @@ macro_rules! view_sources {
                 rows.lengths().map(|length| length as usize).sum()
             }
 
-            fn joined(_: &Self::Rows) -> Option<&[u8]> {
+            fn joined<'a>(_: &'a Self::Rows, _: &mut Vec<i32>) -> Option<&'a [u8]> {
                 None
             }
         }

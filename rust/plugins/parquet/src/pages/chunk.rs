@@ -33,6 +33,8 @@ pub struct DataPage<'a, V> {
     pub levels: &'a [u8],
     /// The values.
     pub values: &'a [u8],
+    /// The lengths of texts that end the values, one behind the other.
+    pub texts: &'a [i32],
     /// How they are encoded.
     pub encoding: Encoding,
     /// Least and greatest, where there are any.
@@ -113,21 +115,22 @@ impl<V: Ordered> ChunkWriter<V> {
     pub fn add(&mut self, page: DataPage<V>, compressor: &mut Compressor) -> Result<()> {
         let offset = self.pages.bytes_written();
         let pages = &mut self.pages;
-        let written = compressor.page(page.levels, page.values, &mut self.effort, |buf, is_compressed| {
-            let shape = Page::DataPageV2 {
-                buf,
-                num_values: page.rows as u32,
-                encoding: page.encoding,
-                num_nulls: page.nulls as u32,
-                num_rows: page.rows as u32,
-                def_levels_byte_len: page.levels.len() as u32,
-                rep_levels_byte_len: 0,
-                is_compressed,
-                statistics: None,
-            };
-            let plain_length = page.levels.len() + page.values.len();
-            SerializedPageWriter::new(pages).write_page(CompressedPage::new(shape, plain_length))
-        })?;
+        let written =
+            compressor.page(page.levels, page.values, page.texts, &mut self.effort, |buf, is_compressed| {
+                let shape = Page::DataPageV2 {
+                    buf,
+                    num_values: page.rows as u32,
+                    encoding: page.encoding,
+                    num_nulls: page.nulls as u32,
+                    num_rows: page.rows as u32,
+                    def_levels_byte_len: page.levels.len() as u32,
+                    rep_levels_byte_len: 0,
+                    is_compressed,
+                    statistics: None,
+                };
+                let plain_length = page.levels.len() + page.values.len();
+                SerializedPageWriter::new(pages).write_page(CompressedPage::new(shape, plain_length))
+            })?;
         self.uncompressed += written.uncompressed_size;
         self.offsets.append_offset_and_size(offset as i64, written.compressed_size as i32);
         self.offsets.append_row_count(page.rows as i64);

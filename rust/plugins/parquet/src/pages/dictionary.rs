@@ -143,12 +143,6 @@ impl Key {
         memory[..value.len().min(FIRST)].copy_from_slice(&value[..value.len().min(FIRST)]);
         Self::new(value, if value.len() > FIRST { value } else { &memory })
     }
-
-    /// The first 16 bytes as a number that has their order; zeros behind a short string.
-    #[inline(always)]
-    pub fn order(self) -> u128 {
-        (u128::from(self.tail) << 64 | u128::from(self.head)).swap_bytes()
-    }
 }
 
 /// Which bits of the first bytes belong to a value of some length.

@@ -1,0 +1,96 @@
+"""A library's reader as a level-3 reader."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from ctypes import byref
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from dativo_plugin_sdk.deferred import options_dict
+from dativo_plugin_sdk.errors import DativoError
+from dativo_plugin_sdk.models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
+from dativo_plugin_sdk.native import plan_of, request_json
+from dativo_plugin_sdk.reader import BaseReader
+
+from .abi import ArrowSchema
+from .load import Library
+from .stream import LibraryStream, exported, import_schema
+
+
+class LibraryReader(BaseReader):
+    """A reader in a shared library. A subclass, made as it is loaded, gives `library` and `Options`."""
+
+    library: ClassVar[Library]
+
+    def __init__(self, source_config: SourceConfig) -> None:
+        super().__init__(source_config)
+        self.library.keep_secret(source_config.credentials, source_config.connection)
+        options = options_dict(self.options)
+        config = source_config.model_copy(update={"options": options, "checked_options": None})
+        self._reader = self.library.make("create", "close", json.dumps(config.model_dump()).encode())
+
+    @classmethod
+    def describe(cls) -> str:
+        return json.dumps(cls.library.about)
+
+    def check_connection(self) -> ConnectionTestResult:
+        return checked(self.library, self._reader.pointer) or super().check_connection()
+
+    def discover(self) -> DiscoveryResult:
+        if not self.library.has("discover"):
+            return super().discover()
+        found = self.library.answer("discover", dict, self._reader.pointer)
+        objects = found.get("objects")
+        if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
+            raise self.library.broken("discover answered no array of objects")
+        return DiscoveryResult(objects, found.get("metadata") or None)
+
+    def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
+        if not self.library.has("probe"):
+            return super().probe(cursor)
+        text = json.dumps(cursor).encode()
+        found: str | None = self.library.answer("probe", (str, type(None)), self._reader.pointer, text)
+        return found
+
+    def plan(self, request: ReadRequest) -> ReadPlan:
+        if not self.library.has("plan"):
+            return super().plan(request)
+        schema, text = ArrowSchema(), request_json(request).encode()
+        with exported(request.schema) as declared:
+            value = self.library.answer("plan", dict, self._reader.pointer, text, declared, byref(schema))
+        known = import_schema(self.library, schema) if schema.release else None
+        try:
+            plan = plan_of(json.dumps(value), known)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise self.library.broken(f"plan answered what is no plan: {type(error).__name__}: {error}") from None
+        # Its batches go through a conversion that holds them to the plan's schema.
+        return replace(plan, schema_text=None, unchanged=bool(value.get("unchanged")))
+
+    def read(self, split: Split) -> LibraryStream:
+        return LibraryStream(self.library, self._reader, json.dumps(split.to_dict()).encode(), lambda: self.cancelled)
+
+    def cancel(self) -> None:
+        super().cancel()
+        if self.library.has("cancel"):
+            self.library.functions["cancel"](self._reader.pointer)
+
+
+def checked(library: Library, pointer: int) -> ConnectionTestResult | None:
+    """What `check` answered; None where the library has none."""
+    if not library.has("check"):
+        return None
+    try:
+        found = library.answer("check", dict, pointer)
+    except DativoError as error:
+        return ConnectionTestResult(False, str(error), error.error_code, error.details)
+    if not isinstance(found.get("success"), bool) or not isinstance(found.get("message"), str):
+        raise library.broken("check answered no success and message")
+    code, details = found.get("error_code"), found.get("details")
+    return ConnectionTestResult(
+        found["success"],
+        found["message"],
+        code if isinstance(code, str) else None,
+        details if isinstance(details, dict) else None,
+    )

@@ -1,0 +1,1 @@
+../../../../plugin_sdk/dativo_plugin_sdk/include/dativo_plugin.h

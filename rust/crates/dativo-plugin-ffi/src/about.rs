@@ -1,0 +1,33 @@
+//! What a plugin says of itself, as JSON.
+
+use dativo_plugin::{API_VERSION, FileFormat, ReaderPlugin};
+use serde_json::json;
+
+/// What a reader says of itself. Its batches are made by arrow-rs, which makes no others than valid ones.
+pub fn describe_reader<P: ReaderPlugin>() -> String {
+    json!({
+        "kind": "reader",
+        "name": P::NAME,
+        "version": P::VERSION,
+        "api_version": API_VERSION,
+        "language": "rust",
+        "options_schema": P::options_schema(),
+        "capabilities": P::CAPABILITIES,
+        "validated": true,
+    })
+    .to_string()
+}
+
+/// What a file format says of itself.
+pub fn describe_file_format<F: FileFormat>() -> String {
+    json!({
+        "kind": "file_format",
+        "name": F::NAME,
+        "version": F::VERSION,
+        "api_version": API_VERSION,
+        "language": "rust",
+        "extension": F::EXTENSION,
+        "options_schema": F::options_schema(),
+    })
+    .to_string()
+}
