@@ -17,7 +17,7 @@ from .errors import ConfigurationError, PluginError, ValidationError
 from .file_news import FileNews, InputFile, content_digest
 from .models import ConnectionTestResult, DiscoveryResult, Incremental, ReadPlan, ReadRequest
 from .reader import BaseReader
-from .remote import RangeReader, RemoteFile, RemoteFiles, is_remote, shown
+from .remote import RangeReader, RemoteFile, RemoteFiles, is_listed_by_fsspec, is_remote, shown
 
 Compression = Literal["auto", "none", "gzip", "zstd", "bz2", "xz", "zip"]
 _SUFFIXES: dict[str, Compression] = {
@@ -146,24 +146,36 @@ class FileReader(BaseReader):
                 found.setdefault(file.path, file)
         return tuple(found.values())
 
+    def _elsewhere(self, path: str) -> RemoteFiles:
+        """What lists and reads a URI."""
+        if not is_listed_by_fsspec(path):
+            return self._stores
+        from .remote_fsspec import FsspecFiles  # of no use to most
+
+        return FsspecFiles(self._given)
+
     @cached_property
-    def _elsewhere(self) -> RemoteFiles:
-        return RemoteFiles({**self.source_config.connection, **self.source_config.credentials})
+    def _stores(self) -> RemoteFiles:
+        return RemoteFiles(self._given)
+
+    @property
+    def _given(self) -> dict[str, Any]:
+        return {**self.source_config.connection, **self.source_config.credentials}
 
     def open_file(self, path: str, compression: Compression = "auto") -> IO[bytes]:
         """The decompressed bytes of one of `list_files`."""
         if is_remote(path):
-            return open_input(path, compression, cast(IO[bytes], self._elsewhere.open(self._version(path))))
+            return open_input(path, compression, cast(IO[bytes], self._elsewhere(path).open(self._version(path))))
         return open_input(path, compression)
 
     def open_ranges(self, path: str) -> RangeReader:
         """One of `list_files` that is remote, for range requests."""
-        return RangeReader(self._elsewhere, self._version(path))
+        return RangeReader(self._elsewhere(path), self._version(path))
 
     def _version(self, path: str) -> RemoteFile:
         """A remote file as this reader met it first: every opening is of that version."""
         if path not in self._versions:
-            self._versions[path] = self._elsewhere.stat(self._uri(path))
+            self._versions[path] = self._elsewhere(path).stat(self._uri(path))
         return self._versions[path]
 
     @cached_property
@@ -175,7 +187,7 @@ class FileReader(BaseReader):
         file of this machine also its inode, and when that changed.
         """
         if is_remote(path):
-            file = self._elsewhere.stat(self._uri(path))
+            file = self._elsewhere(path).stat(self._uri(path))
             return [file.modified_ns, file.size_bytes]
         info = os.stat(path)
         return [info.st_mtime_ns, info.st_size, info.st_ino, info.st_ctime_ns]
@@ -190,7 +202,7 @@ class FileReader(BaseReader):
                 f"reader {self.source_config.reader} reads files of this machine, not {shown(pattern)}",
                 hint="read it with the reader csv, json or parquet",
             )
-        found = self._elsewhere.find(pattern)
+        found = self._elsewhere(pattern).find(pattern)
         named = len(found) == 1 and not _GLOB & set(shown(pattern))
         return [
             InputFile(shown(file.uri), shown(file.uri), file.size_bytes, file.modified_ns, file.e_tag)

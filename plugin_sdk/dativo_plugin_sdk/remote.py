@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 8 << 20
 """Bytes of one range request; as many are read ahead."""
 
-_URI = re.compile(r"^(s3|s3a|gs|az|azure|abfs|abfss|http|https)://", re.IGNORECASE)
+_URI = re.compile(r"^(s3|s3a|gs|az|azure|abfs|abfss|http|https|sftp|ssh|ftp|smb|hdfs|webhdfs|memory)://", re.IGNORECASE)
+_FSSPEC = re.compile(r"^(sftp|ssh|ftp|smb|hdfs|webhdfs|memory)://", re.IGNORECASE)
 _MAX_RETRIES = 5
 _THROTTLED = re.compile(r"status code: (429|503)\b")
 _ASKED_AGAIN_TIMEOUT_S = 10.0
@@ -40,6 +41,11 @@ _KEPT = "/!$&'()*+,;=:@~-._ "
 def is_remote(path: str) -> bool:
     """Whether a path is a URI of a file that is elsewhere."""
     return _URI.match(path) is not None
+
+
+def is_listed_by_fsspec(path: str) -> bool:
+    """Whether it is one that `remote_fsspec` reads, obstore having no client for it."""
+    return _FSSPEC.match(path) is not None
 
 
 def _is_web(uri: str) -> bool:

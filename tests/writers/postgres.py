@@ -54,26 +54,27 @@ class Server:
         self._run(
             str(self._bin / "initdb"), "-D", data, "-U", "dativo", "-A", "scram-sha-256", f"--pwfile={password}", "-N"
         )
-        self._start()
+        self.start()
         return self
 
-    def _start(self) -> None:
+    def start(self) -> None:
         options = f"-h 127.0.0.1 -p {self.port} -k '' -c fsync=off"
         data = str(self._folder / "data")
         self._run(str(self._bin / "pg_ctl"), "-D", data, "-w", "-l", f"{data}.log", "-o", options, "start")
 
-    def _kill(self) -> None:
+    def stop(self) -> None:
+        """In the middle of whatever it does."""
         self._run(str(self._bin / "pg_ctl"), "-D", str(self._folder / "data"), "-m", "immediate", "stop")
 
     def restart(self) -> None:
         """Kill it in the middle of whatever it does, and start it again."""
-        self._kill()
-        self._start()
+        self.stop()
+        self.start()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._kill()
+        self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def connection(self, database: str) -> dict[str, Any]:
