@@ -145,6 +145,13 @@ def staged(folder: Folder) -> list[Path]:
     return list(folder.root.glob("warehouse/.rows.staging/*"))
 
 
+def test_a_process_of_dagster_ends_without_a_last_look_for_cycles() -> None:
+    """It takes as long as all the rest of a cancelled run."""
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); import dativo_assets.assets.execute"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
 @pytest.mark.timeout(300)
 def test_a_run_that_dagster_ends_is_not_seen_and_the_next_one_leaves_nothing_of_it(folder: Folder) -> None:
     folder.write("plugin.py", READER)
