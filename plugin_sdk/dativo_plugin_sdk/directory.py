@@ -50,6 +50,12 @@ class DirectoryTable(CommittedDirectory):
         self.quarantine_root = parent / f"{name}.quarantine"
         self.run = Staging(parent / f".{name}.staging", self._forget)
 
+    def last_commit(self) -> Commit | None:
+        """The newest commit; who goes on from it may find nothing new and end, so it is published if it is not yet."""
+        with suppress(OSError):
+            self._roll_forward()
+        return super().last_commit()
+
     def commit_of(self, run_id: str) -> Commit | None:
         """What a run committed, among the newest commits; who asks may tell of it, so it is published if it is not yet."""
         done = super().commit_of(run_id)

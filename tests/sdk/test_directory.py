@@ -656,3 +656,17 @@ def test_a_retry_that_finds_its_commit_makes_sure_that_strangers_see_it(
     done = DirectoryTable(root).commit_of("r2")
     assert done is not None
     assert visible(root) == [2]
+
+
+def test_a_run_that_finds_nothing_new_makes_sure_that_strangers_see_what_it_goes_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "t"
+    deliver(root, "one", "append", 1)
+    with monkeypatch.context() as patch:  # killed after its commit and before it is published
+        patch.setattr(DirectoryTable, "_publish", lambda table: None)
+        deliver(root, "two", "overwrite", 2)
+    assert list(root.glob("*/part.parquet")) == [root / "1" / "part.parquet"]
+    found = DirectoryTable(root).last_commit()
+    assert found is not None and found.run_id == "two"
+    assert visible(root) == [2]
