@@ -70,9 +70,10 @@ class CompiledJob(SimpleNamespace):
     def origin(self) -> Origin:
         return self._read.origin
 
+    def column_places(self) -> tuple[Location, ...]:
+        return tuple(Location(**vars(place)) for place in self.places)
+
     def location(self, *path: str | int, key: bool = True) -> Location:
-        if key and len(path) == 2 and path[0] == "schema" and isinstance(path[1], int):
-            return Location(**vars(self.places[path[1]]))
         return self._read.location(*path, key=key)
 
     @cached_property
@@ -98,7 +99,7 @@ def compiled(job: JobConfig, checked_options: Mapping[str, Any]) -> dict[str, An
     ):
         raise Uncompiled
     value = {name: getattr(job, name) for name in type(job).model_fields}
-    places = tuple(SimpleNamespace(**vars(job.location("schema", index))) for index in range(len(job.columns or ())))
+    places = tuple(SimpleNamespace(**vars(place)) for place in job.column_places())
     more = {"file": job.file, "digest": job.digest, "places": places, "checked_options": dict(checked_options)}
     return {"path": str(job.path), "values": kept({**value, **more})}
 

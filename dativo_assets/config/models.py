@@ -25,6 +25,8 @@ from dativo_plugin_sdk.models import Incremental as SdkIncremental
 from dativo_plugin_sdk.models import Mode
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, field_validator, model_validator
 
+from dativo_assets.errors import Location
+
 from .fields import (
     Connection,
     Duration,
@@ -349,6 +351,11 @@ class JobConfig(Located):
     def checked_options(self) -> Mapping[str, Any]:
         """What is known of the options of its plugins without asking their models: nothing."""
         return {}
+
+    def column_places(self) -> tuple[Location, ...]:
+        """Where each column of the inline schema stands; the file is parsed once for them all."""
+        origin = self.origin.opened()
+        return tuple(origin.location("schema", index) for index in range(len(self.columns or ())))
 
 
 def _globs(value: Any) -> Any:

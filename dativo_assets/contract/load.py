@@ -6,7 +6,9 @@ official package, which takes longer to import than a small job may run, judges 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -62,9 +64,8 @@ def _with_cursor_rule(contract: Contract | None, job: JobConfig) -> Contract | N
 
 def _inline(job: JobConfig, locate: bool) -> Contract:
     columns = []
-    origin = job.origin.opened() if locate else None
-    for index, column in enumerate(job.columns or ()):
-        place: Location | None = None if origin is None else origin.location("schema", index)
+    places: Iterable[Location | None] = job.column_places() if locate else repeat(None)
+    for column, place in zip(job.columns or (), places, strict=False):
         columns.append(
             Column(
                 name=column.name,
