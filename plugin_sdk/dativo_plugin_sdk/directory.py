@@ -309,8 +309,12 @@ class DirectoryTable(CommittedDirectory):
         for parent, _, _ in os.walk(staged, topdown=False):
             fsync(Path(parent))
         os.rename(staged, target)
-        fsync(self.quarantine_root)
-        fsync(self.quarantine_root.parent)
+        try:
+            fsync(self.quarantine_root)
+            fsync(self.quarantine_root.parent)
+        except OSError:
+            self._withdraw_quarantine(record)
+            raise
         return tuple(str(path) for path in sorted(target.iterdir()))
 
     def _withdraw_quarantine(self, record: Commit) -> None:

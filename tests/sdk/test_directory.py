@@ -450,6 +450,28 @@ for at in itertools.count(1):
 """
 
 
+@pytest.mark.parametrize("mode", ["append", "overwrite"])
+def test_rejected_rows_that_could_not_be_settled_go_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    table = DirectoryTable(tmp_path / "t")
+    stage(table, "r1", 1)
+    (table.quarantine_staging / "q.parquet").write_bytes(b"q")
+    settle = directory.fsync
+
+    def full(path: Path) -> None:
+        if path == tmp_path and (tmp_path / "t.quarantine").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        settle(path)
+
+    monkeypatch.setattr(directory, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        table.commit(record(1, "r1", mode))
+    table.close()
+    assert not list((tmp_path / "t.quarantine").iterdir())
+    assert visible(tmp_path / "t") == []
+
+
 @pytest.mark.parametrize("before", [[], ["append"], ["overwrite"], ["append", "overwrite"]])
 @pytest.mark.parametrize("mode", ["append", "overwrite", "replace"])
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_version(tmp_path: Path, before: list[str], mode: str) -> None:

@@ -48,9 +48,11 @@ impl Input {
         }
         let mut sample = Vec::new();
         let mut text = self.decompressed(path)?.take(DETECTION_BYTES as u64);
-        // What can't be read is reported when it is wanted, with its place.
-        drop(text.read_to_end(&mut sample));
-        Ok(found(&sample))
+        match text.read_to_end(&mut sample).map_err(|error| read_error(error, path)) {
+            // What is damaged is reported when it is wanted, with its place.
+            Err(error) if error.kind != Kind::ValidationError => Err(error),
+            _ => Ok(found(&sample)),
+        }
     }
 
     /// What can be told of each file without a look at its records.
