@@ -1,6 +1,6 @@
 //! A text as blocks of whole records: the tail of one block is carried into the next.
 
-use dativo_plugin::{Error, Result};
+use dativo_plugin::{Error, Kind, Result};
 
 use crate::dialect::{Dialect, is_newline};
 use crate::fields::Tokens;
@@ -57,8 +57,8 @@ impl Blocks {
         self.offset
     }
 
-    /// Makes the unread text at least `wanted` bytes long where as much can be read, and returns it. An error is one
-    /// where nothing is left before it.
+    /// Makes the unread text at least `wanted` bytes long where as much can be read, and returns it. Text that is
+    /// damaged is an error where nothing is left before it.
     pub fn peek(&mut self, wanted: usize) -> Result<&[u8]> {
         self.buffer.copy_within(self.used..self.filled, 0);
         self.filled -= self.used;
@@ -76,7 +76,12 @@ impl Blocks {
                     let error = read_error(error, &self.path);
                     let is_placed = error.details.contains_key("byte");
                     let here = self.offset + self.filled as u64;
-                    self.failure = Some(if is_placed { error } else { error.at("byte", here) });
+                    let error = if is_placed { error } else { error.at("byte", here) };
+                    // What is damaged is so the next time too. A disk that fails once must not end a sample early.
+                    if error.kind != Kind::ValidationError {
+                        return Err(error);
+                    }
+                    self.failure = Some(error);
                 }
             }
         }
