@@ -86,7 +86,6 @@ fn a_file_that_shrinks_while_it_is_read_is_noticed() {
     let plan = reader.plan(&ReadRequest::default(), &ReadContext::default()).unwrap();
     files.add("x.csv", "a,b\n1,2\n");
     let mut stream = reader.read(&plan.splits[0], &ReadContext::default()).unwrap();
-    assert_eq!(stream.next().unwrap().unwrap().num_rows(), 1);
     assert_eq!(stream.next().unwrap().unwrap_err().error_code, "FILE_CHANGED");
 }
 

@@ -160,7 +160,7 @@ mod tests {
             .collect();
         for head in [0, 1, BLOCK - 10, BLOCK, 3 * BLOCK + 5] {
             let packed = round_trip(head, &texts).expect("smaller");
-            assert!(packed < 30_000 * 7 + head / 50, "{packed} bytes");
+            assert!(packed < 30_000 * 7 + head / 2, "{packed} bytes");
         }
     }
 
