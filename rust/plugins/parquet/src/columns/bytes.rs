@@ -12,7 +12,7 @@ use crate::pages::PageOptions;
 use crate::pages::bounds::Bytes;
 use crate::pages::chunk::{Chunk, ChunkWriter, DataPage};
 use crate::pages::delta::delta;
-use crate::pages::dictionary::{BytesDictionary, Key};
+use crate::pages::dictionary::{BytesDictionary, FIRST, Key, MASKS};
 
 /// A column of byte strings. `TEXT`: of UTF-8.
 pub struct BytesColumn<S, const TEXT: bool> {
@@ -90,9 +90,6 @@ fn bounds<'a>(values: &'a [u8], lengths: &[i32]) -> Option<(&'a [u8], &'a [u8])>
     Some((min, max))
 }
 
-/// Bytes that are compared at once.
-const FIRST: usize = 16;
-
 /// The first bytes of a value that `values` begin with, as a number that has their order; zeros behind a short one.
 #[inline(always)]
 fn start(values: &[u8], length: usize) -> u128 {
@@ -102,19 +99,8 @@ fn start(values: &[u8], length: usize) -> u128 {
         first[..length].copy_from_slice(&values[..length]);
         first
     });
-    u128::from_be_bytes(first) & MASKS[length]
+    (u128::from_le_bytes(first) & MASKS[length]).swap_bytes()
 }
-
-/// Which bits of the first bytes belong to a value of some length.
-const MASKS: [u128; FIRST + 1] = {
-    let mut masks = [0; FIRST + 1];
-    let mut length = 1;
-    while length <= FIRST {
-        masks[length] = u128::MAX << (8 * (FIRST - length));
-        length += 1;
-    }
-    masks
-};
 
 impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
     pub fn new(descriptor: &ColumnDescPtr, options: PageOptions) -> Self {
@@ -131,10 +117,11 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
         let rows = page.rows.len();
         self.chunk.levels(&mut scratch.levels, rows, page.nulls);
         let encoding = self.encode(page, scratch)?;
+        let bytes = page.bytes();
         let bounds = match encoding {
             _ if !self.chunk.options().statistics() => None,
             Encoding::RLE_DICTIONARY => self.dictionary.bounds(&scratch.indices),
-            _ => bounds(&scratch.page[scratch.page.len() - page.bytes()..], &scratch.lengths),
+            _ => bounds(&scratch.page[scratch.page.len() - bytes..], &scratch.lengths),
         };
         let bounds = bounds.map(|(min, max)| (Bytes(min.to_vec()), Bytes(max.to_vec())));
         let page = DataPage {
@@ -146,7 +133,7 @@ impl<S: ByteSource, const TEXT: bool> BytesColumn<S, TEXT> {
             encoding,
             bounds,
             nans: 0,
-            bytes: Some(page.bytes()),
+            bytes: Some(bytes),
         };
         self.chunk.add(page, &mut scratch.compressor)
     }

@@ -111,7 +111,8 @@ impl<T: Copy> FixedDictionary<T> {
 
 /// Bytes from which on a key does not tell values apart.
 const KEY_BYTES: usize = 24;
-const FIRST: usize = 16;
+/// Bytes at a string's start that are compared at once.
+pub const FIRST: usize = 16;
 const LAST: usize = 8;
 
 /// The first and the last bytes of a string, and its length: those of at most 24 bytes differ in it.
@@ -145,8 +146,8 @@ impl Key {
     }
 }
 
-/// Which bits of the first bytes belong to a value of some length.
-const MASKS: [u128; FIRST + 1] = {
+/// Which bits of the first bytes, the first one's the lowest, belong to a value of some length.
+pub const MASKS: [u128; FIRST + 1] = {
     let mut masks = [u128::MAX; FIRST + 1];
     let mut length = 0;
     while length < FIRST {
