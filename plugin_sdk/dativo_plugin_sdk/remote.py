@@ -125,9 +125,7 @@ class RemoteFiles:
         except DativoError:
             raise
         except FileNotFoundError as error:
-            raise ConnectionError(
-                f"{uri} does not exist", "FILE_NOT_FOUND", details, retryable=False, hint="check the URI"
-            ) from error
+            raise not_found(uri) from error
         except (PermissionError, known.PermissionDeniedError, known.UnauthenticatedError) as error:
             raise AuthenticationError(
                 f"{uri}: the store refused access", details=details, hint="check the connection's credentials"
@@ -346,6 +344,12 @@ def _pattern(pattern: str) -> re.Pattern[str]:
             piece, f"[{'^' + piece[2:-1] if piece[1] == '!' else piece[1:-1]}]" if len(piece) > 2 else re.escape(piece)
         )
     return re.compile(out, re.DOTALL)
+
+
+def not_found(uri: str) -> ConnectionError:
+    """The error of a file that is not there."""
+    details = {"file": uri}
+    return ConnectionError(f"{uri} does not exist", "FILE_NOT_FOUND", details, retryable=False, hint="check the URI")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import urlsplit
 
-from .errors import AuthenticationError, ConfigurationError, ConnectionError, DativoError, PluginError, TransientError
-from .remote import RemoteFile, RemoteFiles
+from .errors import AuthenticationError, ConfigurationError, DativoError, PluginError, TransientError
+from .remote import RemoteFile, RemoteFiles, not_found
 
 _CHANGED = ("mtime", "modified", "last_modified", "LastModified", "modify", "last_write_time", "created")
 _REFUSED = frozenset({"AuthenticationException", "PasswordRequiredException", "BadAuthenticationType", "LogonFailure"})
@@ -45,9 +45,7 @@ class FsspecFiles(RemoteFiles):
         except DativoError:
             raise
         except FileNotFoundError as error:
-            raise ConnectionError(
-                f"{uri} does not exist", "FILE_NOT_FOUND", details, retryable=False, hint="check the URI"
-            ) from error
+            raise not_found(uri) from error
         except ImportError as error:
             raise PluginError(f"{uri}: {error}", hint=_INSTALL) from error
         except (TypeError, ValueError) as error:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import shutil
-import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -19,28 +15,20 @@ from dativo_plugin_sdk import CancelledError, PluginError, ReadRequest, SourceCo
 from dativo_plugin_sdk.arrow import batches_of
 from dativo_plugin_sdk.native import NativeReader
 
+from tests.native.toy import build
+
 # The first test may have to build the toy.
 pytestmark = pytest.mark.timeout(600)
-RUST = Path(__file__).parents[2] / "rust"
 
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    if shutil.which("cargo") is None:
-        pytest.skip("no cargo")
-    command = ["cargo", "build", "--locked", "-q", "-p", "toy-plugin", "--features", "python", "--message-format=json"]
-    environment = {**os.environ, "PYO3_BUILD_EXTENSION_MODULE": "1", "PYO3_PYTHON": sys.executable}
-    built = subprocess.run(command, cwd=RUST, env=environment, check=True, capture_output=True, text=True)
-    artifacts = [json.loads(line) for line in built.stdout.splitlines() if '"compiler-artifact"' in line]
-    (library,) = [
-        name
-        for artifact in artifacts
-        if artifact["target"]["name"] == "toy_plugin"
-        for name in artifact["filenames"]
-        if name.endswith((".so", ".dylib"))
-    ]
-    module = tmp_path_factory.mktemp("toy") / "toy_plugin.abi3.so"
-    shutil.copy(library, module)
+    module = build(
+        "python",
+        tmp_path_factory.mktemp("toy") / "toy_plugin.abi3.so",
+        PYO3_BUILD_EXTENSION_MODULE="1",
+        PYO3_PYTHON=sys.executable,
+    )
     spec = importlib.util.spec_from_file_location("toy_plugin", module)
     assert spec is not None and spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)

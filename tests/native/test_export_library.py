@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,24 +13,15 @@ from dativo_plugin_sdk.library import LibraryReader, load_library, open_library
 from dativo_plugin_sdk.testing import ReaderConformance, run_suite
 from pydantic import ValidationError
 
+from tests.native.toy import build
+
 # The first test may have to build the toy.
 pytestmark = pytest.mark.timeout(600)
-RUST = Path(__file__).parents[2] / "rust"
 
 
 @pytest.fixture(scope="session")
 def library(tmp_path_factory: pytest.TempPathFactory) -> str:
-    if shutil.which("cargo") is None:
-        pytest.skip("no cargo")
-    command = ["cargo", "build", "--locked", "-q", "-p", "toy-plugin", "--features", "library", "--message-format=json"]
-    # What is preloaded here, a sanitizer, is for the toy.
-    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
-    built = subprocess.run(command, cwd=RUST, env=environment, check=True, capture_output=True, text=True)
-    artifacts = [json.loads(line) for line in built.stdout.splitlines() if '"compiler-artifact"' in line]
-    names = [name for one in artifacts if one["target"]["name"] == "toy_plugin" for name in one["filenames"]]
-    (found,) = [name for name in names if name.endswith((".so", ".dylib"))]
-    # Beside it, cargo puts the same file for other features.
-    return str(shutil.copy(str(found), tmp_path_factory.mktemp("toy") / f"toy{Path(found).suffix}"))
+    return str(build("library", tmp_path_factory.mktemp("toy") / "toy.so"))
 
 
 @pytest.fixture(scope="session")
