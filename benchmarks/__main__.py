@@ -212,7 +212,7 @@ def memory(bench: Bench) -> list[str]:
     for rows in sizes:
         source = data.seed(rows)
         bench.project.job(f"rows_{rows}", source, native=NATIVE)
-        found = paired([bench.project.run("run", f"rows_{rows}")], 1)["run"]
+        found = paired([bench.project.run("run", f"rows_{rows}")], bench.rounds)["run"]
         peaks.append(median(found, "peak_bytes"))
         lines.append([f"{rows:,}", report.megabytes(source.bytes), _wall(found), _peak(found)])
         if rows == sizes[-1]:
