@@ -695,7 +695,7 @@ def test_a_table_that_is_made_while_its_layout_is_planned_is_met(
     assert target.rows() == [(1,), (3,)]
 
 
-@pytest.mark.parametrize("target", ["iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("lake", ["iceberg", "delta"], indirect=True)
 def test_kills_at_any_moment_leave_whole_commits(target: Target) -> None:
     for who in range(200 if SOAK else 3):
         runner = race(target, who, 1000)
