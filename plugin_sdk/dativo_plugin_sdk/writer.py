@@ -7,7 +7,7 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -68,6 +68,8 @@ class BaseWriter:
     """Whether an empty batch leaves an empty file, so that a table without rows has its columns."""
     resumes: ClassVar[bool] = False
     """Whether it keeps what `checkpoint` notes for the run that follows a crash, and gives a new SplitWriter after each."""
+    rereads: ClassVar[bool] = False
+    """Whether `reread` gives rows that wait for the commit."""
     replaces_partitions: ClassVar[frozenset[str]] = frozenset()
     """The modes of a target whose commit can replace the rows of some partitions, as `WriteRequest.replaces` says."""
     needs_path: ClassVar[bool] = False
@@ -151,6 +153,12 @@ class BaseWriter:
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Level 3, where it resumes: note what SplitWriters have finished, until this run commits, aborts or dies."""
+
+    def reread(self, item: Committable, columns: Sequence[str]) -> Iterator[Any]:
+        """Level 3, where it `rereads`: these columns of the rows that a committable of a checkpoint tells of, as record
+        batches, of the types that they are stored as.
+        """
+        raise PluginError(f"writer {type(self).__name__} has no reread()")
 
     def suspend(self) -> None:
         """Level 3, where it resumes: in place of `abort`, leave this run's checkpoints to its next attempt."""

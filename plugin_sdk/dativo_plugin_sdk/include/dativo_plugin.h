@@ -167,7 +167,7 @@ typedef struct dativo_reader {
    * or null, "cursor": of the last commit or null, "limit": rows or null, "widen": {column: type}, "parallelism",
    * "memory_bytes", "batch_bytes"}. declared: the contract's columns, or NULL; the host's. schema: of every split; leave it
    * alone where it shows only while reading; filled in, it is the host's to release. answer: {"splits": [{"id": text,
-   * "payload": object, "rows", "bytes": where known}], "cursor": object to commit or null, "applied": which of "columns",
+   * "payload": object, "rows", "bytes", "version": where known}], "cursor": object to commit or null, "applied": which of "columns",
    * "schema", "cursor", "limit" the reader does itself, "notes": texts for a person, "unchanged": nothing is new}. */
   int32_t (*plan)(void *reader, const char *request, const struct ArrowSchema *declared, struct ArrowSchema *schema,
                   char **answer);
