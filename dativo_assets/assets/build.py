@@ -152,10 +152,7 @@ class Builder:
         watched = [
             Watched(part, self.keys[part.name], tuple(self._source_keys(part.name)))
             for part in parts
-            if part.enabled
-            and self.faults.keys().isdisjoint((part.name, part.job_name))
-            and part.trigger is not None
-            and (part.trigger.files or part.trigger.probe)
+            if Watched.wants(part) and self.faults.keys().isdisjoint((part.name, part.job_name))
         ]
         if watched:
             needed = self.custom.connections.resource_keys(item.job for item in watched)

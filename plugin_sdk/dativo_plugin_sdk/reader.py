@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .deferred import deferred, options_of
-from .errors import CancelledError, PluginError
+from .errors import CancelledError, ConfigurationError, PluginError
 from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
 from .version import API_VERSION
 
@@ -67,6 +67,16 @@ class BaseReader:
         if plan.unchanged or not plan.splits:
             return None
         return "|".join(split.id for split in plan.splits)
+
+    def new_files(self, cursor: Mapping[str, Any] | None) -> Mapping[str, str]:
+        """Level 3, for a reader of files, each of which may be a partition: {file: a text that changes as it does} of those that
+        are new or have changed since `cursor`, the oldest first. `plan` then reads `request.partition.file` alone, and says so
+        by "file" in `applied`.
+        """
+        raise ConfigurationError(
+            f"reader {self.source_config.reader} knows of no files, so they can't be partitions",
+            hint="divide the job by a column: partitions: {dynamic: {column: ...}}",
+        )
 
     @classmethod
     def query_tables(cls, query: str) -> frozenset[str]:
