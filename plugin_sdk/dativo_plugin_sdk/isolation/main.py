@@ -42,7 +42,7 @@ def serve_host(load: Callable[[Mapping[str, Any]], Loaded], translate: Translate
     control = socket.socket(fileno=number)
     channel = Channel(control)
     _, given = channel.receive()
-    channel.send(RESULT, {"missing": apply_limits(given["limits"])})
+    channel.send(RESULT, {"held": apply_limits(given["limits"])})
     ref = given["ref"]
     serve(control, lambda: load(ref), lambda error: translate(error, ref["reference"]))
 
