@@ -90,9 +90,9 @@ def _find(kind: str, reference: str, folder: str) -> Any:
         return next(iter(found)).load()
     path = os.path.join(folder, where)
     if where.endswith(LIBRARIES):
-        from dativo_plugin_sdk.library import load_library, open_library
+        from dativo_plugin_sdk.library import import_library
 
-        return load_library(kind, open_library(path, reference), attribute, reference)
+        return import_library(kind, path, attribute, reference)
     if where.endswith(".py"):
         spec = importlib.util.spec_from_file_location("_dativo_plugin", path)
         assert spec is not None and spec.loader is not None
