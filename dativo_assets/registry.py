@@ -37,12 +37,6 @@ if TYPE_CHECKING:
 Kind = Literal["reader", "writer"]
 GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
 _LIBRARIES = (".so", ".dylib", ".dll")
-# Libraries made for dativo_ingest export these beside the symbol that a job names; rows cross there as JSON.
-_JSON_SYMBOLS: dict[Kind, tuple[str, str]] = {
-    "reader": ("extract_batch", "free_reader"),
-    "writer": ("write_batch", "free_writer"),
-}
-_JSON_BRIDGE = "dativo_ingest.rust_plugin_bridge"
 _EXTRAS = {"rust_csv": "native", "rust_parquet": "native", "sql": "duckdb"}
 _loading = threading.RLock()
 
@@ -124,7 +118,9 @@ def _import(ref: PluginRef) -> Any:
         if ref.module is not None:
             return reduce(getattr, filter(None, ref.attribute.split(".")), importlib.import_module(ref.module))
         if ref.path is not None and ref.reference.rpartition(":")[0].endswith(_LIBRARIES):
-            return _import_library(ref, str(ref.path))
+            from dativo_plugin_sdk.library import import_library
+
+            return import_library(ref.kind, str(ref.path), ref.attribute, ref.reference)
         if ref.path is not None:
             module: ModuleType = _import_file(ref.path)
         else:
@@ -145,16 +141,6 @@ def _import(ref: PluginRef) -> Any:
             )
         found = getattr(found, part)
     return found
-
-
-def _import_library(ref: PluginRef, path: str) -> Any:
-    from dativo_plugin_sdk.library import load_library, open_library
-
-    library = open_library(path, ref.reference)
-    if all(hasattr(library, name) for name in _JSON_SYMBOLS[ref.kind]):
-        make = getattr(importlib.import_module(_JSON_BRIDGE), f"create_rust_{ref.kind}_wrapper")
-        return make(path, ref.attribute)
-    return load_library(ref.kind, library, ref.attribute, ref.reference)
 
 
 def _is_plugin(value: type) -> bool:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,7 @@ class Resume:
         worker.task, worker.noted_s = next(self._tasks), time.monotonic()
 
 
-class _Digests:
+class _Digests(Collection[str]):
     """The digests of a plan's splits, made when somebody asks: a plan may be long, and most runs have nothing to resume."""
 
     def __init__(self, splits: Sequence[Split]) -> None:
@@ -149,6 +149,12 @@ class _Digests:
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     @cached_property
     def _all(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -145,7 +145,7 @@ class BaseWriter:
         """Level 3: a SplitWriter for one worker."""
         raise PluginError(f"writer {type(self).__name__} has no writer()")
 
-    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+    def finished(self, splits: Collection[str]) -> Sequence[Checkpoint]:
         """Level 3, where it resumes: what `open` took over from a dead run with the same `resume_key`, of these splits alone;
         the rest is removed. Called once, before `writer`.
         """

@@ -42,7 +42,7 @@ def serve_host(load: Callable[[Mapping[str, Any]], Loaded], translate: Translate
     control = socket.socket(fileno=number)
     channel = Channel(control)
     _, given = channel.receive()
-    channel.send(RESULT, {"missing": apply_limits(given["limits"])})
+    channel.send(RESULT, {"held": apply_limits(given["limits"])})
     ref = given["ref"]
     serve(control, lambda: load(ref), lambda error: translate(error, ref["reference"]))
 
@@ -90,9 +90,9 @@ def _find(kind: str, reference: str, folder: str) -> Any:
         return next(iter(found)).load()
     path = os.path.join(folder, where)
     if where.endswith(LIBRARIES):
-        from dativo_plugin_sdk.library import load_library, open_library
+        from dativo_plugin_sdk.library import import_library
 
-        return load_library(kind, open_library(path, reference), attribute, reference)
+        return import_library(kind, path, attribute, reference)
     if where.endswith(".py"):
         spec = importlib.util.spec_from_file_location("_dativo_plugin", path)
         assert spec is not None and spec.loader is not None
