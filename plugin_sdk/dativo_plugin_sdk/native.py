@@ -32,7 +32,7 @@ from .models import (
 )
 from .reader import BaseReader
 from .remote import RangeReader, is_remote
-from .version import check_api_version
+from .version import API_VERSION, ApiVersions, api_versions, check_api_version
 
 
 @contextmanager
@@ -56,6 +56,12 @@ def describe(plugin: Any) -> dict[str, Any]:
 def is_native(plugin: Any, kind: str) -> bool:
     """Whether a class is a native plugin of that kind ("reader", "file_format")."""
     return isinstance(plugin, type) and describe(plugin).get("kind") == kind
+
+
+def api_version_of(plugin: Any) -> ApiVersions:
+    """The versions of the plugin API that a plugin was made for, which were found to be some."""
+    declared = getattr(plugin, "api_version", None) or describe(plugin).get("api_version") or API_VERSION
+    return api_versions(declared)
 
 
 def request_json(request: ReadRequest) -> str:

@@ -26,7 +26,7 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
-from .version import API_VERSION
+from .version import API_VERSION, ApiVersions
 
 if TYPE_CHECKING:
     from .options import Options
@@ -58,7 +58,8 @@ class BaseWriter:
     """
 
     __version__: ClassVar[str] = "1.0.0"
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[ApiVersions] = API_VERSION
+    """The version of the plugin API that it was made for, or (oldest, newest) that it works with."""
     Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
     """The modes this writer can do; a job that asks for another is refused when it is bound."""

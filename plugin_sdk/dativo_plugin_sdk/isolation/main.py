@@ -20,8 +20,7 @@ from typing import Any, NoReturn
 
 from dativo_plugin_sdk.adapt import lift_reader, lift_writer
 from dativo_plugin_sdk.errors import ConfigurationError, DativoError, PluginError, wrap_exception
-from dativo_plugin_sdk.native import describe
-from dativo_plugin_sdk.version import API_VERSION
+from dativo_plugin_sdk.native import api_version_of, describe
 
 from .limits import apply_limits
 from .loaded import Loaded
@@ -69,7 +68,7 @@ def _load(ref: Mapping[str, Any]) -> Loaded:
     options = None if "options_schema" in said else getattr(target, "Options", None)
     about = {
         "version": str(getattr(target, "__version__", None) or said.get("version") or "1.0.0"),
-        "api_version": int(getattr(target, "api_version", None) or said.get("api_version") or API_VERSION),
+        "api_version": api_version_of(target),
     }
     schema = (lambda: said.get("options_schema")) if options is None else options.model_json_schema
     return Loaded(kind, target, lift(target, reference), about, schema)

@@ -68,7 +68,7 @@ def load_library(kind: str, library: CDLL, symbol: str, reference: str) -> type[
         model = options_model(symbol, schema if isinstance(schema, dict) else {"properties": schema}, options)
     except ValueError as error:
         raise plugin.broken(f"its options_schema can't be used: {error}") from None
-    body = {"library": plugin, "Options": model, "__version__": plugin.version}
+    body = {"library": plugin, "Options": model, "__version__": plugin.version, "api_version": plugin.api_version}
     return type(symbol, (base,), {**body, **_attributes(plugin)})
 
 
