@@ -16,6 +16,7 @@ from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
 from pyiceberg.table.update import TableUpdate
+from pyiceberg.table.update.snapshot import UpdateSnapshot
 
 from ._iceberg_upkeep import SUMMARY, archived_commits
 from ._lake_files import as_json
@@ -160,6 +161,16 @@ class OneLook(Transaction):
         if self._seen is None or self._seen[0] is not base or self._seen[1] is not updates:
             self._seen = (base, updates, super().table_metadata)
         return self._seen[2]
+
+
+def overwriting(update: UpdateSnapshot) -> Any:
+    """A snapshot that removes files. pyiceberg looks at the manifests on many threads with one evaluator, which holds the
+    manifest it looks at, so that it overlooks files: here each manifest has its own.
+    """
+    snapshot = update.overwrite()
+    evaluator = snapshot._build_manifest_evaluator
+    snapshot._build_manifest_evaluator = lambda spec_id: lambda manifest: evaluator(spec_id)(manifest)  # type: ignore[method-assign]
+    return snapshot
 
 
 def _as_json(value: Any) -> Any:
