@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -342,6 +343,16 @@ def test_an_overwrite_of_partitions_leaves_the_others_alone(target: Target) -> N
         target.deliver("r5", days((7, 1, "a")), partition_by=("id",))
     target.deliver("r6", days((8, 1, "a b")), mode="overwrite")
     assert [row[0] for row in target.rows()] == [8]
+
+
+def test_a_run_with_the_right_clock_follows_one_whose_clock_was_ahead(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run, ahead_s in enumerate((0, 1e9, -1e9, 0)):
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "time", lambda now=time.time, ahead_s=ahead_s: now() + ahead_s)
+            target.deliver(f"r{run}", ids(run))
+    assert target.rows() == [(0,), (1,), (2,), (3,)]
 
 
 @pytest.mark.parametrize("again", ["a", "bb"])
