@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+
+from tests.dagster_dev import DagsterDev, dagster_dev
 
 from .conftest import Folder
 
@@ -40,8 +38,6 @@ class Rows(BaseReader):
         yield pa.record_batch({"id": [3]})
 """
 INSTANCE = """
-telemetry: {enabled: false}
-nux: {enabled: false}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 run_monitoring: {enabled: true, poll_interval_seconds: 1}
 """
@@ -55,41 +51,25 @@ STATUS = "query($run: ID!) {runOrError(runId: $run) {... on Run {status}}}"
 REPOSITORIES = "{repositoriesOrError {... on RepositoryConnection {nodes {name location {name}}}}}"
 
 
-class Dagster:
-    """What is asked of it by GraphQL. session: of all its processes."""
+def launch(dagster: DagsterDev, asset: str) -> str:
+    (found,) = dagster.ask(REPOSITORIES)["repositoriesOrError"]["nodes"]
+    selector = {
+        "repositoryName": found["name"],
+        "repositoryLocationName": found["location"]["name"],
+        "pipelineName": "__ASSET_JOB",
+        "assetSelection": [{"path": [asset]}],
+    }
+    return str(dagster.ask(LAUNCH, selector=selector)["launchRun"]["run"]["runId"])
 
-    def __init__(self, port: int, session: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/graphql"
-        self.session = session
 
-    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                found = json.load(answer)
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-        assert not found.get("errors"), found
-        return dict(found["data"])
+def status(dagster: DagsterDev, run: str) -> str:
+    return str(dagster.ask(STATUS, run=run)["runOrError"]["status"])
 
-    def repositories(self) -> list[dict[str, Any]]:
-        with suppress(OSError):
-            return list(self.ask(REPOSITORIES)["repositoriesOrError"].get("nodes", ()))
-        return []
 
-    def launch(self, asset: str) -> str:
-        (repository,) = self.repositories()
-        selector = {
-            "repositoryName": repository["name"],
-            "repositoryLocationName": repository["location"]["name"],
-            "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": [asset]}],
-        }
-        return str(self.ask(LAUNCH, selector=selector)["launchRun"]["run"]["runId"])
-
-    def status(self, run: str) -> str:
-        return str(self.ask(STATUS, run=run)["runOrError"]["status"])
+def answers(dagster: DagsterDev) -> bool:
+    with suppress(OSError):
+        return bool(dagster.ask(REPOSITORIES))
+    return False
 
 
 def wait(until: Callable[[], Any], what: str, timeout_s: float = 90) -> None:
@@ -99,40 +79,10 @@ def wait(until: Callable[[], Any], what: str, timeout_s: float = 90) -> None:
         time.sleep(0.05)
 
 
-@contextmanager
-def dagster(folder: Folder) -> Iterator[Dagster]:
-    """`dagster dev`: a web server and a daemon."""
-    home = folder.root / "home"
-    home.mkdir()
-    (home / "dagster.yaml").write_text(INSTANCE)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "dagster", "dev", "-h", "127.0.0.1", "-p", str(port)]
-    log = folder.root / "dagster.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [*command, "-m", "dativo_assets.definitions"],
-            cwd=folder.root,
-            env={**folder.environment(), "DAGSTER_HOME": str(home)},
-            stdout=out,
-            stderr=out,
-            start_new_session=True,
-            # The shell that runs tests may ignore SIGINT, and children would inherit that.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-    found = Dagster(port, server.pid)
-    try:
-        wait(found.repositories, log.read_text())
-        yield found
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def stuck(dagster: Dagster, folder: Folder) -> tuple[str, int]:
+def stuck(dagster: DagsterDev, folder: Folder) -> tuple[str, int]:
     """A run that stands in its reader, and the process that does."""
     pid = folder.root / "pid"
-    run = dagster.launch("rows")
+    run = launch(dagster, "rows")
     wait(pid.exists, "the reader was never called")
     process = int(pid.read_text())
     pid.unlink()
@@ -171,23 +121,23 @@ def test_a_run_that_dagster_ends_is_not_seen_and_the_next_one_leaves_nothing_of_
     folder.write("plugin.py", READER)
     folder.write("jobs/rows.yaml", "source: {reader: 'plugin.py:Rows'}\ntarget: {path: warehouse/rows, mode: append}\n")
     os.mkfifo(folder.root / "stuck")
-    with dagster(folder) as server:
+    with dagster_dev(folder.root, folder.root / "home", INSTANCE) as server:
         run, process = stuck(server, folder)
         assert staged(folder)
         assert server.ask(TERMINATE, run=run)["terminateRun"]["__typename"] == "TerminateRunSuccess"
-        wait(lambda: server.status(run) == "CANCELED", "terminated")
+        wait(lambda: status(server, run) == "CANCELED", "terminated")
         wait(lambda: not Path(f"/proc/{process}").exists(), "its process ends", 20)
         assert not folder.files("rows") and not staged(folder)
 
         run, process = stuck(server, folder)
         for one in (parent_of(process), process):
             os.kill(one, signal.SIGKILL)
-        wait(lambda: server.status(run) == "FAILURE", "the monitoring finds out")
+        wait(lambda: status(server, run) == "FAILURE", "the monitoring finds out")
         assert not folder.files("rows") and staged(folder)
 
         (folder.root / "go").touch()
-        run = server.launch("rows")
-        wait(lambda: server.status(run) == "SUCCESS", "the next run")
+        run = launch(server, "rows")
+        wait(lambda: status(server, run) == "SUCCESS", "the next run")
     assert sorted(folder.table("rows")["id"]) == [1, 2, 3]
     assert not staged(folder)
 
@@ -197,10 +147,10 @@ def test_a_run_goes_on_when_the_web_server_that_launched_it_is_killed(folder: Fo
     folder.write("plugin.py", READER)
     folder.write("jobs/rows.yaml", "source: {reader: 'plugin.py:Rows'}\ntarget: {path: warehouse/rows, mode: append}\n")
     os.mkfifo(folder.root / "stuck")
-    with dagster(folder) as server:
+    with dagster_dev(folder.root, folder.root / "home", INSTANCE) as server:
         run, process = stuck(server, folder)
         os.kill(web_server(server.session), signal.SIGKILL)
-        wait(lambda: not server.repositories(), "the web server is gone")
+        wait(lambda: not answers(server), "the web server is gone")
         assert Path(f"/proc/{process}").exists() and not folder.files("rows")
         os.close(os.open(folder.root / "stuck", os.O_WRONLY))  # what the reader waited for
         with dg.DagsterInstance.from_config(str(folder.root / "home")) as instance:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.dagster_dev import DagsterDev, dagster_dev
 
 ARTIFACTS = Path(__file__).parent / "screenshots"
 _BROWSER = [
@@ -38,19 +35,16 @@ _FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
 class Server:
     """A running Dagster. root: the project's folder."""
 
-    url: str
+    dagster: DagsterDev
     root: Path
     seen: set[str] = field(default_factory=set)
 
-    def query(self, text: str) -> dict[str, Any]:
-        body = json.dumps({"query": text}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)["data"]
-        return found
+    @property
+    def url(self) -> str:
+        return self.dagster.url
 
     def runs(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.query(_RUNS)["runsOrError"]["results"]
+        found: list[dict[str, Any]] = self.dagster.ask(_RUNS)["runsOrError"]["results"]
         return found
 
     def wait_for_new_run(self, page: Page, timeout_s: float = 90) -> dict[str, Any]:
@@ -74,13 +68,13 @@ class Server:
         raise AssertionError(f"no run of {asset}: {self.runs()}")
 
     def status(self, run_id: str) -> str:
-        found: str = self.query(f'{{runOrError(runId: "{run_id}") {{... on Run {{status}}}}}}')["runOrError"]["status"]
-        return found
+        found = self.dagster.ask("query($run: ID!) {runOrError(runId: $run) {... on Run {status}}}", run=run_id)
+        return str(found["runOrError"]["status"])
 
     def rows_written(self, run_id: str) -> int:
         """What the materialization of a run says that it wrote."""
         entries = "assetMaterializations {metadataEntries {label ... on IntMetadataEntry {intValue}}}"
-        run = self.query(f'{{runOrError(runId: "{run_id}") {{... on Run {{{entries}}}}}}}')["runOrError"]
+        run = self.dagster.ask(f'{{runOrError(runId: "{run_id}") {{... on Run {{{entries}}}}}}}')["runOrError"]
         (landed,) = run["assetMaterializations"]
         (found,) = (entry["intValue"] for entry in landed["metadataEntries"] if entry["label"] == "rows_written")
         return int(found)
@@ -88,73 +82,14 @@ class Server:
     def materialized_partitions(self, path: list[str]) -> int:
         key = json.dumps(path)
         text = f"{{assetNodeOrError(assetKey: {{path: {key}}}) {{... on AssetNode {{partitionStats {{numMaterialized}}}}}}}}"
-        return int(self.query(text)["assetNodeOrError"]["partitionStats"]["numMaterialized"])
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        return int(self.dagster.ask(text)["assetNodeOrError"]["partitionStats"]["numMaterialized"])
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[[Path], Server]]:
-    """Starts Dagster on a project; it and all its processes are ended after the test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(root: Path) -> Server:
-        home = tmp_path / "dagster-home"
-        home.mkdir()
-        (home / "dagster.yaml").write_text("telemetry: {enabled: false}\nnux: {enabled: false}\n")
-        port = _free_port()
-        with (tmp_path / "dagster.log").open("wb") as log:
-            process = _launch(root, home, port, log)
-        started.append(process)
-        server = Server(f"http://127.0.0.1:{port}", root)
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
-            try:
-                nodes = server.query("{assetNodes {assetKey {path}}}")["assetNodes"]
-            except OSError:
-                nodes = []
-            if nodes:
-                return server
-            assert process.poll() is None, (tmp_path / "dagster.log").read_text()
-            time.sleep(0.3)
-        raise AssertionError((tmp_path / "dagster.log").read_text())
-
-    yield start
-    for process in started:
-        _end(process)
-
-
-def _launch(root: Path, home: Path, port: int, log: BinaryIO) -> subprocess.Popen[bytes]:
-    arguments = ("dev", "-h", "127.0.0.1", "-p", str(port), "-m", "dativo_assets.definitions")
-    return subprocess.Popen(
-        [sys.executable, "-m", "dagster", *arguments],
-        cwd=root,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        # The shell that runs tests may ignore SIGINT, and children would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        env={**os.environ, "DAGSTER_HOME": str(home), "DATIVO_PROJECT": str(root)},
-    )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-        try:
-            os.killpg(process.pid, kind)
-            process.wait(15)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    """Starts Dagster on a project, until the test ends."""
+    with ExitStack() as stack:
+        yield lambda root: Server(stack.enter_context(dagster_dev(root, tmp_path / "dagster-home")), root)
 
 
 def expand_groups(page: Page) -> None:

@@ -666,6 +666,7 @@ def test_a_catalog_that_no_connection_names_is_told(tmp_path: Path) -> None:
 
 RACE = """
 import sys
+import time
 sys.path.insert(0, {root_of_tests!r})
 from pathlib import Path
 from tests.writers.lake import Target
@@ -737,6 +738,7 @@ def test_kills_at_any_moment_leave_whole_commits(target: Target) -> None:
         seen = len(target.writer().history())
         while len(target.writer().history()) < seen + 2:
             assert runner.poll() is None
+            time.sleep(0.05)
         runner.kill()
         runner.wait()
     target.deliver("after", ids(-1))

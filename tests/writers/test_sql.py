@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -333,6 +334,7 @@ def test_kills_at_any_moment_leave_whole_commits(target: Target) -> None:
         seen = len(target.writer().history())
         while len(target.writer().history()) < seen + 3:
             assert runner.poll() is None
+            time.sleep(0.05)
         runner.kill()
         runner.wait()
     target.deliver("after", ids(-1))
