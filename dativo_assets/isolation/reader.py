@@ -25,7 +25,7 @@ from dativo_plugin_sdk.isolation.wire import Garbled
 from .process import Child
 
 T = TypeVar("T")
-_GRACE_S = 0.4
+_GRACE_S = 0.2
 
 
 class IsolatedReader(BaseReader):

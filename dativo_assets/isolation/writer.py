@@ -32,7 +32,7 @@ from dativo_plugin_sdk.isolation.wire import CALL, Closed, Garbled
 
 from .process import Child
 
-_GRACE_S = 2.0
+_GRACE_S = 0.4
 
 
 class IsolatedWriter(BaseWriter):

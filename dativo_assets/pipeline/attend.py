@@ -14,6 +14,8 @@ from dativo_assets.errors import to_dativo_error
 from .settings import CancelToken
 
 _POLL_S = 0.1
+_CALL_GRACE_S = 0.25
+"""How long a call of a plugin may go on once the run is cancelled."""
 _GRACE_S = 0.8
 
 
@@ -74,7 +76,7 @@ class Attendant:
         threading.Thread(target=body, name=f"dativo-run-{self._job}", daemon=True).start()
         try:
             while not ended.wait(_POLL_S):
-                if self._cancel.cancelled and not ended.wait(_GRACE_S) and self._leave():
+                if self._cancel.cancelled and not self._ends(ended) and self._leave():
                     self._cancel.check()
                 self._check_hang()
         except BaseException as error:
@@ -85,6 +87,10 @@ class Attendant:
             raise
         if raised:
             raise raised[0]
+
+    def _ends(self, ended: threading.Event) -> bool:
+        """Wait for the end of a cancelled attempt, which a plugin that answers nobody does not come to."""
+        return ended.wait(_CALL_GRACE_S) or (self._call is None and ended.wait(_GRACE_S - _CALL_GRACE_S))
 
     def _leave(self) -> bool:
         """Keep the attempt from ever committing; False when it is too late for that, because it is committing."""

@@ -12,8 +12,10 @@ from dativo_plugin_sdk import PluginError, Split
 from .move import Shared, Worker
 from .settings import Progress, RunSettings
 
-_POLL_S = 0.1
+_POLL_S = 0.05
 _GRACE_S = 0.6
+_CANCELLED_GRACE_S = 0.25
+"""Of a run that a person ends: somebody waits, and no attempt goes on with what the others still finish."""
 
 
 class ThreadExecutor:
@@ -122,7 +124,7 @@ class ThreadExecutor:
         _quietly(self.shared.writer.cancel)
         for worker in self.workers:
             _quietly(worker.cancel)
-        deadline = time.monotonic() + _GRACE_S
+        deadline = time.monotonic() + (_CANCELLED_GRACE_S if self.shared.cancel.cancelled else _GRACE_S)
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         self.ended = not any(thread.is_alive() for thread in threads)

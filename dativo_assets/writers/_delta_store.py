@@ -22,7 +22,7 @@ from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, create_table_with_add_actions
 
-from ._delta_table import KEY, DeltaLakeTable, LogEntries, app_id, now_ms, partition_texts
+from ._delta_table import KEY, DeltaLakeTable, LogEntries, app_id, now_ms, partition_texts, with_run
 from ._delta_upkeep import NO_CLEANUP, clean_log, unnamed, vacuum
 from ._lake_table import (
     Change,
@@ -38,6 +38,8 @@ from ._lake_table import (
 )
 
 _TEXT = 32
+_CONFIGURATION = {"delta.checkpointInterval": "10"}
+"""Of a new table: a load reads each entry since the last checkpoint, so that many at most."""
 _PARTITION_TYPES = "texts, integers, booleans, dates and timestamps"
 
 
@@ -119,6 +121,7 @@ class DeltaStore(LakeStore):
                     adds,
                     mode="error",
                     partition_by=[name for name, _ in layout.parts],
+                    configuration=_CONFIGURATION,
                     storage_options=self._options,
                     commit_properties=properties,
                 )
@@ -151,13 +154,22 @@ class DeltaStore(LakeStore):
 
     def _properties(self, table: LakeTable | None, change: Change) -> CommitProperties:
         """No retry: deltalake's own puts a late commit on top of whatever came between."""
-        value = table.newest_entry() if isinstance(table, DeltaLakeTable) else {"records": {}}
+        value: dict[str, Any] = {"records": {}, "runs": ""}
+        if isinstance(table, DeltaLakeTable):
+            value = table.newest_entry()
         commit, record = change.commit, change.commit.model_dump(mode="json")
         if change.joins:
             return CommitProperties(custom_metadata={KEY: {**value, "joined": record}}, max_commit_retries=0)
         others = {job: {**record, "files": []} for job, record in value["records"].items()}
         return CommitProperties(
-            custom_metadata={KEY: {**value, "job": commit.job, "records": {**others, commit.job: record}}},
+            custom_metadata={
+                KEY: {
+                    **value,
+                    "job": commit.job,
+                    "records": {**others, commit.job: record},
+                    "runs": with_run(value["runs"], commit.job, commit.run_id),
+                }
+            },
             max_commit_retries=0,
             app_transactions=[Transaction(app_id(commit.job), commit.seq)],
         )
@@ -167,12 +179,13 @@ class DeltaStore(LakeStore):
         if not isinstance(table, DeltaLakeTable):
             return 0, None
         try:
-            files = vacuum(table, keep_s, dry_run=dry_run)
-            table = self.load() if files else table
-            assert isinstance(table, DeltaLakeTable)
-            history = table.newest_entry().get("history")
+            history = table.newest_entry()["history"]
             archived = self._lines(history) if history else []
+            # Before the files: a vacuum removes entries past their retention as well, whatever they hold.
             versions = clean_log(table, self._checkpoint(), self._write, archived, dry_run=dry_run)
+            table = self.load() if versions else table
+            assert isinstance(table, DeltaLakeTable)
+            files = vacuum(table, keep_s, dry_run=dry_run)
         except CommitFailedError:
             return 0, f"{self.name} was changed meanwhile: its log stays as it is"
         return versions, f"{files} files of replaced versions" if files else None

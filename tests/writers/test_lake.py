@@ -156,7 +156,7 @@ def test_a_run_looks_at_a_bucket_no_more_than_it_must(tmp_path: Path, bucket: di
     with Cutter(bucket["endpoint"], " /lake") as counter:
         target = Target("delta_s3", tmp_path, {**bucket, "endpoint": counter.url})
         asked = []
-        for number in range(7):
+        for number in range(23):
             before = counter.count()
             writer = target.writer()
             assert look(writer, f"r{number}")[1] is None
@@ -164,7 +164,27 @@ def test_a_run_looks_at_a_bucket_no_more_than_it_must(tmp_path: Path, bucket: di
             commit_once(writer, staged, Commit(job="j", seq=number + 1, run_id=f"r{number}"))
             writer.close()
             asked.append(counter.count() - before)
-    assert asked[6] - asked[2] <= 4 * 7, "of each entry of the log"
+        assert target.writer().commit_of("r3").seq == 4
+        assert target.writer().commit_of("r23") is None
+    assert asked[20:] == asked[10:13], "as many after each checkpoint, which every tenth commit makes"
+    assert max(asked) <= 150 and asked[20] <= 50
+
+
+def test_a_run_is_known_in_an_entry_that_names_no_runs(tmp_path: Path) -> None:
+    """Such as an older Dativo wrote."""
+    target = Target("delta", tmp_path, {})
+    for number in range(1, 4):
+        target.deliver(f"r{number}", ids(number))
+    delta = target.delta()
+    told = {name: value for name, value in delta.history(1)[0]["dativo"].items() if name != "runs"}
+    schema = deltalake.Schema.from_arrow(pa.schema(delta.schema().to_arrow()))
+    properties = deltalake.CommitProperties(custom_metadata={"dativo": told})
+    delta.create_write_transaction([], mode="append", schema=schema, commit_properties=properties)
+    assert target.writer().commit_of("r2").seq == 2
+    assert target.writer().commit_of("r0") is None
+    target.deliver("r4", ids(4))
+    assert target.delta().history(1)[0]["dativo"]["runs"]
+    assert [target.writer().commit_of(f"r{number}").seq for number in range(1, 5)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("how", ["before", "after"])

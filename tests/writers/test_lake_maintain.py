@@ -185,9 +185,9 @@ def test_an_iceberg_table_is_as_light_as_a_new_one_again(tmp_path: Path) -> None
 def test_a_delta_log_past_its_retention_goes_and_its_records_stay(tmp_path: Path) -> None:
     target = Target("delta", tmp_path, {})
     target.deliver("rare", ids(-1), job="rare")
+    target.delta().alter.set_table_properties({"delta.logRetentionDuration": "interval 0 seconds"})
     for run in range(12):
         target.deliver(f"r{run}", ids(run))
-    target.delta().alter.set_table_properties({"delta.logRetentionDuration": "interval 0 seconds"})
     log = tmp_path / "t" / "_delta_log"
     before = len(list(log.glob("*.json")))
     time.sleep(0.01)
