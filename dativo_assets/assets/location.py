@@ -21,7 +21,6 @@ from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY
 from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import find_project
-from dativo_assets.config.cache import JobCache
 from dativo_assets.config.runner import DEFAULT_FILE as RUNNER_FILE
 from dativo_assets.errors import DativoError
 
@@ -30,7 +29,7 @@ from .broken import group_of
 from .build import Builder, build, load
 from .connections import Connections, GivenConnection
 from .customize import Customization, Execution, Translation, execute, translated
-from .recall import Known, described
+from .recall import Known, remember
 from .translate import DEFAULT_GROUP
 
 _METADATA = "dativo_assets/location"
@@ -81,9 +80,10 @@ def component_definitions(path: str, custom: Customization, *, undisturbed: bool
         if digest is not None and run is not None and not run.resolved_op_selection:
             known = loading.known(str(digest))
             keys = known and known.selected(run.job_name, run.asset_selection, run.asset_check_selection)
-            found = known.definitions(keys & known.keys) if known and keys else None
-            if found is not None:
-                return found
+            if known and keys:
+                found = known.definitions({key for key in keys if key.to_user_string() in known.assets})
+                if found is not None:
+                    return found
         return build(loading.builder())
     builder = loading.builder()
     definitions = build(builder)
@@ -149,7 +149,7 @@ def _remember(builder: Builder, name: str) -> None:
     """Keeps what was loaded where runs, which are handed its digest under this name, find it."""
     context = DefinitionsLoadContext.get()
     if DefinitionsLoadContext.is_set() and context.load_type is DefinitionsLoadType.INITIALIZATION:
-        digest = JobCache(builder.project.root).add_location(described(builder))
+        digest = remember(builder)
         if digest is not None:
             context.add_to_pending_reconstruction_metadata(name, digest)
 

@@ -1,9 +1,10 @@
 """A code location as its code server had it, and from that the assets of a few of its jobs."""
 
-from collections.abc import Iterable, Mapping
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,11 @@ from dativo_assets.lineage import Source
 from .build import Builder, build
 from .customize import Customization
 
+_JOBS_TOGETHER = 200  # of which what is known is one text in the cache: an edit changes one, and a run parses a few
 
-def described(builder: Builder) -> dict[str, Any]:
-    """What `Known` has to know. assets: {asset: job}, None for those that show what is broken. jobs: of each job that can be
-    used where it stands and what is around it. scheduled: {Dagster's job of a schedule: job}.
-    """
+
+def remember(builder: Builder) -> str | None:
+    """Keeps what runs have to know of the location in the project's cache, for `Known`; the digest that it has there."""
     owners: dict[str, str | None] = {key.to_user_string(): None for key in builder.keys.values()}
     jobs: dict[str, Any] = {}
     for name, job in builder.project.jobs.items():
@@ -38,33 +39,72 @@ def described(builder: Builder) -> dict[str, Any]:
             "keys": {part: builder.keys[part].path for part in parts},
             "sources": {part: [[x.path, x.what, x.table] for x in builder.read.get(part, ())] for part in parts},
         }
-    return {
+    cache = JobCache(builder.project.root)
+    assets, items = (cache.add_texts(_Parts.of(each).texts) for each in (owners, jobs))
+    location = {
         "root": str(builder.project.root),
-        "assets": owners,
-        "jobs": jobs,
+        "assets": assets,
+        "jobs": items,
         "scheduled": builder.scheduled,
         "jobs_in_all": builder.project_jobs,
     }
+    kept = cache.add_texts([json.dumps(location)]) if assets is not None and items is not None else None
+    return None if kept is None else kept[0]
+
+
+@dataclass(frozen=True)
+class _Parts(Mapping[str, Any]):
+    """A large mapping as some JSON texts, each parsed when a key is looked for that would be in it."""
+
+    texts: list[str]
+    parsed: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, whole: Mapping[str, Any]) -> "_Parts":
+        parts: list[dict[str, Any]] = [{} for _ in range(len(whole) // _JOBS_TOGETHER + 1)]
+        for key, value in whole.items():
+            parts[zlib.crc32(key.encode()) % len(parts)][key] = value
+        return cls([json.dumps(part, separators=(",", ":")) for part in parts])
+
+    def __getitem__(self, key: str) -> Any:
+        return self._part(zlib.crc32(key.encode()) % len(self.texts))[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for number in range(len(self.texts)) for key in self._part(number))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def _part(self, number: int) -> dict[str, Any]:
+        if number not in self.parsed:
+            self.parsed[number] = json.loads(self.texts[number])
+        return self.parsed[number]
 
 
 @dataclass(frozen=True)
 class Known:
-    """A project as it was. location: what `described` tells of it."""
+    """A project as it was, of which `remember` kept this. assets: {asset: job}, None for those that show what is broken.
+    jobs: of each job that can be used where it stands and what is around it. scheduled: {Dagster's job of a schedule: job}.
+    """
 
     root: Path
-    location: Mapping[str, Any]
     custom: Customization
+    assets: Mapping[str, str | None]
+    jobs: Mapping[str, Any]
+    scheduled: Mapping[str, str]
+    jobs_in_all: int
 
     @classmethod
     def recalled(cls, root: Path, digest: str, custom: Customization) -> "Known | None":
         """The one that the project's cache has under a digest, if it is there."""
-        location = JobCache(root).location(digest)
-        return None if location is None or location["root"] != str(root) else cls(root, location, custom)
-
-    @cached_property
-    def keys(self) -> frozenset[dg.AssetKey]:
-        """Of all assets, the broken ones too."""
-        return frozenset(map(dg.AssetKey.from_user_string, self.location["assets"]))
+        cache = JobCache(root)
+        for text in cache.texts([digest]) or ():
+            location = json.loads(text)
+            assets, jobs = cache.texts(location["assets"]), cache.texts(location["jobs"])
+            if location["root"] == str(root) and assets is not None and jobs is not None:
+                parts = _Parts(assets), _Parts(jobs)
+                return cls(root, custom, *parts, location["scheduled"], location["jobs_in_all"])
+        return None
 
     def selected(
         self,
@@ -75,8 +115,8 @@ class Known:
         """The assets that a run of one of Dagster's jobs needs; None for all, or where the job is not known here."""
         if job_name == IMPLICIT_ASSET_JOB_NAME:
             return {*(assets or ()), *(check.asset_key for check in checks or ())} or None
-        name = self.location["scheduled"].get(job_name)
-        job = self.location["jobs"].get(name)
+        name = self.scheduled.get(job_name)
+        job = None if name is None else self.jobs.get(name)
         return None if job is None else {dg.AssetKey(path) for path in job["keys"].values()}
 
     def job(self, job_name: str, keys: AbstractSet[dg.AssetKey]) -> dg.JobDefinition | None:
@@ -91,20 +131,20 @@ class Known:
 
     def definitions(self, keys: AbstractSet[dg.AssetKey]) -> dg.Definitions | None:
         """The assets as the location had them; None where one is no usable job's, or is not to be had any more."""
-        owners = {self.location["assets"].get(key.to_user_string()) for key in keys}
+        owners = {self.assets.get(key.to_user_string()) for key in keys}
+        names = sorted(owner for owner in owners if owner is not None)
         if None in owners:
             return None
-        names = sorted(owners)
         try:
             project = Project(self.root, load_config(self.root))
         except DativoError:
             return None  # loading it whole tells
-        known = self.location["jobs"]
+        known = self.jobs
         jobs = _jobs(project, {name: known[name] for name in _with_tables(names, known)})
         return None if jobs is None else self._assets(Project(self.root, project.config, jobs), names)
 
     def _assets(self, project: Project, names: list[str]) -> dg.Definitions:
-        known = self.location["jobs"]
+        known = self.jobs
         around = _owners(
             [*names, *project.jobs, *(other for name in names for other in known[name]["upstream"])], known
         )
@@ -120,7 +160,7 @@ class Known:
                 for name, part in parts.items()
             },
             as_launched=True,
-            jobs_in_all=self.location["jobs_in_all"],
+            jobs_in_all=self.jobs_in_all,
         )
         return build(builder, only=names)
 

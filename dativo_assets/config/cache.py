@@ -1,6 +1,6 @@
 """Jobs as they were read, by the content of their files: what did not change is not parsed again.
 
-    <project>/.dativo/cache/jobs.db     jobs by key and by digest, and code locations by digest
+    <project>/.dativo/cache/jobs.db     jobs by key and by digest, and what is known of code locations by digest
 
 An entry is found by everything it was made of, so it is never stale, and a job stays to be found by its digest after its file
 has changed. The database may be deleted at any time; one that can't be read or written is as good as none. It holds no job
@@ -18,7 +18,7 @@ import sqlite3
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -79,21 +79,22 @@ class JobCache:
         if rows:
             self._write("insert or replace into jobs values (?, ?, ?, ?)", rows)
 
-    def location(self, digest: str) -> Any:
-        """What `add_location` kept under a digest; None where it is gone."""
+    def texts(self, digests: Sequence[str]) -> list[str] | None:
+        """What `add_texts` kept, in the order of its digests; None where one is gone."""
+        found: dict[str, str] = {}
+        query = f"select digest, value from locations where digest in ({','.join('?' * len(digests))})"
         with suppress(sqlite3.Error, OSError, ValueError, zlib.error), self._reading() as database:
-            for (value,) in database.execute("select value from locations where digest = ?", (digest,)):
-                return json.loads(zlib.decompress(value))
-        return None
+            for digest, value in database.execute(query, list(digests)):
+                found[digest] = zlib.decompress(value).decode()
+        return [found[digest] for digest in digests] if found.keys() >= set(digests) else None
 
-    def add_location(self, value: Any) -> str | None:
-        """The digest under which a JSON value is kept; None where it can't be."""
-        text = json.dumps(value, separators=(",", ":")).encode()
-        digest = hashlib.sha256(text).hexdigest()
-        written = self._write(
-            "insert or replace into locations values (?, ?, ?)", [(digest, _today(), zlib.compress(text, 1))]
-        )
-        return digest if written else None
+    def add_texts(self, texts: Sequence[str]) -> list[str] | None:
+        """The digests under which texts are kept; None where they can't be."""
+        digests = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        rows = [
+            (digest, _today(), zlib.compress(text.encode(), 1)) for digest, text in zip(digests, texts, strict=True)
+        ]
+        return digests if self._write("insert or replace into locations values (?, ?, ?)", rows) else None
 
     def _found(self, column: str, values: Iterable[str]) -> dict[str, JobConfig]:
         wanted = list(values)
