@@ -62,6 +62,8 @@ def test_a_partition_and_a_range_are_loaded_alone_and_each_key_is_materialized(e
     assert run.ok and ids(events) == [2]
     metadata = run.metadata("events")
     assert (metadata["partitions"], metadata["dagster/partition_row_count"]) == ("2024-01-02", 1)
+    (source,) = run.observed().values()
+    assert source.metadata["rows_read"].value == 1 and "dagster/row_count" not in source.metadata, "it has more rows"
     events.write("events.csv", ROWS.replace("2,", "20,"))
     assert events.run("events", tags=span("2024-01-01", "2024-01-02")).ok
     assert ids(events) == [1, 20]
