@@ -220,7 +220,7 @@ class _Run:
         job = self.plan.job
         key = None
         leaves = self._leaves_cursor(read)
-        if can_resume(self.plan, self.writer, read.splits, self.settings) and not leaves:
+        if can_resume(self.plan, self.writer, read.splits, self.settings, filters=leaves):
             found = (sorted(self.released), read.schema_text, repr(self.settings.partition))
             key = resume_key(self.plan, self.base, self.mode, widen, *found)
         request = WriteRequest(
@@ -245,6 +245,8 @@ class _Run:
         if self.resume is not None:
             splits, known = self.resume.splits, self.resume.input_schema if known is None else known
         looks = leaves or bool(job.target.partition_by) or self.settings.partition is not None
+        # Keys that were taken over are told to the checks in Python.
+        looks = looks or (self.resume is not None and bool(self.resume.taken) and self._remembers)
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
@@ -268,9 +270,8 @@ class _Run:
             elif known is not None:
                 shared.input_schema = Rows(schema=known).schema  # as the batches come out of it
                 shared.settled_for(shared.input_schema)
-            workers = executor.run(splits) if splits else [Worker(0, shared)]
-            if self.resume is not None:
-                self._restore(workers, self.resume)
+            restored = () if self.resume is None else self._restored(shared, self.resume)
+            workers = [*(executor.run(splits) if splits else [Worker(0, shared)]), *restored]
             self.result.column_tags = column_tags(self.reader, self.plan.reader.reference)
             if self.checker is not None:
                 self.checker.finish()
@@ -288,13 +289,17 @@ class _Run:
             tell_stages(self.result, self.plan, executor.workers)
         return workers
 
-    def _restore(self, workers: list[Worker], resume: Resume) -> None:
-        """What an attempt before has finished goes with what this one did."""
-        restored = Worker(len(workers), workers[0].shared)
-        resume.restore(restored)
-        workers.append(restored)
+    @property
+    def _remembers(self) -> bool:
+        return self.plan.contract is not None and bool(self.plan.contract.keys)
+
+    def _restored(self, shared: Shared, resume: Resume) -> tuple[Worker]:
+        """What an attempt before has finished, as a worker of its own."""
+        worker = Worker(self.settings.workers, shared)
+        resume.restore(worker)
         self.notes.extend(resume.notes)
         self.result.splits_resumed = resume.total - len(resume.splits)
+        return (worker,)
 
     def _drop(self, error: BaseException, ended: bool) -> None:
         """Remove what is staged, or leave what is finished to the next attempt. ended: whether nobody writes any more."""

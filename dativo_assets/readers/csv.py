@@ -78,7 +78,12 @@ class CsvReader(FileReader):
             "first": first,
         }
         splits = tuple(
-            Split(file.key, {**payload, "file": file.path, KEY: listed(self, file)}, bytes=file.size_bytes)
+            Split(
+                file.key,
+                {**payload, "file": file.path, KEY: listed(self, file)},
+                bytes=file.size_bytes,
+                version=file.version,
+            )
             for file in files
         )
         applied = {"columns", "schema"} | ({"limit"} if len(splits) == 1 else set())

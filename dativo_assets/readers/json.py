@@ -79,11 +79,13 @@ class JsonReader(FileReader):
         found = starts(file.path, file.size_bytes, threads) if plain and is_native() else [0]
         as_listed = listed(self, file)
         if len(found) == 1:
-            yield Split(file.key, {**payload, "file": file.path, KEY: as_listed}, bytes=file.size_bytes)
+            yield Split(
+                file.key, {**payload, "file": file.path, KEY: as_listed}, bytes=file.size_bytes, version=file.version
+            )
             return
         for index, (start, end) in enumerate(zip(found, [*found[1:], file.size_bytes], strict=True)):
             part = {**payload, "file": file.path, KEY: as_listed, "part": [start, end]}
-            yield Split(f"{file.key}#{index:05}", part, bytes=end - start)
+            yield Split(f"{file.key}#{index:05}", part, bytes=end - start, version=file.version)
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         return while_unchanged(self, split, self._read_split(split))

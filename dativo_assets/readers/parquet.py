@@ -90,7 +90,9 @@ class ParquetReader(FileReader):
             groups.append(index)
             rows, size = rows + group.num_rows, size + group.total_byte_size
             if size >= self.options.split_bytes or index == wanted[-1]:
-                yield Split(f"{file.key}#{groups[0]}-{groups[-1]}", {**base, "groups": groups}, rows, size)
+                yield Split(
+                    f"{file.key}#{groups[0]}-{groups[-1]}", {**base, "groups": groups}, rows, size, file.version
+                )
                 groups, rows, size = [], 0, 0
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:

@@ -38,7 +38,7 @@ from pyiceberg.types import BinaryType, DecimalType, FixedType, UUIDType
 
 from ._iceberg_catalog import Catalog
 from ._iceberg_spec import fields_of, spec_of
-from ._iceberg_table import JOINED, IcebergTable, OneLook, property_of
+from ._iceberg_table import JOINED, IcebergTable, OneLook, new_snapshot, property_of
 from ._iceberg_upkeep import SUMMARY, expire, expired, unnamed
 from ._lake_table import Change, Fit, LakeFile, LakeStore, LakeTable, Layout, MovedError, fitted, holds, stored_type
 
@@ -131,7 +131,7 @@ class IcebergStore(LakeStore):
         files = [self._data_file(file, metadata) for file in change.added]
         try:
             update = transaction.update_snapshot(snapshot_properties={JOINED if change.joins else SUMMARY: record})
-            with update.overwrite() if change.removed else update.fast_append() as snapshot:
+            with new_snapshot(update, removes=bool(change.removed)) as snapshot:
                 for gone in change.removed:
                     snapshot.delete_data_file(gone.handle)
                 for new in files:

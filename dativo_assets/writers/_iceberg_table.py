@@ -15,7 +15,8 @@ from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.table import Table, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import ancestors_of
-from pyiceberg.table.update import TableUpdate
+from pyiceberg.table.update import AddSnapshotUpdate, TableUpdate
+from pyiceberg.table.update.snapshot import UpdateSnapshot
 
 from ._iceberg_upkeep import SUMMARY, archived_commits
 from ._lake_files import as_json
@@ -160,6 +161,28 @@ class OneLook(Transaction):
         if self._seen is None or self._seen[0] is not base or self._seen[1] is not updates:
             self._seen = (base, updates, super().table_metadata)
         return self._seen[2]
+
+
+def new_snapshot(update: UpdateSnapshot, *, removes: bool) -> Any:
+    """The next snapshot of a transaction. removes: whether it will remove files."""
+    snapshot: Any = update.overwrite() if removes else update.fast_append()
+    evaluator, commit = snapshot._build_manifest_evaluator, snapshot._commit
+    # pyiceberg looks at manifests on many threads with one evaluator, which holds what it looks at: files are overlooked.
+    snapshot._build_manifest_evaluator = lambda spec_id: lambda manifest: evaluator(spec_id)(manifest)
+    snapshot._commit = lambda: _in_order(update._transaction._table.metadata, *commit())
+    return snapshot
+
+
+def _in_order(base: TableMetadata, updates: tuple[TableUpdate, ...], requirements: Any) -> tuple[Any, Any]:
+    """No snapshot is older than the one before, whatever the clock says: catalogs refuse such a table."""
+    least = max([base.last_updated_ms, *(entry.timestamp_ms for entry in base.snapshot_log[-1:])])
+
+    def dated(update: TableUpdate) -> TableUpdate:
+        if not isinstance(update, AddSnapshotUpdate) or update.snapshot.timestamp_ms >= least:
+            return update
+        return AddSnapshotUpdate(snapshot=update.snapshot.model_copy(update={"timestamp_ms": least}))
+
+    return tuple(map(dated, updates)), requirements
 
 
 def _as_json(value: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from .deferred import deferred, options_of
 from .errors import CancelledError, ConfigurationError, PluginError
 from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
-from .version import API_VERSION
+from .version import API_VERSION, ApiVersions
 
 if TYPE_CHECKING:
     from .options import Options
@@ -28,7 +28,8 @@ class BaseReader:
     """
 
     __version__: ClassVar[str] = "1.0.0"
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[ApiVersions] = API_VERSION
+    """The version of the plugin API that it was made for, or (oldest, newest) that it works with."""
     Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
 
     def __init__(self, source_config: SourceConfig) -> None:

@@ -8,6 +8,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from dativo_plugin_sdk import (
     WriteRequest,
     WriteTask,
 )
+from pyiceberg.expressions import visitors
 
 from dativo_assets.state import commit_once, look
 from dativo_assets.writers import _lake
@@ -340,6 +343,38 @@ def test_an_overwrite_of_partitions_leaves_the_others_alone(target: Target) -> N
         target.deliver("r5", days((7, 1, "a")), partition_by=("id",))
     target.deliver("r6", days((8, 1, "a b")), mode="overwrite")
     assert [row[0] for row in target.rows()] == [8]
+
+
+def test_a_run_with_the_right_clock_follows_one_whose_clock_was_ahead(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run, ahead_s in enumerate((0, 1e9, -1e9, 0)):
+        with monkeypatch.context() as clock:
+            clock.setattr(time, "time", lambda now=time.time, ahead_s=ahead_s: now() + ahead_s)
+            target.deliver(f"r{run}", ids(run))
+    assert target.rows() == [(0,), (1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("again", ["a", "bb"])
+def test_manifests_that_are_looked_at_at_once_do_not_hide_each_others_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: str
+) -> None:
+    iceberg = Target("iceberg", tmp_path, {})
+    where: dict[str, Any] = {"partition_by": ("kind",)}
+    for kind in ("a", "bb"):
+        iceberg.deliver(f"r{kind}", days((len(kind), 1, kind)), **where)
+    both, visit, first = threading.Barrier(2), visitors.visit, iter(range(2))
+
+    def together(expression: Any, visitor: Any) -> Any:
+        looks = isinstance(visitor, visitors._ManifestEvalVisitor)
+        if looks and threading.current_thread() is not threading.main_thread() and next(first, None) is not None:
+            both.wait(30)
+        return visit(expression, visitor)
+
+    monkeypatch.setattr(visitors, "visit", together)
+    iceberg.deliver("r3", days((3, 1, again)), mode="overwrite", options={"overwrite": "partitions"}, **where)
+    assert both.broken is False and next(first, None) is None
+    assert {row[0] for row in iceberg.rows()} == {1, 2, 3} - {len(again)}
 
 
 def test_a_table_that_is_not_divided_has_no_partitions_to_overwrite(local: Target) -> None:
@@ -695,7 +730,7 @@ def test_a_table_that_is_made_while_its_layout_is_planned_is_met(
     assert target.rows() == [(1,), (3,)]
 
 
-@pytest.mark.parametrize("target", ["iceberg", "delta"], indirect=True)
+@pytest.mark.parametrize("lake", ["iceberg", "delta"], indirect=True)
 def test_kills_at_any_moment_leave_whole_commits(target: Target) -> None:
     for who in range(200 if SOAK else 3):
         runner = race(target, who, 1000)

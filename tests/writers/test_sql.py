@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -42,6 +43,8 @@ from dativo_assets.writers.sqlite import SqliteWriter
 from .postgres import Server
 
 KINDS: dict[str, type[SqlWriter]] = {"duckdb": DuckdbWriter, "sqlite": SqliteWriter, "postgres": PostgresWriter}
+
+SOAK = bool(os.environ.get("DATIVO_SOAK"))
 
 
 @pytest.fixture(scope="session")
@@ -325,7 +328,7 @@ def test_processes_that_race_lose_and_double_nothing(target: Target) -> None:
 
 
 def test_kills_at_any_moment_leave_whole_commits(target: Target) -> None:
-    for who in range(8):
+    for who in range(100 if SOAK else 3):
         runner = race(target, who, 1000)
         seen = len(target.writer().history())
         while len(target.writer().history()) < seen + 3:
