@@ -48,7 +48,8 @@ class Origins:
         for source in self.sources:
             metadata: dict[str, Any] = {"job": plan.job.name}
             if len(self.sources) == 1:
-                if plan.job.incremental is None and result.status == "succeeded":
+                whole = plan.job.incremental is None and result.partitions is None
+                if whole and result.status == "succeeded":
                     metadata["dagster/row_count"] = result.rows_read
                 metadata["rows_read"] = result.rows_read
             changed = _last_change(plan.job, plan.root) if len(self.sources) == 1 else None

@@ -102,7 +102,9 @@ def _parts(item: Named, streams: Sequence[str]) -> list[Named]:
     known = [part.stream for part in parts if part.stream is not None]
     if unknown := next((stream for stream in streams if stream not in known), None):
         if not known:
-            raise ConfigurationError(f"{item.name} has no streams", hint="leave out --stream")
+            raise ConfigurationError(
+                f"{item.name} has no streams", hint="leave out --stream, or name the job that has it"
+            )
         guess = nearest(unknown, known)
         hint = f"did you mean `{guess}`?" if guess else f"its streams are {', '.join(known)}"
         raise ConfigurationError(f"{item.name} has no stream `{unknown}`", hint=hint)

@@ -7,9 +7,11 @@ from contextlib import closing
 from typing import Any
 
 import click
+from dativo_plugin_sdk import ReadPlan, Split
 from dativo_plugin_sdk.arrow import schema_text
 
 from dativo_assets.pipeline import RunSettings
+from dativo_assets.pipeline.one_file import new_files
 from dativo_assets.pipeline.preview import plan_read
 from dativo_assets.plan import JobPlan
 
@@ -46,7 +48,11 @@ def _told(plan: JobPlan) -> dict[str, Any]:
         last = writer.last_commit()
     target = plan.job.target
     incremental = plan.job.incremental is not None
-    read = plan_read(plan, RunSettings(), last.cursor if last and incremental else None)
+    if plan.job.partitions is not None and plan.job.partitions.files is not None:
+        _, files = new_files(plan, os.environ)
+        read = ReadPlan(tuple(map(Split, files)), unchanged=not files, notes=("a run and a commit for each file",))
+    else:
+        read = plan_read(plan, RunSettings(), last.cursor if last and incremental else None)
     columns = {} if read.schema is None else schema_text(read.schema)
     if plan.contract is not None:
         columns = {column.name: column.type for column in plan.contract.columns}

@@ -55,7 +55,13 @@ def columns_of(
         return found
     if plan.job.source.query is not None:
         return {}
-    return {column: tuple(ColumnRef(source.name, column) for source in sources) for column in columns if sources}
+    by_file = None if plan.job.partitions is None else plan.job.partitions.files
+    added = None if by_file is None else by_file.column  # by the run itself
+    return {
+        column: tuple(ColumnRef(source.name, column) for source in sources)
+        for column in columns
+        if sources and column != added
+    }
 
 
 def _declared(

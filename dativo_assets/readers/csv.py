@@ -9,14 +9,12 @@ from typing import Any
 import pyarrow as pa
 from dativo_plugin_sdk import (
     CsvOptions,
-    DativoError,
     FileReader,
     InputFile,
     ReadPlan,
     ReadRequest,
     SchemaMismatchError,
     Split,
-    TransientError,
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
@@ -25,7 +23,8 @@ from ._cells import Cells
 from ._detect import detect
 from ._dialect import Dialect
 from ._grammar import Grammar, Misfit, parseable
-from ._text import TextInput, file_errors
+from ._text import TextInput
+from ._unchanged import KEY, listed, while_unchanged
 
 _SAMPLED_FILES = 64
 _SHOWN_CHARACTERS = 40
@@ -81,7 +80,7 @@ class CsvReader(FileReader):
         splits = tuple(
             Split(
                 file.key,
-                {**payload, "file": file.path, "fingerprint": self._listed(file)},
+                {**payload, "file": file.path, KEY: listed(self, file)},
                 bytes=file.size_bytes,
                 version=file.version,
             )
@@ -94,33 +93,9 @@ class CsvReader(FileReader):
         return ReadPlan(splits=splits, schema=schema, applied=frozenset(applied), notes=tuple(notes))
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self._batches(split)
-        except ValidationError as error:
-            self._check_unchanged(split, error)  # what half a record looks like is no news then
-            raise
-        if split.payload["limit"] is None:
-            self._check_unchanged(split)
+        return while_unchanged(self, split, self._read_split(split))
 
-    def _listed(self, file: InputFile) -> list[int]:
-        """The fingerprint of a file as it was when it was listed."""
-        with file_errors(file.path):
-            now = self.fingerprint(file.path)
-        return [*file.fingerprint, *now[len(file.fingerprint) :]]
-
-    def _check_unchanged(self, split: Split, cause: DativoError | None = None) -> None:
-        path = split.payload["file"]
-        with file_errors(path):
-            now = self.fingerprint(path)
-        if now != split.payload["fingerprint"]:
-            raise TransientError(
-                f"{path} changed while it was read",
-                "FILE_CHANGED",
-                {"file": path} if cause is None else {**cause.details, "file": path},
-                hint="run again once it is complete",
-            ) from cause
-
-    def _batches(self, split: Split) -> Iterator[pa.RecordBatch]:
+    def _read_split(self, split: Split) -> Iterator[pa.RecordBatch]:
         path, left = split.payload["file"], split.payload["limit"]
         schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
         inferred, grammar = frozenset(split.payload["inferred"]), Grammar.of(self.options)

@@ -17,6 +17,7 @@ from pydantic import Field
 from ._json_native import Block, blocks, is_native, lines_again, lines_before, native_lines, open_part, starts
 from ._json_stream import JsonStream, lines_of
 from ._text import TextInput
+from ._unchanged import KEY, listed, while_unchanged
 
 _ROWS = 8192
 _SAMPLED_FILES = 64
@@ -76,14 +77,20 @@ class JsonReader(FileReader):
         plain = options.encoding.lower() in ("utf-8", "utf8") and payload["limit"] is None and not is_remote(file.path)
         plain &= compression_of(file.path, options.compression) == "none" and self._reads_lines(file.path)
         found = starts(file.path, file.size_bytes, threads) if plain and is_native() else [0]
+        as_listed = listed(self, file)
         if len(found) == 1:
-            yield Split(file.key, {**payload, "file": file.path}, bytes=file.size_bytes, version=file.version)
+            yield Split(
+                file.key, {**payload, "file": file.path, KEY: as_listed}, bytes=file.size_bytes, version=file.version
+            )
             return
         for index, (start, end) in enumerate(zip(found, [*found[1:], file.size_bytes], strict=True)):
-            part = {**payload, "file": file.path, "part": [start, end]}
+            part = {**payload, "file": file.path, KEY: as_listed, "part": [start, end]}
             yield Split(f"{file.key}#{index:05}", part, bytes=end - start, version=file.version)
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
+        return while_unchanged(self, split, self._read_split(split))
+
+    def _read_split(self, split: Split) -> Iterator[pa.RecordBatch]:
         path, limit, everything = split.payload["file"], split.payload["limit"], split.payload["all"]
         schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
         lines = native_lines(schema, not everything) if limit is None and self._reads_lines(path) else None

@@ -23,6 +23,7 @@ from dativo_plugin_sdk.remote import is_remote
 from pydantic import Field
 
 from ._text import file_errors
+from ._unchanged import KEY, listed, while_unchanged
 
 _ROWS = 1 << 16
 
@@ -81,7 +82,7 @@ class ParquetReader(FileReader):
     def _splits(
         self, file: InputFile, footer: pq.FileMetaData, schema: pa.Schema, limit: int | None, wanted: Sequence[int]
     ) -> Iterator[Split]:
-        base = {"file": file.path, "schema": schema_text(schema), "limit": limit}
+        base = {"file": file.path, KEY: listed(self, file), "schema": schema_text(schema), "limit": limit}
         groups: list[int] = []
         rows = size = 0
         for index in wanted:
@@ -95,6 +96,9 @@ class ParquetReader(FileReader):
                 groups, rows, size = [], 0, 0
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
+        return while_unchanged(self, split, self._read_split(split))
+
+    def _read_split(self, split: Split) -> Iterator[pa.RecordBatch]:
         path, left = split.payload["file"], split.payload["limit"]
         schema = pa.schema([(name, parse_type(text)) for name, text in split.payload["schema"].items()])
         row = 0

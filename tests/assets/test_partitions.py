@@ -62,6 +62,8 @@ def test_a_partition_and_a_range_are_loaded_alone_and_each_key_is_materialized(e
     assert run.ok and ids(events) == [2]
     metadata = run.metadata("events")
     assert (metadata["partitions"], metadata["dagster/partition_row_count"]) == ("2024-01-02", 1)
+    (source,) = run.observed().values()
+    assert source.metadata["rows_read"].value == 1 and "dagster/row_count" not in source.metadata, "it has more rows"
     events.write("events.csv", ROWS.replace("2,", "20,"))
     assert events.run("events", tags=span("2024-01-01", "2024-01-02")).ok
     assert ids(events) == [1, 20]
@@ -179,6 +181,23 @@ def backfilled(
         if found is not None and found.status != BulkActionStatus.REQUESTED:
             return found.status
     raise AssertionError("it does not end")
+
+
+def test_a_definition_that_changed_after_data_landed_keeps_the_asset_and_tells(events: Any) -> None:
+    assert events.run("events", partition="2024-01-02").ok
+    monthly = "{monthly: {start: 2024-01-01, column: at}}"
+    events.write("jobs/events.yaml", EVENTS.replace("PARTITIONS", monthly))
+    run = events.run("events", partition="2024-01-01")
+    assert run.ok and ids(events) == [1, 2, 3]
+    assert "partitions were daily by at in UTC" in str(run.metadata("events")["notes"])
+    partitions = events.specs()["events"].partitions_def
+    status = events.instance.get_status_by_partition(AssetKey("events"), ["2024-01-01", "2024-02-01"], partitions)
+    assert {key: found and found.value for key, found in status.items()} == {
+        "2024-01-01": "MATERIALIZED",
+        "2024-02-01": None,
+    }
+    events.write("jobs/events.yaml", EVENTS.replace("partitions: PARTITIONS", ""))
+    assert events.run("events").ok  # and with no partitions at all
 
 
 def test_a_backfill_is_one_run_for_each_range_and_ends_with_all_of_it(events: Any, tmp_path: Any) -> None:

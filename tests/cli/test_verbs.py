@@ -148,6 +148,8 @@ def test_new_files_of_a_job_divided_by_files_are_runs_of_their_own(shell: Any) -
     )
     for name, value in (("a", "1"), ("b", "no number"), ("c", "3")):
         shell.write(f"in/{name}.csv", f"id\n{value}\n")
+    planned = shell("plan", "sales", "--json").json
+    assert [split["id"] for split in planned["splits"]] == ["in/a.csv", "in/b.csv", "in/c.csv"]
     told = shell("run", "sales")
     assert told.code == 1
     assert "sales in/a.csv: 1 row" in told.out and "sales in/b.csv: failed" in told.out
@@ -157,6 +159,7 @@ def test_new_files_of_a_job_divided_by_files_are_runs_of_their_own(shell: Any) -
     assert (again["partitions"], again["rows_written"], again["seq"]) == ("in/b.csv", 1, 3)
     (nothing,) = shell("run", "sales", "--json").json
     assert nothing["status"] == "unchanged" and "partitions" not in nothing
+    assert shell("plan", "sales", "--json").json["unchanged"]
     refused = shell("run", "sales", "--full-refresh")
     assert refused.code == 2 and "there is no full refresh of it" in refused.err
 

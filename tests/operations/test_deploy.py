@@ -137,6 +137,40 @@ def test_the_values_of_the_chart_say_the_same_as_the_instance() -> None:
     assert queue == SETTINGS["run_coordinator"]["config"]
 
 
+def test_the_values_name_what_the_chart_knows() -> None:
+    """Where the schema of Dagster's chart takes no other keys than its own; anywhere else a wrong one is lost in silence."""
+    known = {
+        "": "telemetry global postgresql generatePostgresqlPasswordSecret dagster-user-deployments runLauncher concurrency "
+        "dagsterDaemon retention",
+        "postgresql": "enabled postgresqlHost postgresqlUsername postgresqlDatabase postgresqlScheme",
+        "runLauncher": "type config",
+        "runLauncher.config.k8sRunLauncher": "imagePullPolicy failPodOnRunFailure envVars envSecrets volumes volumeMounts "
+        "resources runK8sConfig labels securityContext",
+        "runLauncher.config.k8sRunLauncher.runK8sConfig": "containerConfig podSpecConfig podTemplateSpecMetadata "
+        "jobSpecConfig jobMetadata",
+        "concurrency": "enabled pools runs",
+        "concurrency.pools": "defaultLimit granularity opGranularityRunBuffer",
+        "concurrency.runs": "maxConcurrentRuns tagConcurrencyLimits",
+        "dagsterDaemon": "runCoordinator runMonitoring runRetries sensors schedules",
+        "dagsterDaemon.runCoordinator": "enabled type config",
+        "dagsterDaemon.runCoordinator.config.queuedRunCoordinator": "maxConcurrentRuns tagConcurrencyLimits "
+        "dequeueIntervalSeconds dequeueNumWorkers dequeueUseThreads",
+        "dagsterDaemon.sensors": "useThreads numWorkers numSubmitWorkers",
+        "dagsterDaemon.schedules": "useThreads numWorkers numSubmitWorkers",
+        "retention": "enabled sensor schedule autoMaterialize",
+    }
+    for path, keys in known.items():
+        value = VALUES
+        for name in filter(None, path.split(".")):
+            value = value[name]
+        assert set(value) <= set(keys.split()), path
+    (deployment,) = VALUES["dagster-user-deployments"]["deployments"]
+    kept = "name image codeServerArgs port env envSecrets volumes volumeMounts resources includeConfigInLaunchedRuns"
+    assert set(deployment) <= set(kept.split())
+    for ticks in ("sensor", "autoMaterialize"):
+        assert set(VALUES["retention"][ticks]["purgeAfterDays"]) == {"skipped", "success", "failure", "started"}
+
+
 def test_runs_of_the_chart_find_the_project_where_the_code_server_has_it() -> None:
     (deployment,) = VALUES["dagster-user-deployments"]["deployments"]
     launcher = VALUES["runLauncher"]["config"]["k8sRunLauncher"]

@@ -96,6 +96,10 @@ def test_each_new_file_is_a_partition_with_a_run_of_its_own(shop: Shop) -> None:
     assert all(shop.run(request) for request in first.run_requests or ())
     assert shop.materialized == shop.partitions
     assert shop.rows() == [(1, "in/a.csv"), (2, "in/b.csv"), (3, "in/b.csv")]
+    landed = shop.instance.get_latest_materialization_event(SALES)
+    assert landed is not None and landed.asset_materialization is not None
+    lineage = landed.asset_materialization.metadata["dagster/column_lineage"].value
+    assert set(lineage.deps_by_column) == {"id"}, "the run adds the file itself"
     assert asked(shop.tick()) == []
     shop.file("a", "10\n11")
     shop.file("c", "4")
