@@ -219,7 +219,7 @@ class Child:
                 details={"plugin": self._plugin, "limit": needed[0]},
                 hint="`dativo doctor` says what it can; `isolation.best_effort: true` in the job runs the plugin all the same",
             )
-        return sorted({**LIMITS, **ALWAYS}[key] for key in missing)
+        return sorted({**LIMITS, **ALWAYS}[key] for key in missing) if self._settings.told else []
 
     def _limited(self, error: DativoError) -> DativoError:
         """What a plugin met under a limit, as an error that names the limit."""
