@@ -324,7 +324,7 @@ class _Resolver:
         except ConfigurationError as error:
             error.at(job=self.job.name, **self.job.location(side, kind).details())
             raise
-        if section.isolation is None:
+        if section.isolation is None and not ref.takes_standard_error:
             return ref
         from dativo_assets.isolation.ref import IsolatedRef
         from dativo_assets.isolation.settings import Isolation

@@ -57,6 +57,9 @@ METRICS = {
     "dativo_last_run_duration_seconds": Metric("gauge", "Seconds that the last run took."),
     "dativo_last_run_rows_written": Metric("gauge", "Rows that the last run committed."),
     "dativo_peak_memory_bytes": Metric("gauge", "The most memory that the last run's process had resident."),
+    "dativo_stage_peak_memory_bytes": Metric(
+        "gauge", "The most memory that a plugin's own process had resident in the last run; 0 without one."
+    ),
     "dativo_table_rows": Metric("gauge", "Rows of the table after the last run that could count them."),
     "dativo_table_bytes": Metric("gauge", "Bytes of the table after the last run that could count them."),
     "dativo_commit_seq": Metric("gauge", "The sequence number of the newest commit."),
@@ -91,9 +94,9 @@ def after(before: Mapping[tuple[str, Labels], float], project: str, result: RunR
         key = (name, tuple(sorted((*job, *labels))))
         samples[key] = samples.get(key, 0.0) + amount
 
-    def put(name: str, value: float | None) -> None:
+    def put(name: str, value: float | None, *labels: tuple[str, str]) -> None:
         if value is not None:
-            samples[name, job] = float(value)
+            samples[name, tuple(sorted((*job, *labels)))] = float(value)
 
     for status in ("succeeded", "unchanged", "failed", "cancelled"):
         add("dativo_runs_total", result.status == status, ("status", status))
@@ -104,6 +107,7 @@ def after(before: Mapping[tuple[str, Labels], float], project: str, result: RunR
         add("dativo_stage_waits_seconds_total", stage.waits_s, ("stage", name))
         add("dativo_stage_rows_total", stage.rows, ("stage", name))
         add("dativo_stage_bytes_total", stage.bytes, ("stage", name))
+        put("dativo_stage_peak_memory_bytes", stage.peak_rss_bytes, ("stage", name))
         for method, done in stage.methods.items():
             called = (("plugin", stage.plugin or name), ("method", method))
             add("dativo_plugin_seconds_total", done.seconds, *called)

@@ -93,6 +93,15 @@ class PluginRef:
     record: str = ""
     api: tuple[int, ...] = ()
 
+    @property
+    def takes_standard_error(self) -> bool:
+        """Whether its calls take the standard error of the process they are in: no other plugin's place."""
+        if self.path is None or self.path.suffix not in _LIBRARIES:
+            return False
+        from dativo_plugin_sdk.library import may_have_json_symbols
+
+        return may_have_json_symbols(self.kind, self.path)
+
     def load(self) -> Plugin:
         """Import the plugin.
 

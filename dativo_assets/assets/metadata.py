@@ -69,11 +69,14 @@ def run_metadata(
 
 
 def _stages(result: RunResult) -> dict[str, float | None]:
-    """Seconds of each stage over all threads, then rows/s of those that move rows, and what they waited."""
+    """Seconds of each stage over all threads, then rows/s of those that move rows, what they waited, and the memory of isolated
+    plugins.
+    """
     seconds = {f"{name}_s": round(stage.seconds, 3) for name, stage in result.stages.items()}
     rates = {f"{name}_rows_per_s": round(stage.rows_per_s, 1) or None for name, stage in result.stages.items()}
     waits = {f"{name}_waits_s": round(stage.waits_s, 3) or None for name, stage in result.stages.items()}
-    return {**seconds, **rates, **waits}
+    peaks = {f"{name}_peak_memory_bytes": stage.peak_rss_bytes or None for name, stage in result.stages.items()}
+    return {**seconds, **rates, **waits, **peaks}
 
 
 def _calls(result: RunResult) -> dg.MetadataValue[Any] | None:

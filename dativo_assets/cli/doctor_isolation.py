@@ -43,7 +43,8 @@ def isolation(selection: Selection) -> list[Finding]:
     seen: dict[tuple[object, ...], frozenset[str]] = {}
     for named in selection.jobs:
         for side in ("source", "target") if named.job is not None else ():
-            settings = Isolation.of(getattr(named.job, side), selection.project.root, None)
+            section = getattr(named.job, side)
+            settings = None if section.isolation is None else Isolation.of(section, selection.project.root, None)
             if settings is None:
                 continue
             key = (*settings.limits().values(), settings.files is None)

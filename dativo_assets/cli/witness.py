@@ -52,7 +52,8 @@ def _watch(reader: int) -> None:
             signal.signal(number, signal.SIG_IGN)
         os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # who reads our standard output is not to wait for this process
         heard = b""
-        while part := os.read(reader, 4096):
+        # The good end is one though a process that a plugin has started still holds the pipe.
+        while not f"\n{heard.decode('utf-8', 'replace')}".endswith("\n\n") and (part := os.read(reader, 4096)):
             heard += part
         last = ["", *heard.decode("utf-8", "replace").split("\n")[:-1]][-1]
         if last:

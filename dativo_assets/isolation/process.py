@@ -53,6 +53,7 @@ class Child:
         self._lock = threading.Lock()
         self._channels: set[Channel] = set()
         self._killed_for: str | None = None
+        self._peak_rss_bytes = 0
         self._lines: deque[str] = deque(maxlen=_LAST_LINES)
         self._scratch = None if settings.files is None else tempfile.mkdtemp()
         python, boot, paths = _interpreter(settings)
@@ -128,6 +129,8 @@ class Child:
             self._killed_for = self._killed_for or reason
         if self._timer is not None:
             self._timer.cancel()
+        if self._process.returncode is None:
+            self._look_at_memory()
         _kill_group(self._process)
         self._end()
 
@@ -135,6 +138,13 @@ class Child:
     def is_alive(self) -> bool:
         """Whether it may still answer."""
         return self._process.poll() is None and self._killed_for is None
+
+    @property
+    def peak_rss_bytes(self) -> int:
+        """The most that it had resident so far, or before it was ended; 0 where the system doesn't tell."""
+        if self.is_alive:
+            self._look_at_memory()
+        return self._peak_rss_bytes
 
     @contextmanager
     def asking(self, request: dict[str, Any], timeout_s: float | None = None) -> Iterator[Channel]:
@@ -219,7 +229,13 @@ class Child:
                 details={"plugin": self._plugin, "limit": needed[0]},
                 hint="`dativo doctor` says what it can; `isolation.best_effort: true` in the job runs the plugin all the same",
             )
-        return sorted({**LIMITS, **ALWAYS}[key] for key in missing)
+        return sorted({**LIMITS, **ALWAYS}[key] for key in missing) if self._settings.told else []
+
+    def _look_at_memory(self) -> None:
+        with suppress(OSError, StopIteration):
+            lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+            kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+            self._peak_rss_bytes = int(kilobytes) * 1024
 
     def _limited(self, error: DativoError) -> DativoError:
         """What a plugin met under a limit, as an error that names the limit."""

@@ -46,6 +46,11 @@ class IsolatedReader(BaseReader):
             child.kill("close")
             raise
 
+    @property
+    def peak_rss_bytes(self) -> int:
+        """The most memory that its process had resident; 0 where the system doesn't tell."""
+        return self._child.peak_rss_bytes
+
     def check_connection(self) -> ConnectionTestResult:
         return self._made(ConnectionTestResult, "check_connection")
 

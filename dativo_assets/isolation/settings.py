@@ -95,7 +95,7 @@ class Isolation:
     live. call_s: the longest wait for one answer or batch. file_bytes: of any one file. tasks: processes and threads at once.
     cores: processors at once. processes: whether it may start any. env: variables of the run's environment that it sees.
     environment: the folder whose lock file its virtual environment is made of; None: this one. None otherwise: no limit.
-    required: the limits without which it must not run.
+    required: the limits without which it must not run. told: whether what this host can't hold it to is a note of the run.
     """
 
     memory_bytes: int | None = None
@@ -110,15 +110,20 @@ class Isolation:
     network: bool = True
     processes: bool = True
     required: frozenset[str] = frozenset()
+    told: bool = True
     env: tuple[str, ...] = ()
     environment: Path | None = None
     root: Path = Path()
 
     @classmethod
     def of(cls, section: Any, root: Path, call_s: float | None) -> Isolation | None:
-        """As `isolation` of a job's source or target says; None for a plugin in this process."""
+        """As `isolation` of a job's source or target says; None for a plugin in this process. Where it says nothing: a process
+        without limits.
+        """
         given = section.isolation
-        if given is None or given.mode == "none":
+        if given is None:
+            return cls(call_s=call_s, env=tuple(os.environ), root=root, told=False)
+        if given.mode == "none":
             return None
         memory_bytes = _DEFAULT_MEMORY_BYTES if given.memory_bytes is None else given.memory_bytes
         found = cls(

@@ -63,6 +63,11 @@ class IsolatedWriter(BaseWriter):
         self.needs_path = bool(said["needs_path"])  # type: ignore[misc]
         self.resumes = bool(said["resumes"])  # type: ignore[misc]
 
+    @property
+    def peak_rss_bytes(self) -> int:
+        """The most memory that its process had resident; 0 where the system doesn't tell."""
+        return self._child.peak_rss_bytes
+
     def check_connection(self) -> ConnectionTestResult:
         found = self._ask("check_connection")
         with self._child.telling():

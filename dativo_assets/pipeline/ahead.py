@@ -11,6 +11,7 @@ from typing import Any
 
 from .metrics import Tell, timed
 from .result import StageMetrics
+from .twin import Original
 
 _DEPTH = 2
 _POLL_S = 0.1
@@ -25,6 +26,7 @@ class Ahead:
         self._stage = stage
         self._tell = tell
         self._ready: queue.Queue[tuple[Any, BaseException | None, bool]] = queue.Queue(_DEPTH)
+        self._original = Original()
         self._stop = threading.Event()
         threading.Thread(target=self._produce, name="dativo-ahead", daemon=True).start()
 
@@ -41,6 +43,7 @@ class Ahead:
                 return
 
     def _put(self, entry: tuple[Any, BaseException | None, bool]) -> None:
+        self._original.check()
         while not self._stop.is_set():
             try:
                 self._ready.put(entry, timeout=_POLL_S)

@@ -23,6 +23,7 @@ from .metrics import timed
 from .partition import PartitionRows
 from .result import StageMetrics
 from .settings import CancelToken
+from .twin import Original
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,6 +60,7 @@ class Shared:
     input_schema: pa.Schema | None = None
     settled: Settled | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    original: Original = field(default_factory=Original)
 
     def teller(self, stage: str) -> Tell | None:
         """What takes the calls of a stage, or whole splits."""
@@ -191,6 +193,7 @@ class Worker:
                 self.unnoted.append(split)
                 self.shared.resume.moved(self)
         except (Exception, SystemExit) as error:
+            self.shared.original.check()
             raise self._located(error) from error
         finally:
             if tell is not None:
@@ -254,6 +257,7 @@ class Worker:
                 writer.cancel()
 
     def _enter(self, stage: str) -> None:
+        self.shared.original.check()
         self.stage, self.beat = stage, time.monotonic()
         self.shared.cancel.check()
 

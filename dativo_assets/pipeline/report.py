@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dativo_plugin_sdk import Commit, Committable, Snapshot, Split
+from dativo_plugin_sdk import BaseReader, BaseWriter, Commit, Committable, Snapshot, Split
 from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 from dativo_assets.plan import JobPlan
@@ -56,11 +56,14 @@ def tell_table(result: RunResult, table: Snapshot | None) -> None:
         result.files = table.files
 
 
-def tell_stages(result: RunResult, plan: JobPlan, workers: Sequence[Worker]) -> None:
-    """Times and amounts of each stage over all workers."""
+def tell_stages(
+    result: RunResult, plan: JobPlan, workers: Sequence[Worker], reader: BaseReader, writer: BaseWriter
+) -> None:
+    """Times and amounts of each stage over all workers, and the memory of plugins that have processes of their own."""
     names = {"read": plan.reader.load().name, "write": plan.writer.load().name, "contract": ""}
+    peaks = {name: getattr(plugin, "peak_rss_bytes", 0) for name, plugin in (("read", reader), ("write", writer))}
     for name, plugin in names.items():
-        total = StageMetrics(plugin)
+        total = StageMetrics(plugin, peak_rss_bytes=peaks.get(name, 0))
         for worker in workers:
             total.add(worker.stages[name])
         if name != "contract" or plan.contract is not None:

@@ -28,7 +28,7 @@ class StageMetrics:
     """One stage's totals over all workers.
 
     plugin: name and version. seconds: busy; waits_s: blocked on another stage. bytes: in Arrow memory. methods: where the
-    seconds went.
+    seconds went. peak_rss_bytes: the most that a process of the plugin's own had resident; 0 where it has none.
     """
 
     plugin: str = ""
@@ -37,6 +37,7 @@ class StageMetrics:
     rows: int = 0
     bytes: int = 0
     batches: int = 0
+    peak_rss_bytes: int = 0
     methods: dict[str, Calls] = field(default_factory=dict)
 
     def called(self, method: str, seconds: float, calls: int = 1) -> None:

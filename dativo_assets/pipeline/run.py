@@ -286,7 +286,7 @@ class _Run:
         finally:
             self.notes.extend(self.reader.notes)
             self.reader.close()
-            tell_stages(self.result, self.plan, executor.workers)
+            tell_stages(self.result, self.plan, executor.workers, self.reader, self.writer)
         return workers
 
     @property

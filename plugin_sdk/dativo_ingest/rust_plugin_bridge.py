@@ -1,6 +1,7 @@
 """Shared libraries with the older JSON symbols as readers and writers: rows cross as JSON text.
 
 A library says "end" and "error" alike, by NULL, and prints errors: what it printed on standard error in a call is the error.
+That is the standard error of the whole process: jobs give such a library a process of its own, but with `isolation: none`.
 The text becomes columns natively, of the types that its first row shows.
 """
 

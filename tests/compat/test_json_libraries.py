@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -192,3 +194,33 @@ def test_a_job_reads_such_a_library_by_the_types_of_its_contract(library: str, t
     result = run(bind(project.jobs["numbers"], project))
     assert result.error is None and result.rows_written == 3
     assert [value for name in result.files for value in pq.read_table(name)["n"].to_pylist()] == [1.0, 2.0, 1.5]
+
+
+def test_what_others_print_meanwhile_is_not_taken_for_an_error_of_such_a_library(
+    library: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(library, tmp_path / "plugin.so")
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "dativo.yaml").write_text("jobs: jobs/*.yaml\n")
+    for name, mode in (("ends", "x"), ("fails", "p")):
+        (tmp_path / f"jobs/{name}.yaml").write_text(
+            f"source: {{reader: 'plugin.so:create_reader', objects: [{mode}]}}\n"
+            f"target: {{writer: parquet, path: {name}}}\n"
+        )
+    project = load_project(tmp_path)
+    done = threading.Event()
+
+    def print_on() -> None:
+        while not done.wait(0.0001):
+            os.write(2, b"something else\n")
+
+    noise = threading.Thread(target=print_on)
+    noise.start()
+    try:
+        errors = [run(bind(project.jobs[name], project)).error for name in ("ends", "fails")]
+    finally:
+        done.set()
+        noise.join()
+    assert errors[0] is None
+    assert errors[1] is not None and errors[1].message.endswith("extract_batch gave nothing: disk on fire")
+    assert "something else" in capfd.readouterr().err

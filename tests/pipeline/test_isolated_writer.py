@@ -38,6 +38,7 @@ def test_the_table_its_rejects_and_its_history_are_the_same(bench: Any, writer: 
         found.append((rows, counts, [result.commit.plugins for result in results]))
         assert results[1].commit.seq == 2
         assert bench.leftovers(isolation) == []
+        assert (results[0].stages["write"].peak_rss_bytes > 10_000_000) == (isolation == "process")
     assert found[0] == found[1]
     assert found[1][1][0][1] == 428  # every seventh is set aside
 

@@ -369,6 +369,10 @@ def test_rows_and_notes_are_the_same(bench: Any, reader: str, nothing_stays: Non
         result = bench.ok(mode)
         rows = sorted(bench.rows(mode), key=str)
         found.append((rows, result.notes, result.commit.schema_text, result.commit.plugins))
+        peaks = [stage["peak_rss_bytes"] for stage in result.to_dict()["stages"].values()]
+        assert [peak > 10_000_000 for peak in peaks] == [
+            mode == "process" and stage == "read" for stage in result.stages
+        ]
     assert len(found[0][0]) == 5001
     assert found[0] == found[1]
 

@@ -37,6 +37,8 @@ package = false
 dativo-plugin-sdk = {{ path = "{wheel}" }}
 """
 PLUGIN = """
+import os
+import time
 from importlib.metadata import version
 
 import iniconfig
@@ -50,6 +52,11 @@ class Planets(BaseReader):
         name: str = "Mars"
 
     def extract(self):
+        if self.options.name == "Pluto":
+            os.abort()
+        if self.options.name == "Eris":
+            os.fork()
+            time.sleep(60)
         yield [{"name": self.options.name, "library": version("iniconfig")}]
 """
 
@@ -87,7 +94,14 @@ def path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(uv()).parent}")
 
 
-def job(bench: Any, name: str, environment: Path | str, reader: str = "planets:Planets", options: str = "{}") -> None:
+def job(
+    bench: Any,
+    name: str,
+    environment: Path | str,
+    reader: str = "planets:Planets",
+    options: str = "{}",
+    timeout: str = "60s",
+) -> None:
     bench.job(
         f"""
         source:
@@ -96,6 +110,7 @@ def job(bench: Any, name: str, environment: Path | str, reader: str = "planets:P
           isolation: {{mode: env, environment: "{environment}"}}
         target: {{writer: parquet, path: {name}}}
         retry: {{max_attempts: 1}}
+        timeout: {timeout}
         """,
         name,
     )
@@ -111,6 +126,10 @@ def test_two_plugins_have_two_versions_of_a_library(bench: Any, environments: Pa
     made = [path for path in (bench.root / ".dativo" / "envs").iterdir() if path.is_dir()]
     bench.ok("old")
     assert [path for path in (bench.root / ".dativo" / "envs").iterdir() if path.is_dir()] == made
+
+    for name, code in (("Pluto", "PLUGIN_DIED"), ("Eris", "PLUGIN_TIMEOUT")):
+        job(bench, "bad", environments / "1.1.1", options=f"{{name: {name}}}", timeout="3s")
+        assert bench.run("bad").error.error_code == code
 
     job(bench, "wrong", environments / "1.1.1", options="{name: [hush]}")
     error = bench.run("wrong").error

@@ -26,6 +26,7 @@ __all__ = [
     "header_folder",
     "import_library",
     "load_library",
+    "may_have_json_symbols",
     "open_library",
 ]
 
@@ -52,6 +53,12 @@ def import_library(kind: str, path: str, symbol: str, reference: str) -> type[An
         make = getattr(importlib.import_module(_JSON_BRIDGE), f"create_rust_{kind}_wrapper")
         return make(path, symbol)  # type: ignore[no-any-return]
     return load_library(kind, library, symbol, reference)
+
+
+def may_have_json_symbols(kind: str, path: Path) -> bool:
+    """Whether the names of the older symbols are in a file, which is not loaded."""
+    data = path.read_bytes()
+    return all(b"\0%s\0" % name.encode() in data for name in _JSON_SYMBOLS[kind])
 
 
 def load_library(kind: str, library: CDLL, symbol: str, reference: str) -> type[Any]:
