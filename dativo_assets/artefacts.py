@@ -14,7 +14,10 @@ from dativo_plugin_sdk import ConfigurationError
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-_CODE = (".py", ".so", ".pyd", ".dylib", ".dll")
+LIBRARIES = (".so", ".pyd", ".dylib", ".dll")
+ANY = "any"
+"""The platform of what is the same on all."""
+_CODE = (".py", *LIBRARIES)
 _NEEDS = ("pyproject.toml", "uv.lock")
 # What an installer writes of its own, or a machine makes anew.
 _OF_THE_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
@@ -56,12 +59,41 @@ def module_sha256(module: str) -> str:
 
 def folder_sha256(folder: Path) -> str:
     """The digest of the source and library files at and below a folder, and of what they were locked with."""
-    found = []
+    found = [f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in _code_below(folder)]
+    return _sha256("\n".join(found).encode())
+
+
+def _code_below(folder: Path) -> Iterator[Path]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(place, name) for name in sorted(names) if name.endswith(_CODE) or name in _NEEDS]
-        found += [f"{path.relative_to(folder).as_posix()} {file_sha256(path)}" for path in paths]
-    return _sha256("\n".join(found).encode())
+        yield from (Path(place, name) for name in sorted(names) if name.endswith(_CODE) or name in _NEEDS)
+
+
+def module_platform(module: str) -> str:
+    """The platform that a module's topmost package is for: ANY where nothing in it is compiled."""
+    from importlib.util import find_spec
+
+    spec = find_spec(module.partition(".")[0])
+    folder = None if spec is None else next(iter(spec.submodule_search_locations or ()), None)
+    return ANY if folder is None else folder_platform(Path(folder))
+
+
+def folder_platform(folder: Path) -> str:
+    """As `module_platform`, of the files at and below a folder."""
+    return this_platform() if any(path.suffix in LIBRARIES for path in _code_below(folder)) else ANY
+
+
+def wheel_platform(wheel: str) -> str:
+    """The platform that an installed wheel was made for, from its file WHEEL: the tag, ANY for one of Python alone."""
+    tags = sorted(line.partition(":")[2].strip() for line in wheel.splitlines() if line.startswith("Tag:"))
+    return ANY if all(tag.endswith("-any") for tag in tags) else ".".join(tags)
+
+
+def this_platform() -> str:
+    """Where compiled code that has no tag was made for, such as "linux_x86_64"."""
+    import platform
+
+    return f"{platform.system()}_{platform.machine()}".lower()
 
 
 def changed_files(distribution: Distribution) -> Iterator[str]:

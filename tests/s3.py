@@ -29,9 +29,11 @@ def s3_server() -> Iterator[dict[str, str]]:
         rest.start()
         endpoint = line.rpartition("Running on ")[2].strip()
         urllib.request.urlopen(urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")).close()
-        yield {"endpoint": endpoint, **KEYS}
-        server.terminate()
-        rest.join()
+        try:
+            yield {"endpoint": endpoint, **KEYS}
+        finally:
+            server.terminate()
+            rest.join()
 
 
 def store_of(connection: dict[str, Any]) -> S3Store:

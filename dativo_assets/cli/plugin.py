@@ -9,6 +9,7 @@ import click
 VERBS = {
     "new": "Make a package: plugin, tests, CI, docs, an example job.",
     "test": "Run the conformance suite on a plugin.",
+    "build": "Build a package: a wheel, or a shared library.",
     "search": "List the plugins of an index.",
     "info": "Show what an index says of a plugin.",
     "install": "Install a plugin of an index, its digest checked.",
@@ -20,6 +21,7 @@ EPILOG = """\b
 Examples:
   dativo plugin new planets --kind reader     a package whose tests pass at once
   dativo plugin test planets.py:Planets       its conformance, as a table
+  dativo plugin build                         its wheel or library
   dativo plugin install planets               from the index that dativo.yaml names
   dativo plugin lock                          what `dativo run --locked` holds it to"""
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
+from pathlib import Path
 
 import click
 from dativo_plugin_sdk import ConfigurationError, DativoError
 
 from dativo_assets.errors import EXIT_ALL_DONE, EXIT_SOME_FAILED
 from dativo_assets.plan import bind
-from dativo_assets.trust.lock import LOCK_FILE, Locked, lock_text, locked
+from dativo_assets.trust.lock import LOCK_FILE, Locked, lock_text, locked, read_lock
 
 from .context import Selection, project_option, select
 from .output import print_error
@@ -20,7 +22,8 @@ Examples:
   dativo plugin lock --check    only tell what would change; exit code 1 where something would
   dativo run --locked           run nothing but what is locked
 
-dativo.lock belongs into version control. Wheels differ by platform: lock where the jobs run."""
+dativo.lock belongs into version control. Compiled plugins differ by platform: lock on each where jobs run; what the lock has of
+other platforms stays, as long as the plugin is of the same version."""
 
 
 @click.command(epilog=EPILOG)
@@ -36,6 +39,7 @@ def command(check: bool, project: str | None) -> int:
         return EXIT_SOME_FAILED
     path = selection.project.root / LOCK_FILE
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    plugins = _beside(plugins, selection.project.root)
     after = lock_text(plugins)
     if check:
         for line in difflib.unified_diff(before.splitlines(), after.splitlines(), LOCK_FILE, "now", lineterm=""):
@@ -47,6 +51,15 @@ def command(check: bool, project: str | None) -> int:
         raise ConfigurationError(f"{path} can't be written: {error.strerror}") from error
     click.echo(f"{LOCK_FILE}: {len(plugins)} plugins" + ("" if before != after else ", as before"))
     return EXIT_ALL_DONE
+
+
+def _beside(plugins: Iterable[Locked], root: Path) -> list[Locked]:
+    """Plugins, with what the lock has of them on other platforms."""
+    try:
+        before = {(item.kind, item.reference): item for item in read_lock(root).plugins}
+    except ConfigurationError:
+        return list(plugins)  # it is not there yet, or has to be written anew
+    return [item.beside(before.get((item.kind, item.reference), item)) for item in plugins]
 
 
 def _plugins(selection: Selection) -> tuple[list[Locked], list[DativoError]]:

@@ -286,7 +286,7 @@ class Worker:
         else:
             yield from self._counted(self._clocked(batches))
         if skipped := left_out(found):
-            shared.reader.note(f"{split.id}: {skipped} rows of another length were left out")
+            shared.reader.note(f"{split.id}: {skipped} rows were left out")
 
     def _converted(self, found: Any) -> Generator[pa.RecordBatch, None, None]:
         shared = self.shared

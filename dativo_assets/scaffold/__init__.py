@@ -9,6 +9,7 @@ from typing import Literal
 from dativo_plugin_sdk import ConfigurationError
 
 from .native import EXAMPLES
+from .project import project_texts
 from .python import READER, WRITER
 
 Kind = Literal["reader", "writer"]
@@ -16,8 +17,8 @@ LANGUAGES = ("python", "c", "go", "rust")
 _PYTHON: dict[Kind, dict[str, str]] = {"reader": READER, "writer": WRITER}
 
 
-def write_package(folder: Path, name: str, kind: Kind, language: str) -> list[str]:
-    """Write a package into a new folder, and return its files' names.
+def write_package(folder: Path, name: str, kind: Kind, language: str, *, with_project: bool = False) -> list[str]:
+    """Write a package into a new folder, and return its files' names. with_project: a Dagster project that uses it, too.
 
     Raises: ConfigurationError: for a name that is none, a folder that has something in it, a kind that has no example.
     """
@@ -27,7 +28,8 @@ def write_package(folder: Path, name: str, kind: Kind, language: str) -> list[st
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"{folder} exists already", hint="choose another name; nothing was written")
     written = []
-    for path, text in _texts(name, module, kind, language).items():
+    texts = _texts(name, module, kind, language)
+    for path, text in (texts | project_texts(texts) if with_project else texts).items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")

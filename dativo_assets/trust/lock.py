@@ -1,11 +1,11 @@
-"""dativo.lock: the plugins of a project's jobs as they were when somebody looked at them."""
+"""dativo.lock: the plugins of a project's jobs as they were when somebody looked at them, on each platform where somebody did."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -13,9 +13,19 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dativo_plugin_sdk import ConfigurationError
-from dativo_plugin_sdk.version import ApiVersions
+from dativo_plugin_sdk.version import ApiVersions, api_versions
 
-from dativo_assets.artefacts import changed_files, file_sha256, module_sha256
+from dativo_assets.artefacts import (
+    ANY,
+    LIBRARIES,
+    changed_files,
+    file_sha256,
+    folder_platform,
+    module_platform,
+    module_sha256,
+    this_platform,
+    wheel_platform,
+)
 from dativo_assets.registry import PluginRef
 
 LOCK_FILE = "dativo.lock"
@@ -25,7 +35,9 @@ _AGAIN = "look at what changed, then run `dativo plugin lock`"
 
 @dataclass(frozen=True)
 class Locked:
-    """name: of the distribution, or the file. source: where it came from. sha256: of what is there, in hexadecimal digits."""
+    """name: of the distribution, or the file. source: where it came from. sha256: of what is there, in hexadecimal digits, by
+    platform: "any", the tag of a wheel, or the system and machine of a library.
+    """
 
     kind: str
     reference: str
@@ -33,7 +45,12 @@ class Locked:
     version: str
     source: str
     api_version: ApiVersions
-    sha256: str
+    sha256: Mapping[str, str]
+
+    def beside(self, before: Locked) -> Locked:
+        """This one, with what another has of other platforms, where both are of one version."""
+        is_same = replace(before, sha256=self.sha256) == self
+        return replace(self, sha256={**before.sha256, **self.sha256}) if is_same and ANY not in self.sha256 else self
 
 
 @dataclass(frozen=True)
@@ -47,11 +64,18 @@ class Lock:
         known = next((item for item in self.plugins if (item.kind, item.reference) == (ref.kind, ref.reference)), None)
         if known is None:
             raise _refused(f"{ref.kind} {ref.reference!r} is not in {LOCK_FILE}", "PLUGIN_NOT_LOCKED", ref)
-        found = sha256_of(ref)
-        if found != known.sha256:
-            what = f"{known.name} {known.version}".strip()
+        found, platform = sha256_of(ref), platform_of(ref)
+        wanted = known.sha256.get(platform)
+        what = f"{known.name} {known.version}".strip()
+        if wanted is None:
             raise _refused(
-                f"{ref.kind} {ref.reference!r} is not what {LOCK_FILE} has: {what}, sha256 {known.sha256[:12]}..., found "
+                f"{ref.kind} {ref.reference!r} is in {LOCK_FILE} for {', '.join(sorted(known.sha256))}, not for {platform}",
+                "PLUGIN_NOT_LOCKED",
+                ref,
+            )
+        if found != wanted:
+            raise _refused(
+                f"{ref.kind} {ref.reference!r} is not what {LOCK_FILE} has: {what}, sha256 {wanted[:12]}..., found "
                 f"{ref.origin}, sha256 {found[:12] or 'none'}...",
                 "PLUGIN_CHANGED",
                 ref,
@@ -70,13 +94,25 @@ def sha256_of(ref: PluginRef) -> str:
     return found
 
 
+def platform_of(ref: PluginRef) -> str:
+    """Which platform a plugin's artefact is for."""
+    if ref.path is not None:
+        return this_platform() if ref.path.suffix in LIBRARIES else ANY
+    if ref.module is None and ref.record:  # an environment of its own
+        return folder_platform(Path(ref.origin))
+    if ref.record:
+        return wheel_platform(distribution(_name(ref)).read_text("WHEEL") or "")
+    return module_platform(ref.module or ref.origin)
+
+
 def locked(ref: PluginRef, root: Path) -> Locked:
     """What the lock holds of a plugin, which is loaded for it. Raises: DativoError: when it can't be."""
     plugin = ref.load()
     name, version, source = (
         _installed(ref, plugin.version) if ref.path is None else _single(ref.path, plugin.version, root)
     )
-    return Locked(ref.kind, ref.reference, name, version, source, plugin.api_version, sha256_of(ref))
+    sha256 = {platform_of(ref): sha256_of(ref)}
+    return Locked(ref.kind, ref.reference, name, version, source, api_versions(plugin.api_version), sha256)
 
 
 def read_lock(root: Path) -> Lock:
@@ -88,7 +124,7 @@ def read_lock(root: Path) -> Lock:
             raise ConfigurationError(
                 f"{LOCK_FILE} has format {value['version']!r}, not {_FORMAT}", hint="upgrade dativo-assets"
             )
-        return Lock(tuple(Locked(**item) for item in value["plugins"]))
+        return Lock(tuple(_read(item) for item in value["plugins"]))
     except FileNotFoundError:
         raise ConfigurationError(
             f"there is no {LOCK_FILE} in {root}", details={"file": str(path)}, hint="write it: dativo plugin lock"
@@ -101,8 +137,18 @@ def read_lock(root: Path) -> Lock:
 
 def lock_text(plugins: Iterable[Locked]) -> str:
     """The text of dativo.lock: one order, so that two of the same plugins are equal."""
-    items = sorted((asdict(item) for item in plugins), key=lambda item: (item["kind"], item["reference"]))
+    items = [
+        {**asdict(item), "sha256": dict(sorted(item.sha256.items()))}
+        for item in sorted(plugins, key=lambda item: (item.kind, item.reference))
+    ]
     return json.dumps({"version": _FORMAT, "plugins": items}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _read(item: Mapping[str, Any]) -> Locked:
+    found = Locked(**{**item, "api_version": api_versions(item["api_version"])})
+    if not isinstance(found.sha256, dict) or not all(isinstance(digest, str) for digest in found.sha256.values()):
+        raise ValueError(f"the sha256 of {found.reference} is no object of platforms")
+    return found
 
 
 _package_sha256 = cache(module_sha256)

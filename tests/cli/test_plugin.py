@@ -11,36 +11,87 @@ from typing import Any
 
 import pytest
 
+from dativo_assets.errors import ConfigurationError
 from dativo_assets.registry import GROUPS
+from dativo_assets.scaffold.build import build_of
+
+UV = Path(__file__).resolve().parents[2] / ".cache" / "uv" / "bin"
+PATH = os.pathsep.join([str(Path(sys.executable).parent), str(UV), os.environ["PATH"]])
 
 
 @pytest.mark.parametrize("kind", GROUPS)
 def test_a_new_package_passes_its_own_tests(shell: Any, kind: str) -> None:
-    made = shell("plugin", "new", "my-plugin", "--kind", kind, "--json").json
+    made = shell("plugin", "new", "my-plugin", "--kind", kind, "--with-project", "--json").json
     package = shell.root / "my-plugin"
     assert made["package"] == str(package)
     assert {"pyproject.toml", "README.md", "my_plugin.py", "tests/test_my_plugin.py"} <= set(made["files"])
-    assert ".github/workflows/test.yml" in made["files"]
+    assert {".github/workflows/test.yml", "project/definitions.py"} <= set(made["files"])
     assert "$" not in (package / "pyproject.toml").read_text()
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(argv, cwd=package, capture_output=True, text=True, env=shell.environment(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (package / "example" / "warehouse").is_dir()
+    assert (package / "project" / "warehouse").is_dir(), "made by Dagster"
+    built = shell("plugin", "build", "my-plugin", "--json", PATH=PATH)
+    assert built.code == 0, built.err
+    (wheel,) = built.json
+    assert Path(wheel["path"]).name == "my_plugin-0.1.0-py3-none-any.whl" and wheel["size_bytes"] > 500
 
 
 @pytest.mark.timeout(300)  # Go compiles its runtime first
-@pytest.mark.parametrize(("kind", "language"), [("reader", "c"), ("writer", "c"), ("reader", "go")])
-def test_a_new_package_in_another_language_passes_its_own_tests(shell: Any, kind: str, language: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "language", "more"), [("reader", "c", ("--with-project",)), ("writer", "c", ()), ("reader", "go", ())]
+)
+def test_a_new_package_in_another_language_passes_its_own_tests(
+    shell: Any, kind: str, language: str, more: tuple[str, ...]
+) -> None:
     if shutil.which("go" if language == "go" else "cc") is None:
         pytest.skip(f"no compiler of {language}")
-    said = shell("plugin", "new", "numbers", "--kind", kind, "--lang", language)
-    assert said.out.splitlines()[-1] == "next: cd numbers && make test"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = {"args": ["make", "test"], "cwd": shell.root / "numbers", "env": shell.environment(PATH=path)}
+    said = shell("plugin", "new", "numbers", "--kind", kind, "--lang", language, *more)
+    assert "next: cd numbers && make test" in said.out.splitlines()
+    command = {"args": ["make", "test"], "cwd": shell.root / "numbers", "env": shell.environment(PATH=PATH)}
     done = subprocess.run(**command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Conformance of {kind} libnumbers.so:numbers_plugin" in done.stdout
     assert ("numbers: 10,000 rows" if kind == "reader" else "cities: 3 rows") in done.stdout
+    built = shell("plugin", "build", "numbers", PATH=PATH)
+    assert built.out.startswith("numbers/libnumbers.so: "), built.err
+    if not more:
+        return
+    project = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "project"]
+    done = subprocess.run(**{**command, "args": project}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("files", "missing", "hint"),
+    [
+        ({"Makefile": "all:\n", "go.mod": "module a\n"}, "make and go and cc", "go.dev"),
+        ({"go.mod": "module a\n"}, "go and cc", "go.dev"),
+        ({"Cargo.toml": "[features]\nlibrary = []\n"}, "cargo", "rustup.rs"),
+        ({"pyproject.toml": '[build-system]\nbuild-backend = "maturin"\n'}, "uv and cargo", "rustup.rs"),
+        ({"pyproject.toml": '[build-system]\nbuild-backend = "hatchling.build"\n'}, "uv", "docs.astral.sh"),
+        ({"a.py": ""}, None, "a single .py file needs no build"),
+    ],
+)
+def test_what_a_build_lacks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], missing: str | None, hint: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("dativo_assets.scaffold.build.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError) as caught:
+        build_of(tmp_path).run(tmp_path)
+    assert (f"needs {missing}, not found here" if missing else "is no package") in caught.value.message
+    assert hint in str(caught.value.hint)
+
+
+def test_a_build_that_fails_or_makes_nothing_is_told(shell: Any) -> None:
+    for text, said in (("all:\n\t@echo words; exit 3\n", "ended with 2"), ("all:\n\t@true\n", "made no *.so or")):
+        shell.write("package/Makefile", text)
+        done = shell("plugin", "build", "package")
+        assert done.code == 2 and said in done.err and done.out == ""
 
 
 def test_a_new_package_in_rust_is_the_example_under_its_name(shell: Any) -> None:

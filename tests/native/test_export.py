@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import sys
 import threading
 import time
@@ -89,6 +90,16 @@ def test_a_bad_option_and_a_bad_split_are_errors_of_the_tree(toy: Any) -> None:
     for split in ("{", '{"id": "x", "payload": {}}'):
         with pytest.raises(RuntimeError, match="dativo_error"):
             native.read(split)
+
+
+def test_what_a_plugin_logs_is_in_pythons_log_without_secrets(
+    toy: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dativo"), "propagate", True)
+    with caplog.at_level(logging.DEBUG, "dativo.plugin.counter"):
+        NativeReader(SourceConfig(options={"to": 3}, credentials={"login": "hush-user"}), toy)
+    (record,) = [record for record in caplog.records if record.name == "dativo.plugin.counter"]
+    assert (record.levelname, record.getMessage()) == ("DEBUG", 'counts to 3, Some(String("***"))')
 
 
 def test_an_object_without_a_schema_is_refused(toy: Any) -> None:

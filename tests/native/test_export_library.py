@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import json
+import logging
 import shutil
 import subprocess
 import threading
@@ -10,14 +12,29 @@ import time
 from pathlib import Path
 from typing import Any
 
+import obstore
 import pytest
-from dativo_plugin_sdk import API_VERSION, CancelledError, PluginError, ReadRequest, SourceConfig
+from dativo_plugin_sdk import (
+    API_VERSION,
+    CancelledError,
+    ConnectionError,
+    DativoError,
+    PluginError,
+    ReadRequest,
+    SourceConfig,
+    TransientError,
+)
 from dativo_plugin_sdk.library import LibraryReader, load_library, open_library
 from dativo_plugin_sdk.library.abi import Head, Host, Log, size_of
 from dativo_plugin_sdk.testing import ReaderConformance, run_suite
 from pydantic import ValidationError
 
+from dativo_assets.config import load_project
+from dativo_assets.pipeline import run
+from dativo_assets.plan import bind
 from tests.native.toy import build
+from tests.s3 import s3_server, store_of
+from tests.web import SECRET, Web, web_server
 
 # The first test may have to build the toy.
 pytestmark = pytest.mark.timeout(600)
@@ -102,6 +119,68 @@ def test_options_are_held_to_the_schema_that_the_plugin_gives(counter: type[Libr
         made(counter, to_what=3)
     with pytest.raises(Exception, match="must be a number"):
         made(counter)
+
+
+JOB = """
+source:
+  reader: "toy.so:lines"
+  files: ["s3://lake/in/*.txt"]
+  connection: {connection}
+  credentials: {{secret_access_key: {secret}}}
+  incremental: {{strategy: file}}
+target: {{writer: jsonl, path: out}}
+"""
+
+
+def test_a_library_reads_files_by_uri_through_its_host_and_writes_to_the_runs_log(
+    library: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dativo"), "propagate", True)
+    shutil.copy(library, tmp_path / "toy.so")
+    with s3_server() as connection, caplog.at_level(logging.INFO):
+        store = store_of(connection)
+        big = "".join(f"line {number}\n" for number in range(60_000))
+        for name, text in {"in/a.txt": big, "in/b.txt": "one\n\n\ntwo\n", "in/c.md": "other\n"}.items():
+            obstore.put(store, name, text.encode())
+        (tmp_path / "dativo.yaml").touch()
+        job = tmp_path / "jobs" / "lines.yaml"
+        job.parent.mkdir()
+        secret = connection.pop("secret_access_key")
+        job.write_text(JOB.format(connection=json.dumps(connection), secret=secret))
+        project = load_project(tmp_path)
+        result = run(bind(project.jobs["lines"], project), run_id="first")
+        again = run(bind(project.jobs["lines"], project), run_id="second")
+        job.write_text(job.read_text().replace("in/*.txt", "in/absent.txt"))
+        project = load_project(tmp_path)
+        absent = run(bind(project.jobs["lines"], project), run_id="third")
+    assert (result.rows_read, result.error) == (60_002, None)
+    assert "all: 2 rows were left out" in result.notes
+    assert again.rows_read == 0, "both files are known to the cursor"
+    assert absent.error is not None and "s3://lake/in/absent.txt does not exist" in absent.error.message
+    lines = [record.getMessage() for record in caplog.records if record.name == "dativo.plugin.lines"]
+    assert lines == [
+        f's3://lake/in/a.txt has {len(big)} bytes; key "***"',
+        's3://lake/in/b.txt has 10 bytes; key "***"',
+    ]
+
+
+def test_what_a_store_refuses_in_a_read_is_its_own_error(library: str, tmp_path: Path) -> None:
+    lines = load_library("reader", open_library(library, "toy"), "lines", "toy.so:lines")
+    with web_server() as address:
+        Web.files["/a.txt"] = b"line\n" * 200_000
+        Web.files["/cut.txt"] = b"line\n" * 200_000
+        Web.cut["/cut.txt"] = 1000
+        for path, error in (("a.txt", None), ("cut.txt", TransientError), ("none.txt", ConnectionError)):
+            source = SourceConfig(reader="lines", files=(f"{address}/{path}?signature={SECRET}",))
+            reader = lines(source)
+            try:
+                plan = reader.plan(ReadRequest())
+                rows = sum(batch.num_rows for split in plan.splits for batch in reader.read(split))
+            except DativoError as told:
+                assert error is not None and isinstance(told, error) and path in told.message
+                assert SECRET not in str(told)
+                continue
+            assert (error, rows) == (None, 200_000)
 
 
 def test_the_toy_conforms(counter: type[LibraryReader]) -> None:

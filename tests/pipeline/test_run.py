@@ -295,7 +295,7 @@ def test_rows_left_out_are_told(bench: Any, reader: str, contract: str) -> None:
     bench.job(source + "target: {writer: parquet, path: out}\n" + contract)
     result = bench.ok()
     assert bench.rows() == [{"a": 1, "b": 2}]
-    assert [note for note in result.notes if "2 rows of another length were left out" in note]
+    assert [note for note in result.notes if "2 rows" in note and "were left out" in note]
 
 
 def test_lines_left_out_are_told(bench: Any) -> None:

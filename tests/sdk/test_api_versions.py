@@ -31,7 +31,7 @@ CASES = [
 
 
 def install(monkeypatch: pytest.MonkeyPatch, provided: tuple[int, int]) -> None:
-    for module in (version, import_module("dativo_plugin_sdk.library.load")):
+    for module in (version, import_module("dativo_plugin_sdk.library.host")):
         monkeypatch.setattr(module, "MIN_API_VERSION", provided[0])
         monkeypatch.setattr(module, "API_VERSION", provided[1])
 

@@ -24,7 +24,9 @@ from dativo_plugin_sdk import (
     SchemaMismatchError,
     SourceConfig,
 )
-from dativo_plugin_sdk.library import LibraryReader, abi, load_library, open_library
+from dativo_plugin_sdk.errors import from_text
+from dativo_plugin_sdk.files import FileReader
+from dativo_plugin_sdk.library import LibraryReader, abi, host, load_library, open_library
 
 from .libraries import compiled
 
@@ -289,6 +291,34 @@ def test_a_batch_outlives_its_stream_and_reader(path: Path) -> None:
 def test_hostile_options_arrive_whole(path: Path) -> None:
     for mode in ("\0", "good\0bad", "x" * (10 << 20), '"}, "mode": "create_fails', "\ud83d\ude00"):
         assert len(rows(path, mode)) == 6
+
+
+def test_what_a_library_asks_for_in_vain_is_an_error_of_its_own_to_free() -> None:
+    lent = host.host_for("liar.so:liar", "liar", host.Secrets())
+    files = host.Lent(FileReader(SourceConfig(files=("http://127.0.0.1:9/a.txt",))))
+    file, size, answer = ctypes.c_void_p(), ctypes.c_uint64(), ctypes.c_void_p()
+    into = ctypes.create_string_buffer(8)
+
+    def told() -> DativoError:
+        assert answer.value is not None
+        error = from_text(ctypes.string_at(answer.value).decode())
+        lent.free_text(None, answer)
+        lent.free_text(None, answer)
+        answer.value = None
+        assert error is not None and not host._answers
+        return error
+
+    opened = ctypes.byref(file), ctypes.byref(size), ctypes.byref(answer)
+    for storage, uri in ((b"storage-0", b"s3://a/b"), (None, None), (b"\xff", b"s3://a/b")):
+        assert lent.open(None, storage, uri, *opened) == 1
+        assert "a storage that is none" in told().message
+    for uri in (b"/etc/passwd", b"file:///etc/passwd", b"\xff", b""):
+        assert lent.open(None, files.name.encode(), uri, *opened) == 1
+        assert "is no URI that can be read" in told().message
+    for number in (None, 0, 77):
+        assert lent.read(None, number, 0, 8, 8, into, ctypes.byref(answer)) == 1
+        assert "a file that is not open" in told().message
+        lent.close(None, number)
 
 
 def test_what_a_library_logs_is_in_the_log_without_secrets(path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from dativo_plugin_sdk import DativoError
 
+from dativo_assets.artefacts import wheel_platform
+from dativo_assets.cli import plugin_lock
 from dativo_assets.config import load_project
 from dativo_assets.errors import ConfigurationError
 from dativo_assets.pipeline import RunSettings, run
 from dativo_assets.plan import bind
 from dativo_assets.registry import PluginRef, Registry
 from dativo_assets.trust.lock import lock_text, locked
+from tests.sdk.libraries import compiled
 
 READER = """
 from dativo_plugin_sdk import BaseReader
@@ -111,7 +116,68 @@ def test_what_is_not_in_the_lock_is_refused(folder: Folder) -> None:
     assert folder.refused("plugins/mine.py:Rows", {"locked": True}).error_code == "PLUGIN_NOT_LOCKED"
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"version": 9, "plugins": []}', '{"version": 1, "plugins": [{}]}'])
+def lock_on(folder: Folder, monkeypatch: pytest.MonkeyPatch, system: str) -> dict[str, Any]:
+    """What `dativo plugin lock` writes there."""
+    monkeypatch.setattr("platform.system", lambda: system)
+    done = CliRunner().invoke(plugin_lock.command, ["--project", str(folder.root)], standalone_mode=False)
+    assert done.exit_code == 0 and not done.exception, done.output
+    return {item["kind"]: item for item in json.loads((folder.root / "dativo.lock").read_text())["plugins"]}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_lock_holds_a_compiled_plugin_for_each_platform_that_it_was_locked_on(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = folder.root / "plugins" / "lib.so"
+    library.parent.mkdir(exist_ok=True)
+    source = Path(__file__).parents[1] / "sdk" / "liar.c"
+    compiled(source, library, "-shared", "-fPIC")
+    machine = platform.machine().lower()
+    folder.bind("plugins/lib.so:liar", {})
+    linux = lock_on(folder, monkeypatch, "Linux")
+    assert list(linux["reader"]["sha256"]) == [f"linux_{machine}"]
+    assert list(linux["writer"]["sha256"]) == ["any"], "a writer in Python"
+    folder.bind("plugins/lib.so:liar", {"locked": True})
+
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    refused = folder.refused("plugins/lib.so:liar", {"locked": True})
+    assert refused.error_code == "PLUGIN_NOT_LOCKED"
+    assert f"for linux_{machine}, not for darwin_{machine}" in refused.message
+    compiled(source, library, "-shared", "-fPIC", "-O2")  # another artefact, of the same version
+    both = lock_on(folder, monkeypatch, "Darwin")
+    assert list(both["reader"]["sha256"]) == [f"darwin_{machine}", f"linux_{machine}"]
+    assert both["reader"]["sha256"][f"linux_{machine}"] == linux["reader"]["sha256"][f"linux_{machine}"]
+    folder.bind("plugins/lib.so:liar", {"locked": True})
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    assert folder.refused("plugins/lib.so:liar", {"locked": True}).error_code == "PLUGIN_CHANGED"
+
+    entry = {**both["reader"], "version": "0.1.0"}
+    folder.write("dativo.lock", json.dumps({"version": 1, "plugins": [entry, both["writer"]]}))
+    anew = lock_on(folder, monkeypatch, "Linux")
+    assert list(anew["reader"]["sha256"]) == [f"linux_{machine}"], "the other one is of an older version"
+
+
+def test_a_wheels_platform_is_its_tag() -> None:
+    assert wheel_platform("Wheel-Version: 1.0\nTag: py2-none-any\nTag: py3-none-any\n") == "any"
+    tags = "Tag: cp310-abi3-manylinux_2_17_x86_64\nTag: cp310-abi3-manylinux2014_x86_64\n"
+    assert wheel_platform(tags) == "cp310-abi3-manylinux2014_x86_64.cp310-abi3-manylinux_2_17_x86_64"
+
+
+OLD = '{"version": 1, "plugins": [{"kind": "", "reference": "", "name": "", "version": "", "source": "", "api_version": 1, '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "[]",
+        '{"version": 9, "plugins": []}',
+        '{"version": 1, "plugins": [{}]}',
+        OLD + '"sha256": "ab"}]}',
+        OLD + '"sha256": {"any": 1}}]}',
+    ],
+)
 def test_a_lock_that_cannot_be_read_is_told(folder: Folder, text: str | None) -> None:
     if text is not None:
         folder.write("dativo.lock", text)

@@ -105,6 +105,24 @@ typedef struct dativo_host {
   /* Writes a line to the run's log. Any thread, at once. `text` is yours. Takes Python's lock for a moment: not for rows. */
   void (*log)(void *context, int32_t level, const char *text);
   uint32_t oldest_api_version;
+
+  /* Files by URI (s3://, gs://, az://, https:// and what else the host has), with the connection and credentials of the job;
+   * NULL where the host lends none. Any thread, at once; one file is used by one thread at a time. */
+
+  /* Opens a file in the version that its reader meets first. storage: from the reader's config. size: in bytes. answer: the
+   * error, a JSON object as yours are; give it to free_text. */
+  int32_t (*open)(void *context, const char *storage, const char *uri, void **file, uint64_t *size, char **answer);
+
+  /* Fills in the bytes from start to end, all of them. From end to ahead are wanted next, where that is more; the host fetches
+   * them meanwhile. answer: as of open. */
+  int32_t (*read)(void *context, void *file, uint64_t start, uint64_t end, uint64_t ahead, uint8_t *bytes,
+                  char **answer);
+
+  /* Ends what open has begun, once, before the reader is closed. */
+  void (*close)(void *context, void *file);
+
+  /* Frees an answer of the host's, once. */
+  void (*free_text)(void *context, char *text);
 } dativo_host;
 
 /* What every table begins with. It and all that it leads to are constant, and live as long as the process.
@@ -123,6 +141,8 @@ typedef struct dativo_host {
  *                   job's line, before the library sees them, and fills in every "default"; an option without one that
  *                   the job leaves out is null. Other options than these are refused.
  *   capabilities    texts for a person: what it does beyond the required
+ *   files           of a reader: true where the host is to find the files: config.files are then absolute paths and URIs, the
+ *                   job's patterns resolved, and which are new since the cursor is the host's to know
  *   extension       of a format: of its files, without the dot; required there
  *   modes           of a writer: which of "append", "overwrite", "merge" it can do; ["append", "overwrite"] where absent
  *   quarantines     of a writer: whether it takes rejected rows (tasks of kind "quarantine")
@@ -151,8 +171,8 @@ typedef struct dativo_reader {
   dativo_plugin head;
 
   /* Makes a reader of a source: a JSON object with what the job says under `source` (root, files, tables, objects, query,
-   * connection, credentials, incremental) and `options`, checked. connection and credentials may hold secrets: they belong
-   * in no error and no log. Must not connect yet. answer: unused. */
+   * connection, credentials, incremental) and `options`, checked; `storage` is for the host's open. connection and credentials
+   * may hold secrets: they belong in no error and no log. Must not connect yet. answer: unused. */
   int32_t (*create)(const char *config, void **reader, char **answer);
 
   /* Frees it. Called where create made one, and for no other. */

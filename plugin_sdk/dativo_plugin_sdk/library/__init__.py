@@ -16,7 +16,7 @@ from dativo_plugin_sdk.options import DirectoryOptions, Options
 from .abi import FORMAT, READER
 from .load import Library, load, open_library
 from .options import options_model
-from .reader import LibraryReader
+from .reader import LibraryFileReader, LibraryReader
 from .writer import LibraryFormat, LibraryWriter
 
 __all__ = [
@@ -76,7 +76,10 @@ def load_library(kind: str, library: CDLL, symbol: str, reference: str) -> type[
     except ValueError as error:
         raise plugin.broken(f"its options_schema can't be used: {error}") from None
     body = {"library": plugin, "Options": model, "__version__": plugin.version, "api_version": plugin.api_version}
-    return type(symbol, (base,), {**body, **_attributes(plugin)})
+    made = type(symbol, (base,), {**body, **_attributes(plugin)})
+    if plugin.kind == READER and plugin.about.get("files") is True:
+        return type(symbol, (LibraryFileReader,), {**body, "whole": made})
+    return made
 
 
 def _attributes(library: Library) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_int64, c_uint32, c_void_p
+from ctypes import CFUNCTYPE, POINTER, Structure, c_char_p, c_int32, c_int64, c_uint32, c_uint64, c_void_p
 from typing import Any, ClassVar
 
 MAGIC = 0x56544144
@@ -77,6 +77,10 @@ ArrowArrayStream._fields_ = [
 
 _pointer, _out, _schema, _array = c_void_p, POINTER(c_void_p), POINTER(ArrowSchema), POINTER(ArrowArray)
 Log = CFUNCTYPE(None, c_void_p, c_int32, c_char_p)
+Open = CFUNCTYPE(c_int32, c_void_p, c_char_p, c_char_p, _out, POINTER(c_uint64), _out)
+Read = CFUNCTYPE(c_int32, c_void_p, c_void_p, c_uint64, c_uint64, c_uint64, c_void_p, _out)
+Close = CFUNCTYPE(None, c_void_p, c_void_p)
+FreeText = CFUNCTYPE(None, c_void_p, c_void_p)
 
 
 def _fails(*arguments: Any) -> Any:
@@ -93,6 +97,10 @@ class Host(Structure):
         ("context", c_void_p),
         ("log", Log),
         ("oldest_api_version", c_uint32),
+        ("open", Open),
+        ("read", Read),
+        ("close", Close),
+        ("free_text", FreeText),
     ]
 
 

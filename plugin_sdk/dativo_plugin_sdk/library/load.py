@@ -4,37 +4,33 @@ from __future__ import annotations
 
 import ctypes
 import json
-import logging
 import os
 import platform
 import re
 import struct
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from ctypes import byref, c_void_p
 from typing import Any
 
 from dativo_plugin_sdk.errors import DativoError, PluginError, from_dict, from_text
-from dativo_plugin_sdk.version import API_VERSION, MIN_API_VERSION, api_versions, check_api_version
+from dativo_plugin_sdk.version import API_VERSION, api_versions, check_api_version
 
-from .abi import FORMAT, MAGIC, READER, TABLES, WRITER, Head, Host, Log, Table, field_offset, size_of
+from .abi import FORMAT, MAGIC, READER, TABLES, WRITER, Head, Host, Table, field_offset, size_of
+from .host import Secrets, host_for
 
 _MAX_TABLE_BYTES = 1 << 16
 _KINDS = {READER: "reader", FORMAT: "writer", WRITER: "writer"}
 _EXAMPLES = {"reader": "dativo_reader", "writer": "dativo_format or dativo_writer"}
 _MACHINES = {3: "x86", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64", 21: "ppc64le", 22: "s390x"}
-_SECRET = re.compile(r"pass|secret|token|key|dsn|credential", re.IGNORECASE)
-_SHORTEST_SECRET = 4
-_KEPT: list[Any] = []
-"""What libraries point to for as long as the process lives."""
 
 
 class Library:
     """A plugin of a loaded library. reference: as a job names it. kind: of its table. about: what it says of itself."""
 
-    def __init__(self, reference: str, table: Table, about: dict[str, Any], secrets: set[str]) -> None:
+    def __init__(self, reference: str, table: Table, about: dict[str, Any], secrets: Secrets) -> None:
         self.reference = reference
-        self._secrets = secrets
+        self.secrets = secrets
         self.kind = table.head.kind
         self.about = about
         self.name: str = about["name"]
@@ -48,11 +44,6 @@ class Library:
     def has(self, name: str) -> bool:
         """Whether the library has an optional function."""
         return name in self.functions
-
-    def keep_secret(self, credentials: Mapping[str, Any], connection: Mapping[str, Any]) -> None:
-        """From now on these show as *** where the library writes them to the log."""
-        told = [*credentials.values(), *(value for key, value in connection.items() if _SECRET.search(key))]
-        self._secrets.update(text for text in _texts(told) if len(text) >= _SHORTEST_SECRET)
 
     def call(self, name: str, *arguments: Any) -> str | None:
         """The text that a function answered. Raises: DativoError: its error, naming the plugin."""
@@ -120,16 +111,6 @@ def _close(close: Callable[[int], Any], pointer: int, _: Owned | None) -> None:
     close(pointer)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        yield from _texts(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-
-
 def _shortened(text: str | None) -> str:
     return "nothing" if text is None else text[:80]
 
@@ -156,8 +137,8 @@ def load(library: ctypes.CDLL, symbol: str, kind: str, reference: str) -> Librar
             reference, f"has no symbol {symbol}", "export it: const dativo_plugin *NAME(const dativo_host *host)"
         ) from None
     entry.restype, entry.argtypes = c_void_p, [ctypes.POINTER(Host)]
-    secrets: set[str] = set()
-    address = entry(_host(reference, symbol, secrets))
+    secrets = Secrets()
+    address = entry(byref(host_for(reference, symbol, secrets)))
     if not address:
         raise _refused(reference, "returned NULL instead of a table", f"it may need another API than {API_VERSION}")
     return _checked(address, kind, reference, secrets)
@@ -191,21 +172,7 @@ def _check_image(path: str, reference: str) -> None:
         raise _refused(reference, f"was cut: {size:,} bytes are there", "build or copy it again")
 
 
-def _host(reference: str, symbol: str, secrets: set[str]) -> Any:
-    logger = logging.getLogger(f"dativo.plugin.{symbol}")
-
-    def log(_: Any, level: int, text: bytes | None) -> None:
-        said = (text or b"").decode(errors="replace")
-        for secret in sorted(secrets, key=len, reverse=True):
-            said = said.replace(secret, "***")
-        logger.log(min(max(level, logging.DEBUG), logging.ERROR), said, extra={"fields": {"plugin": reference}})
-
-    host = Host(API_VERSION, size_of(Host), None, Log(log), MIN_API_VERSION)
-    _KEPT.append(host)
-    return byref(host)
-
-
-def _checked(address: int, kind: str, reference: str, secrets: set[str]) -> Library:
+def _checked(address: int, kind: str, reference: str, secrets: Secrets) -> Library:
     head = Head.from_address(address)
     if head.magic != MAGIC:
         raise _refused(reference, "gave no table of dativo_plugin.h", "does the symbol name another function?")

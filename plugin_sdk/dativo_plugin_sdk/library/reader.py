@@ -10,11 +10,14 @@ from typing import Any, ClassVar
 
 from dativo_plugin_sdk.deferred import options_dict
 from dativo_plugin_sdk.errors import DativoError
+from dativo_plugin_sdk.file_news import InputFile
+from dativo_plugin_sdk.files import FileReader
 from dativo_plugin_sdk.models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
 from dativo_plugin_sdk.native import plan_of, request_json
 from dativo_plugin_sdk.reader import BaseReader
 
 from .abi import ArrowSchema
+from .host import Lent
 from .load import Library
 from .stream import LibraryStream, exported, import_schema
 
@@ -24,12 +27,17 @@ class LibraryReader(BaseReader):
 
     library: ClassVar[Library]
 
-    def __init__(self, source_config: SourceConfig) -> None:
+    def __init__(self, source_config: SourceConfig, files: FileReader | None = None) -> None:
+        """files: what opens files by URI; one of this source where it is None."""
         super().__init__(source_config)
-        self.library.keep_secret(source_config.credentials, source_config.connection)
+        self.library.secrets.keep(source_config.credentials, source_config.connection)
         options = options_dict(self.options)
         config = source_config.model_copy(update={"options": options, "checked_options": None})
-        self._reader = self.library.make("create", "close", json.dumps(config.model_dump()).encode())
+        self._lent = Lent(
+            files or FileReader(source_config.model_copy(update={"options": {}, "checked_options": None}))
+        )
+        told = {**config.model_dump(), "storage": self._lent.name}
+        self._reader = self.library.make("create", "close", json.dumps(told).encode())
 
     @classmethod
     def describe(cls) -> str:
@@ -75,6 +83,33 @@ class LibraryReader(BaseReader):
         super().cancel()
         if self.library.has("cancel"):
             self.library.functions["cancel"](self._reader.pointer)
+
+
+class LibraryFileReader(FileReader):
+    """A reader of files in a shared library: which files there are, and which are new, is found here. A subclass gives `whole`,
+    which reads them.
+    """
+
+    remote = True
+    whole: ClassVar[type[LibraryReader]]
+
+    def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
+        found = {"files": tuple(file.path for file in files), "incremental": None}
+        self._reader = self.whole(self.source_config.model_copy(update=found), self)
+        return self._reader.plan(request)
+
+    @classmethod
+    def describe(cls) -> str:
+        return cls.whole.describe()
+
+    def read(self, split: Split) -> LibraryStream:
+        return self._reader.read(split)
+
+    def cancel(self) -> None:
+        super().cancel()
+        reader = getattr(self, "_reader", None)
+        if reader is not None:
+            reader.cancel()
 
 
 def checked(library: Library, pointer: int) -> ConnectionTestResult | None:

@@ -126,7 +126,7 @@ class LibraryWriter(BaseWriter):
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
-        self.library.keep_secret(target_config.credentials, target_config.connection)
+        self.library.secrets.keep(target_config.credentials, target_config.connection)
         target = target_config.model_copy(update={"options": options_dict(self.options), "checked_options": None})
         config = json.dumps({"asset": asset_definition.model_dump(), "target": target.model_dump()})
         self._writer = self.library.make("create", "close", config.encode())

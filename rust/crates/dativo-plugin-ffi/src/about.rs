@@ -15,6 +15,7 @@ pub fn describe_reader<P: ReaderPlugin>() -> String {
         "language": "rust",
         "options_schema": P::options_schema(),
         "capabilities": P::CAPABILITIES,
+        "files": P::FILES,
         "validated": true,
     })
     .to_string()

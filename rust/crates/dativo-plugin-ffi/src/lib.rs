@@ -15,6 +15,8 @@ pub mod control;
 mod export;
 pub mod library;
 #[cfg(feature = "python")]
+mod log;
+#[cfg(feature = "python")]
 mod moment;
 #[cfg(feature = "python")]
 mod reader;

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::batch::{NativeSchema, NativeStream};
 use crate::capsule::schema_of;
 use crate::control::{from_json, raise, to_json};
+use crate::log::log_of;
 use crate::storage::storage_of;
 use crate::stream::GuardedStream;
 
@@ -28,7 +29,11 @@ impl ReaderHandle {
     /// The reader of a SourceConfig in JSON; `files` opens what it names by URI.
     pub fn new<P: ReaderPlugin>(py: Python<'_>, config: &str, files: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
         let storage = storage_of(files);
-        let make = || P::from_config(SourceConfig { storage, ..from_json("source config", config)? });
+        let make = || {
+            let known: SourceConfig = from_json("source config", config)?;
+            let log = log_of(P::NAME, &known);
+            P::from_config(SourceConfig { storage, log, ..known })
+        };
         let reader = py.detach(|| guard(P::NAME, make)).map_err(raise)?;
         let cancel = CancelToken::new();
         let context = ReadContext { cancel: cancel.clone(), ..ReadContext::default() };

@@ -109,6 +109,9 @@ impl Error {
     /// What the operating system said about `path`.
     pub fn io(error: &std::io::Error, path: &str) -> Self {
         use std::io::ErrorKind;
+        if let Some(own) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+            return own.clone(); // a remote file's
+        }
         let (kind, code, retryable, hint) = match error.kind() {
             ErrorKind::NotFound => (Kind::ConnectionError, "FILE_NOT_FOUND", false, "check the path"),
             ErrorKind::PermissionDenied => {

@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{API_VERSION, CancelToken, MIN_API_VERSION, Result};
+use crate::{API_VERSION, CancelToken, Log, MIN_API_VERSION, Result};
 
 /// What a write may use.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,11 +22,14 @@ pub struct WriteContext {
     /// Raised when the run is asked to stop.
     #[serde(skip)]
     pub cancel: CancelToken,
+    /// The run's log.
+    #[serde(skip)]
+    pub log: Log,
 }
 
 impl Default for WriteContext {
     fn default() -> Self {
-        Self { parallelism: 1, memory_bytes: 64 << 20, cancel: CancelToken::new() }
+        Self { parallelism: 1, memory_bytes: 64 << 20, cancel: CancelToken::new(), log: Log::default() }
     }
 }
 

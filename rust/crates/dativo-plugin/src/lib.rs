@@ -9,6 +9,7 @@ mod cancel;
 mod error;
 mod format;
 mod guard;
+mod log;
 mod reader;
 mod simple;
 mod storage;
@@ -18,6 +19,7 @@ pub use cancel::CancelToken;
 pub use error::{Error, Kind, Result};
 pub use format::{FileFormat, FileInfo, FileSink, WriteContext};
 pub use guard::guard;
+pub use log::{Level, Log};
 pub use reader::{
     BatchStream, Check, Discovery, ReadContext, ReadPlan, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split,
 };

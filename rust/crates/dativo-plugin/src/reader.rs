@@ -8,7 +8,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{API_VERSION, CancelToken, MIN_API_VERSION, Result, Storage};
+use crate::{API_VERSION, CancelToken, Log, MIN_API_VERSION, Result, Storage};
 
 /// What a reader is constructed with. Keys that this version does not know are kept out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -18,11 +18,15 @@ pub struct SourceConfig {
     pub job: String,
     /// The project's root, absolute.
     pub root: String,
-    /// Files to read: absolute paths or URIs, globs already expanded.
+    /// Files to read: where [`ReaderPlugin::FILES`] is set absolute paths or URIs, globs already expanded; else as the job
+    /// names them.
     pub files: Vec<String>,
     /// Where they are opened.
     #[serde(skip)]
     pub storage: Storage,
+    /// The run's log.
+    #[serde(skip)]
+    pub log: Log,
     /// Tables to read, for sources that have tables.
     pub tables: Vec<String>,
     /// Objects to read, for sources that have objects.
@@ -198,6 +202,8 @@ pub trait ReaderPlugin {
     const API_VERSIONS: RangeInclusive<u32> = MIN_API_VERSION..=API_VERSION;
     /// The optional things it does: `columns`, `schema`, `splits`, ...
     const CAPABILITIES: &'static [&'static str];
+    /// Whether it reads files: the host then finds them, here or by URI, and those that are new since the cursor.
+    const FILES: bool = false;
     /// The reader it makes.
     type Reader: Reader + 'static;
 

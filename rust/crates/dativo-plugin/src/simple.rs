@@ -1,6 +1,7 @@
 //! Readers of the smallest kind: options, columns, batches. Splits, errors for options and the rest are done here.
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -22,6 +23,8 @@ pub trait SimpleReader: Send + Sync + Sized + 'static {
     const VERSION: &'static str;
     /// As of [`ReaderPlugin`].
     const API_VERSIONS: RangeInclusive<u32> = MIN_API_VERSION..=API_VERSION;
+    /// As of [`ReaderPlugin`].
+    const FILES: bool = false;
     /// What a job says under `options`. Doc comments are descriptions, `#[serde(default)]` gives a default; an option that
     /// isn't a field is refused.
     type Options: DeserializeOwned + JsonSchema;
@@ -34,6 +37,11 @@ pub trait SimpleReader: Send + Sync + Sized + 'static {
 
     /// The rows. Between batches the host looks whether the run was cancelled.
     fn batches(&self, context: &ReadContext) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send + 'static>;
+
+    /// Counts so far that a person may want to see: `bad_rows` are those that were left out.
+    fn metrics(&self) -> Map<String, Value> {
+        Map::new()
+    }
 
     /// Whether the source answers.
     fn check(&self) -> Result<Check> {
@@ -48,12 +56,13 @@ pub trait SimpleReader: Send + Sync + Sized + 'static {
 }
 
 /// A [`SimpleReader`] as a [`ReaderPlugin`].
-pub struct Simple<R>(R);
+pub struct Simple<R>(Arc<R>);
 
 impl<R: SimpleReader> ReaderPlugin for Simple<R> {
     const NAME: &'static str = R::NAME;
     const VERSION: &'static str = R::VERSION;
     const API_VERSIONS: RangeInclusive<u32> = R::API_VERSIONS;
+    const FILES: bool = R::FILES;
     const CAPABILITIES: &'static [&'static str] = &[];
     type Reader = Self;
 
@@ -76,7 +85,7 @@ impl<R: SimpleReader> ReaderPlugin for Simple<R> {
         }
         let options =
             serde_json::from_value(given.into()).map_err(|error| Error::configuration(format!("options: {error}")))?;
-        R::new(options, config).map(Self)
+        R::new(options, config).map(|reader| Self(Arc::new(reader)))
     }
 }
 
@@ -88,7 +97,8 @@ impl<R: SimpleReader> Reader for Simple<R> {
 
     fn read(&self, _: &Split, context: &ReadContext) -> Result<Box<dyn BatchStream>> {
         let batches = Box::new(self.0.batches(context)?);
-        Ok(Box::new(SimpleStream { schema: self.0.schema()?, batches, cancel: context.cancel.clone() }))
+        let (reader, schema, cancel) = (self.0.clone(), self.0.schema()?, context.cancel.clone());
+        Ok(Box::new(SimpleStream { reader, schema, batches, cancel }))
     }
 
     fn check(&self) -> Result<Check> {
@@ -100,13 +110,14 @@ impl<R: SimpleReader> Reader for Simple<R> {
     }
 }
 
-struct SimpleStream {
+struct SimpleStream<R> {
+    reader: Arc<R>,
     schema: SchemaRef,
     batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
     cancel: CancelToken,
 }
 
-impl BatchStream for SimpleStream {
+impl<R: SimpleReader> BatchStream for SimpleStream<R> {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
     }
@@ -123,12 +134,14 @@ impl BatchStream for SimpleStream {
             Err(Error::plugin(format!("a batch has other columns than schema() told: {}", batch.schema_ref())))
         }))
     }
+
+    fn metrics(&self) -> Map<String, Value> {
+        self.reader.metrics()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow_array::Int32Array;
     use arrow_schema::{DataType, Field, Schema};
     use serde::Deserialize;

@@ -2,6 +2,8 @@
 //! the project), faults included.
 #![forbid(unsafe_code)]
 
+pub mod lines;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +36,7 @@ impl ReaderPlugin for Counter {
 
     fn from_config(config: SourceConfig) -> Result<Self> {
         let to = config.options["to"].as_i64().ok_or_else(|| Error::configuration("options.to must be a number"))?;
+        config.log.debug(format!("counts to {to}, {:?}", config.credentials.get("login")));
         let pause = Duration::from_millis(config.options["pause_ms"].as_u64().unwrap_or(0));
         Ok(Self { to, panic_at: config.options["panic_at"].as_i64(), pause })
     }
@@ -107,6 +110,7 @@ impl BatchStream for Numbers {
 #[cfg(feature = "library")]
 dativo_plugin_ffi::export_library! {
     reader counter = crate::Counter;
+    reader lines = dativo_plugin::Simple<crate::lines::Lines>;
 }
 
 #[cfg(feature = "python")]

@@ -6,6 +6,8 @@ use std::ops::RangeInclusive;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 
+use super::host::FileCalls;
+
 pub(super) const READER: u32 = 1;
 pub(super) const FORMAT: u32 = 2;
 const MAGIC: u32 = 0x5654_4144;
@@ -14,10 +16,22 @@ const MAGIC: u32 = 0x5654_4144;
 #[repr(C)]
 pub struct Host {
     api_version: u32,
-    size: u32,
-    context: *mut c_void,
-    log: Option<unsafe extern "C" fn(*mut c_void, i32, *const c_char)>,
+    pub(super) size: u32,
+    pub(super) context: *mut c_void,
+    pub(super) log: Option<unsafe extern "C" fn(*mut c_void, i32, *const c_char)>,
     oldest_api_version: u32,
+    open: Option<unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char, Out, *mut u64, Answer) -> i32>,
+    read: Option<unsafe extern "C" fn(*mut c_void, *mut c_void, u64, u64, u64, *mut u8, Answer) -> i32>,
+    close: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub(super) free_text: Option<unsafe extern "C" fn(*mut c_void, *mut c_char)>,
+}
+
+impl Host {
+    /// The functions for files, of a host that has them.
+    pub(super) fn files(&self) -> Option<FileCalls> {
+        let (open, read, close, free_text) = (self.open?, self.read?, self.close?, self.free_text?);
+        Some(FileCalls { context: self.context, open, read, close, free_text })
+    }
 }
 
 /// `dativo_plugin`: what every table begins with.

@@ -11,6 +11,7 @@ use dativo_plugin::{CancelToken, Error, FileFormat, FileSink, WriteContext};
 use serde_json::Value;
 
 use super::abi::{FORMAT, FormatTable, Head, Host};
+use super::host::Lent;
 use super::{answered, borrow, give, take, text};
 use crate::control::{from_json, to_json};
 use crate::describe_file_format;
@@ -30,6 +31,8 @@ impl FormatTable {
     /// # Safety
     /// `host` is what the host gave.
     pub unsafe fn get<F: FileFormat>(table: &'static OnceLock<Self>, host: *const Host) -> *const Head {
+        // SAFETY: the caller's promise.
+        unsafe { Lent::keep(F::NAME, host) };
         let made = table.get_or_init(|| Self {
             // SAFETY: the caller's promise.
             head: unsafe { Head::of::<Self>(host, FORMAT, F::API_VERSIONS, describe_file_format::<F>()) },
@@ -58,6 +61,7 @@ unsafe extern "C" fn create<F: FileFormat>(
         answered(F::NAME, answer, || {
             let options: Value = from_json("options", text("options", options)?)?;
             let context: WriteContext = from_json("write context", text("write context", context)?)?;
+            let context = WriteContext { log: Lent::of(F::NAME)?.log(), ..context };
             let schema = Arc::new(Schema::try_from(&*schema)?);
             let cancel = context.cancel.clone();
             let sink = F::create(Path::new(text("path", path)?), schema.clone(), &options, context)?;

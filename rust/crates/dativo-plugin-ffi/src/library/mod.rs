@@ -2,6 +2,7 @@
 
 mod abi;
 mod format;
+mod host;
 mod reader;
 
 use std::ffi::{CStr, CString, c_char, c_void};

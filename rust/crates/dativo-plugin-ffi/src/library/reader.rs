@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_schema::Schema;
-use dativo_plugin::{CancelToken, ReadContext, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split};
+use dativo_plugin::{CancelToken, Error, ReadContext, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::abi::{Head, Host, READER, ReaderTable};
+use super::host::Lent;
 use super::{answered, borrow, give, take, text};
 use crate::control::{from_json, to_json};
 use crate::describe_reader;
@@ -35,6 +37,8 @@ impl ReaderTable {
     /// # Safety
     /// `host` is what the host gave.
     pub unsafe fn get<P: ReaderPlugin>(table: &'static OnceLock<Self>, host: *const Host) -> *const Head {
+        // SAFETY: the caller's promise.
+        unsafe { Lent::keep(P::NAME, host) };
         let made = table.get_or_init(|| Self {
             // SAFETY: the caller's promise.
             head: unsafe { Head::of::<Self>(host, READER, P::API_VERSIONS, describe_reader::<P>()) },
@@ -60,8 +64,12 @@ unsafe extern "C" fn create<P: ReaderPlugin>(
     // SAFETY: the header's rules: `config` is a text, `out` and `answer` are the host's.
     unsafe {
         answered(P::NAME, answer, || {
-            let config: SourceConfig = from_json("source config", text("source config", config)?)?;
-            let reader = Box::new(P::from_config(config)?);
+            let given: Value = from_json("source config", text("source config", config)?)?;
+            let host = Lent::of(P::NAME)?;
+            let (storage, log) = (host.storage(given["storage"].as_str()), host.log());
+            let known =
+                SourceConfig::deserialize(given).map_err(|error| Error::plugin(format!("source config: {error}")))?;
+            let reader = Box::new(P::from_config(SourceConfig { storage, log, ..known })?);
             let cancel = CancelToken::new();
             let context = Mutex::new(ReadContext { cancel: cancel.clone(), ..ReadContext::default() });
             give(Handle { reader, context, cancel, counts: Mutex::default() }, out);
