@@ -266,10 +266,7 @@ class FileReader(BaseReader):
             return self._plan_one(files, request, request.partition.file.values[0])
         if incremental is None or incremental.strategy == "full_refresh":
             if not files:
-                raise ValidationError(
-                    f"no file matches {', '.join(self.source_config.files)}",
-                    hint=f"paths are relative to the project's root, {self.source_config.root}",
-                )
+                raise self._nothing()
             return self.plan_files(files, request)
         if STDIN in self.source_config.files:
             raise ConfigurationError(
@@ -287,6 +284,17 @@ class FileReader(BaseReader):
         plan = self.plan_files(fresh, request)
         cursor = {"strategy": incremental.strategy, "files": news.cursor(fresh)}
         return replace(plan, cursor=cursor, notes=(*plan.notes, *news.notes(incremental)))
+
+    def _nothing(self) -> ValidationError:
+        root = self.source_config.root
+        folder = next((text for text in self.source_config.files if os.path.isdir(os.path.join(root, text))), None)
+        if folder is not None:
+            hint = f"name the files in it: {folder.rstrip('/')}/*"
+            return ValidationError(f"{folder} is a folder, not a file", details={"file": folder}, hint=hint)
+        return ValidationError(
+            f"no file matches {', '.join(self.source_config.files)}",
+            hint=f"paths are relative to the project's root, {root}",
+        )
 
     def _plan_one(self, files: Sequence[InputFile], request: ReadRequest, key: str) -> ReadPlan:
         """Of the one file that the run loads; with it read, the cursor knows one more."""

@@ -187,6 +187,13 @@ def test_a_plugin_that_prints_keeps_json_pure(shell: Any) -> None:
     assert "noise" in said.err
 
 
+@pytest.mark.parametrize("reader", READERS)
+def test_a_folder_given_as_a_file(shell: Any, reader: str) -> None:
+    (shell.root / "a.csv").mkdir()
+    shell.write("jobs/job.yaml", CSV.replace("READER", reader))
+    fails(shell, "a.csv is a folder", "a.csv/*")
+
+
 def test_a_target_that_cannot_be_written(shell: Any) -> None:
     shell.write("a.csv", GOOD)
     shell.write("out", "a file, not a folder")
