@@ -27,6 +27,8 @@ class Target:
     name: ClassVar[str] = ""
     modes: ClassVar[tuple[str, ...]] = ("append", "overwrite")
     """partitions: an overwrite of those partitions alone that new rows are in."""
+    slow: ClassVar[int] = 1
+    """How many times fewer trials the short form has; of kills it always has as many."""
     batches: ClassVar[int] = 10
     """How many trials a table takes: fewer where each commit makes the next one slower."""
     fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
@@ -143,6 +145,7 @@ class Database(Target):
 
 class Duckdb(Database):
     name = "duckdb"
+    slow = 2
 
     def query(self, path: Path) -> Callable[[str], list[Any]]:
         import duckdb
@@ -169,6 +172,7 @@ class Sqlite(Database):
 
 class Postgres(Database):
     name = "postgres"
+    slow = 2
     drops = True
     connection: dict[str, Any]
 
@@ -206,6 +210,7 @@ class ParquetS3(Target):
     """Objects of a bucket, seen by a plain glob. An overwrite replaces an object that others may be reading."""
 
     name = "parquet_s3"
+    slow = 2
     modes = ("append", "overwrite", "merge")
     fair = Target.fair | {"TRANSIENT_ERROR"}
 
@@ -303,6 +308,7 @@ class Delta(Lake):
 
 class Iceberg(Lake):
     name = "iceberg"
+    slow = 2
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "iceberg", "table": f"ns.{table}"}
@@ -330,6 +336,7 @@ class DeltaS3(ParquetS3):
     """A Delta table in a bucket."""
 
     name = "delta_s3"
+    slow = 3
     batches = 4
     fair = Target.fair
     modes = ("append", "overwrite", "merge", "partitions")
