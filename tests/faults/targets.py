@@ -283,8 +283,13 @@ class Lake(Target):
 
     def leftovers(self, root: Path, table: str) -> list[str]:
         used = self.files(root, table)[1] | self.files(root, f"{table}_quarantine")[1]
-        files = [path for path in root.glob("warehouse/**/*.parquet") if "_delta_log" not in path.parts]
+        folders = {self.folder(root, table), self.folder(root, f"{table}_quarantine")}
+        files = [path for folder in folders for path in folder.glob("**/*.parquet") if "_delta_log" not in path.parts]
         return super().leftovers(root, table) + [str(path) for path in files if path.name not in used]
+
+    def folder(self, root: Path, table: str) -> Path:
+        """Where its files are; no other bench's."""
+        return root / "warehouse"
 
 
 class Delta(Lake):
@@ -313,16 +318,19 @@ class Iceberg(Lake):
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "iceberg", "table": f"ns.{table}"}
 
-    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+    def catalog(self, root: Path) -> Any:
+        """Its catalog, None where there is none."""
         from pyiceberg.catalog import load_catalog
 
-        folder = root / "warehouse"
-        if not list(root.glob("**/catalog.db")):
+        file = next(root.glob("**/catalog.db"), None)
+        if file is None:
+            return None
+        return load_catalog("dativo", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{root / 'warehouse'}")
+
+    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+        if (opened := self.catalog(root)) is None:
             return [], set()
-        (file,) = root.glob("**/catalog.db")
-        with closing(
-            load_catalog("dativo", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{folder}")
-        ) as catalog:
+        with closing(opened) as catalog:
             if not catalog.table_exists(f"ns.{table}"):
                 return [], set()
             found = catalog.load_table(f"ns.{table}")
@@ -330,6 +338,38 @@ class Iceberg(Lake):
                 return [], set()
             used = {Path(path).name for path in found.inspect.all_files()["file_path"].to_pylist()}
             return [task.file.file_path for task in found.scan().plan_files()], used
+
+
+class IcebergRest(Iceberg):
+    """A table in Iceberg's own REST catalog, which is a server."""
+
+    name = "iceberg_rest"
+    slow = 3
+    batches = 5
+    _connection: dict[str, str]
+    _warehouse: Path
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "iceberg", "catalog": "rest", "table": f"ns.{table}"}
+
+    def catalog(self, root: Path) -> Any:
+        from pyiceberg.catalog import load_catalog
+
+        return load_catalog("rest", **self._connection)
+
+    def folder(self, root: Path, table: str) -> Path:
+        return self._warehouse / "rest" / "ns" / table
+
+    @contextmanager
+    def serving(self) -> Iterator[dict[str, Any]]:
+        from tests.writers.lake import rest_server
+
+        with tempfile.TemporaryDirectory() as folder, rest_server(Path(folder)) as self._connection:
+            self._warehouse = Path(folder)
+            port = int(self._connection["uri"].rpartition(":")[2])
+            with Line(port, rb"POST /v1/namespaces/ns/tables/t\w+ ") as self.line:
+                self.far = {"rest": {**self._connection, "uri": f"http://127.0.0.1:{self.line.port}"}}
+                yield {"rest": self._connection}
 
 
 class DeltaS3(ParquetS3):
@@ -393,6 +433,7 @@ TARGETS: dict[str, type[Target]] = {
         Postgres,
         Delta,
         Iceberg,
+        IcebergRest,
         ParquetS3,
         DeltaS3,
     )
