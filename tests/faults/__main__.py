@@ -54,7 +54,7 @@ def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]
         engine = Engine(target, connections)
         for fault in faults:
             tally, start = Tally(), time.monotonic()
-            many = SOAK[fault] if soak else SHORT[fault]
+            many = SOAK[fault] if soak else SHORT[fault] / (1 if fault.startswith("killed") else target.slow)
             for mode in target.modes:
                 engine.inflict(fault, mode, tally, math.ceil(many / len(target.modes)))
             if not tally.trials:

@@ -27,6 +27,8 @@ class Target:
     name: ClassVar[str] = ""
     modes: ClassVar[tuple[str, ...]] = ("append", "overwrite")
     """partitions: an overwrite of those partitions alone that new rows are in."""
+    slow: ClassVar[int] = 1
+    """How many times fewer trials the short form has; of kills it always has as many."""
     batches: ClassVar[int] = 10
     """How many trials a table takes: fewer where each commit makes the next one slower."""
     fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
@@ -143,6 +145,7 @@ class Database(Target):
 
 class Duckdb(Database):
     name = "duckdb"
+    slow = 2
 
     def query(self, path: Path) -> Callable[[str], list[Any]]:
         import duckdb
@@ -169,6 +172,7 @@ class Sqlite(Database):
 
 class Postgres(Database):
     name = "postgres"
+    slow = 2
     drops = True
     connection: dict[str, Any]
 
@@ -206,6 +210,7 @@ class ParquetS3(Target):
     """Objects of a bucket, seen by a plain glob. An overwrite replaces an object that others may be reading."""
 
     name = "parquet_s3"
+    slow = 2
     modes = ("append", "overwrite", "merge")
     fair = Target.fair | {"TRANSIENT_ERROR"}
 
@@ -278,8 +283,13 @@ class Lake(Target):
 
     def leftovers(self, root: Path, table: str) -> list[str]:
         used = self.files(root, table)[1] | self.files(root, f"{table}_quarantine")[1]
-        files = [path for path in root.glob("warehouse/**/*.parquet") if "_delta_log" not in path.parts]
+        folders = {self.folder(root, table), self.folder(root, f"{table}_quarantine")}
+        files = [path for folder in folders for path in folder.glob("**/*.parquet") if "_delta_log" not in path.parts]
         return super().leftovers(root, table) + [str(path) for path in files if path.name not in used]
+
+    def folder(self, root: Path, table: str) -> Path:
+        """Where its files are; no other bench's."""
+        return root / "warehouse"
 
 
 class Delta(Lake):
@@ -303,20 +313,24 @@ class Delta(Lake):
 
 class Iceberg(Lake):
     name = "iceberg"
+    slow = 2
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "iceberg", "table": f"ns.{table}"}
 
-    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+    def catalog(self, root: Path) -> Any:
+        """Its catalog, None where there is none."""
         from pyiceberg.catalog import load_catalog
 
-        folder = root / "warehouse"
-        if not list(root.glob("**/catalog.db")):
+        file = next(root.glob("**/catalog.db"), None)
+        if file is None:
+            return None
+        return load_catalog("dativo", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{root / 'warehouse'}")
+
+    def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
+        if (opened := self.catalog(root)) is None:
             return [], set()
-        (file,) = root.glob("**/catalog.db")
-        with closing(
-            load_catalog("dativo", type="sql", uri=f"sqlite:///{file}", warehouse=f"file://{folder}")
-        ) as catalog:
+        with closing(opened) as catalog:
             if not catalog.table_exists(f"ns.{table}"):
                 return [], set()
             found = catalog.load_table(f"ns.{table}")
@@ -326,10 +340,43 @@ class Iceberg(Lake):
             return [task.file.file_path for task in found.scan().plan_files()], used
 
 
+class IcebergRest(Iceberg):
+    """A table in Iceberg's own REST catalog, which is a server."""
+
+    name = "iceberg_rest"
+    slow = 3
+    batches = 5
+    _connection: dict[str, str]
+    _warehouse: Path
+
+    def yaml(self, table: str) -> dict[str, Any]:
+        return {"writer": "iceberg", "catalog": "rest", "table": f"ns.{table}"}
+
+    def catalog(self, root: Path) -> Any:
+        from pyiceberg.catalog import load_catalog
+
+        return load_catalog("rest", **self._connection)
+
+    def folder(self, root: Path, table: str) -> Path:
+        return self._warehouse / "rest" / "ns" / table
+
+    @contextmanager
+    def serving(self) -> Iterator[dict[str, Any]]:
+        from tests.writers.lake import rest_server
+
+        with tempfile.TemporaryDirectory() as folder, rest_server(Path(folder)) as self._connection:
+            self._warehouse = Path(folder)
+            port = int(self._connection["uri"].rpartition(":")[2])
+            with Line(port, rb"POST /v1/namespaces/ns/tables/t\w+ ") as self.line:
+                self.far = {"rest": {**self._connection, "uri": f"http://127.0.0.1:{self.line.port}"}}
+                yield {"rest": self._connection}
+
+
 class DeltaS3(ParquetS3):
     """A Delta table in a bucket."""
 
     name = "delta_s3"
+    slow = 3
     batches = 4
     fair = Target.fair
     modes = ("append", "overwrite", "merge", "partitions")
@@ -386,6 +433,7 @@ TARGETS: dict[str, type[Target]] = {
         Postgres,
         Delta,
         Iceberg,
+        IcebergRest,
         ParquetS3,
         DeltaS3,
     )
