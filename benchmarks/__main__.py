@@ -212,7 +212,7 @@ def memory(bench: Bench) -> list[str]:
     for rows in sizes:
         source = data.seed(rows)
         bench.project.job(f"rows_{rows}", source, native=NATIVE)
-        found = paired([bench.project.run("run", f"rows_{rows}")], 1)["run"]
+        found = paired([bench.project.run("run", f"rows_{rows}")], bench.rounds)["run"]
         peaks.append(median(found, "peak_bytes"))
         lines.append([f"{rows:,}", report.megabytes(source.bytes), _wall(found), _peak(found)])
         if rows == sizes[-1]:
@@ -255,6 +255,26 @@ def boundary(bench: Bench) -> list[str]:
         "## A batch across the boundary of a plugin, 8 columns\n",
         report.table(["way", "processor time"], lines) + "\n",
     ]
+
+
+def isolation(bench: Bench) -> list[str]:
+    """What a process of its own costs a reader."""
+    out = ["## The reader in a process of its own\n"]
+    for source in (data.seed(bench.rows), data.lineitem(bench.rows / 10_000_000)):
+        modes = ("none", "process")
+        for mode in modes:
+            bench.project.job(mode, source, native=NATIVE, isolation=mode)
+        runs = paired([bench.project.run(f"isolation: {mode}", mode) for mode in modes], bench.rounds)
+        apart, within = (runs[f"isolation: {mode}"] for mode in reversed(modes))
+        lines = [
+            [label, _wall(found), f"{source.rows / median(found, 'wall_s'):,.0f}", _cpu(found), _peak(found)]
+            for label, found in runs.items()
+        ]
+        head = ["reader", "wall", "rows a second", "CPU of both", "peak memory of the larger"]
+        share = 1 / ratio(apart, within)
+        out.append(f"### {_title(source)}\n\n{report.table(head, lines)}\n")
+        bench.bars.append(bars.at_least(f"isolation: process, {_name(source)}, rows/s of in-process", 0.8, share))
+    return out
 
 
 def merge(bench: Bench) -> list[str]:
@@ -332,6 +352,7 @@ SECTIONS: dict[str, Callable[[Bench], list[str]]] = {
     "memory": memory,
     "contract": contract,
     "boundary": boundary,
+    "isolation": isolation,
     "merge": merge,
     "commits": commits,
     "rows": rows,
@@ -354,7 +375,7 @@ def _against_peers(runs: Mapping[str, Sequence[Measured]], *, size: bool = False
             label,
             _wall(found),
             report.times(ratio(found, base)),
-            report.seconds(median(found, "cpu_s")),
+            _cpu(found),
             _peak(found),
             *([report.megabytes(median(found, "size_bytes"))] if size else []),
         ]
@@ -390,6 +411,10 @@ def _name(source: Dataset) -> str:
 
 def _wall(found: Sequence[Measured]) -> str:
     return report.seconds(median(found, "wall_s"))
+
+
+def _cpu(found: Sequence[Measured]) -> str:
+    return report.seconds(median(found, "cpu_s"))
 
 
 def _peak(found: Sequence[Measured]) -> str:

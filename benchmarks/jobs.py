@@ -31,14 +31,23 @@ class Project:
         (root / "jobs").mkdir(parents=True)
         (root / "dativo.yaml").write_text("name: benchmarks\n")
 
-    def job(self, name: str, source: Dataset, *, native: bool, codec: str = "zstd", contract: bool = False) -> Path:
+    def job(
+        self,
+        name: str,
+        source: Dataset,
+        *,
+        native: bool,
+        codec: str = "zstd",
+        contract: bool = False,
+        isolation: str = "none",
+    ) -> Path:
         """Write a job that turns CSV into a Parquet table. Returns the table's folder.
 
-        contract: declare every column's type, seven as required, and five more rules.
+        contract: declare every column's type, seven as required, and five more rules. isolation: of its reader.
         """
         reader, writer = ("rust_csv", "rust_parquet") if native else ("csv", "parquet")
         lines = [
-            f"source: {{reader: {reader}, files: ['{source.glob}']}}",
+            f"source: {{reader: {reader}, files: ['{source.glob}'], isolation: {isolation}}}",
             f"target: {{writer: {writer}, path: warehouse/{name}, mode: overwrite, options: {{compression: {codec}}}}}",
         ]
         if contract:

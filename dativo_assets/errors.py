@@ -60,6 +60,7 @@ EXIT_NONE_RAN = 2
 _DEVICE = frozenset({errno.EIO, errno.ENXIO, errno.ENODEV, errno.ESTALE})
 _NO_SPACE = re.compile(r"No space left on device|\(os error 28\)|Disk quota exceeded|\(os error 122\)")
 _NO_ACCESS = re.compile(r"Permission denied|\(os error 13\)|Read-only file system|\(os error 30\)")
+_TOO_LARGE = "(os error 27)"
 _OURS = re.compile(r"[\\/](dativo_assets|dativo_plugin_sdk|dativo_rust_\w+|contextlib\.py|threading\.py)([\\/]|$)|^<")
 _MAX_SHOWN_CHARACTERS = 120
 _MARK_CHARACTERS = 200
@@ -253,6 +254,8 @@ def _system_error(error: BaseException, text: str, details: dict[str, Any]) -> D
         )
     if code in (errno.EMFILE, errno.ENFILE):
         return DativoError(text, "TOO_MANY_FILES", details, hint="raise the limit of open files (ulimit -n)")
+    if code == errno.EFBIG or _TOO_LARGE in text:
+        return DativoError(text, "FILE_TOO_LARGE", details, hint="raise the limit of a file's size (ulimit -f)")
     if isinstance(error, FileNotFoundError):
         message = f"file not found:{where}" if path else text
         return DativoError(message, "FILE_NOT_FOUND", details, hint="paths are relative to the project's folder")

@@ -18,7 +18,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from dativo_plugin_sdk import (
-    API_VERSION,
     BaseReader,
     BaseWriter,
     ConfigurationError,
@@ -27,7 +26,8 @@ from dativo_plugin_sdk import (
     lift_reader,
     lift_writer,
 )
-from dativo_plugin_sdk.native import describe
+from dativo_plugin_sdk.native import api_version_of, describe
+from dativo_plugin_sdk.version import ApiVersions, check_api_version
 
 from dativo_assets.artefacts import check_unshared, file_sha256, record_sha256
 
@@ -36,13 +36,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["reader", "writer"]
 GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
+API_KEYWORD = "dativo-api-"
 _LIBRARIES = (".so", ".dylib", ".dll")
-# Libraries made for dativo_ingest export these beside the symbol that a job names; rows cross there as JSON.
-_JSON_SYMBOLS: dict[Kind, tuple[str, str]] = {
-    "reader": ("extract_batch", "free_reader"),
-    "writer": ("write_batch", "free_writer"),
-}
-_JSON_BRIDGE = "dativo_ingest.rust_plugin_bridge"
 _EXTRAS = {"rust_csv": "native", "rust_parquet": "native", "sql": "duckdb"}
 _loading = threading.RLock()
 
@@ -69,9 +64,9 @@ class Plugin:
         return getattr(self.target, "Options", None)
 
     @property
-    def api_version(self) -> int:
-        """The version of the plugin API that it was made for."""
-        return int(getattr(self.target, "api_version", None) or describe(self.target).get("api_version") or API_VERSION)
+    def api_version(self) -> ApiVersions:
+        """The version of the plugin API that it was made for, or the oldest and the newest that it works with."""
+        return api_version_of(self.target)
 
     def options_schema(self) -> dict[str, Any]:
         """JSON Schema of the options."""
@@ -85,7 +80,8 @@ class Plugin:
 @dataclass(frozen=True)
 class PluginRef:
     """A reference that was found, not yet loaded. origin: the distribution, file or module it comes from. module: of an
-    entry point. record: the digest of the wheel that an entry point was installed from.
+    entry point. record: the digest of the wheel that an entry point was installed from. api: the versions of the plugin API
+    that its package says it works with; () where it says nothing.
     """
 
     kind: Kind
@@ -95,6 +91,7 @@ class PluginRef:
     path: Path | None = None
     attribute: str = ""
     record: str = ""
+    api: tuple[int, ...] = ()
 
     def load(self) -> Plugin:
         """Import the plugin.
@@ -104,10 +101,16 @@ class PluginRef:
         with _loading:
             return _load(self)
 
+    def check_api(self) -> None:
+        """Refuse one for another plugin API before its import fails for it. Raises: PluginVersionError."""
+        if self.api:
+            check_api_version(self.reference, (min(self.api), max(self.api)))
+
 
 @cache
 def _load(ref: PluginRef) -> Plugin:
     try:
+        ref.check_api()
         sha256 = ref.record if ref.path is None else file_sha256(ref.path)
         target = _import(ref)
         lift = lift_reader if ref.kind == "reader" else lift_writer
@@ -124,7 +127,9 @@ def _import(ref: PluginRef) -> Any:
         if ref.module is not None:
             return reduce(getattr, filter(None, ref.attribute.split(".")), importlib.import_module(ref.module))
         if ref.path is not None and ref.reference.rpartition(":")[0].endswith(_LIBRARIES):
-            return _import_library(ref, str(ref.path))
+            from dativo_plugin_sdk.library import import_library
+
+            return import_library(ref.kind, str(ref.path), ref.attribute, ref.reference)
         if ref.path is not None:
             module: ModuleType = _import_file(ref.path)
         else:
@@ -145,16 +150,6 @@ def _import(ref: PluginRef) -> Any:
             )
         found = getattr(found, part)
     return found
-
-
-def _import_library(ref: PluginRef, path: str) -> Any:
-    from dativo_plugin_sdk.library import load_library, open_library
-
-    library = open_library(path, ref.reference)
-    if all(hasattr(library, name) for name in _JSON_SYMBOLS[ref.kind]):
-        make = getattr(importlib.import_module(_JSON_BRIDGE), f"create_rust_{ref.kind}_wrapper")
-        return make(path, ref.attribute)
-    return load_library(ref.kind, library, ref.attribute, ref.reference)
 
 
 def _is_plugin(value: type) -> bool:
@@ -267,20 +262,20 @@ def _installed() -> dict[Kind, dict[str, PluginRef]]:
     """By name, for one look at the environment's distributions. Of two with one name, ours wins, then the first by name."""
     import importlib.metadata
 
-    found: dict[str, tuple[str, EntryPoints, str]] = {}
+    found: dict[str, tuple[str, EntryPoints, str, tuple[int, ...]]] = {}
     for distribution in importlib.metadata.distributions():
         # Most declare none of ours, and none of the rest is parsed: a run would begin 30 ms later.
         if "dativo." in (distribution.read_text("entry_points.txt") or ""):
-            name, version = _about(distribution)
-            found.setdefault(name, (version, distribution.entry_points, _record(distribution)))
+            name, version, api = _about(distribution)
+            found.setdefault(name, (version, distribution.entry_points, _record(distribution), api))
     refs: dict[Kind, dict[str, PluginRef]] = {kind: {} for kind in GROUPS}
-    for name, (version, points, record) in sorted(
+    for name, (version, points, record, api) in sorted(
         found.items(), key=lambda item: (item[0] != "dativo-assets", item[0])
     ):
         for kind, group in GROUPS.items():
             for point in points.select(group=group):
                 origin = f"{name} {version}"
-                ref = PluginRef(kind, point.name, origin, module=point.module, attribute=point.attr, record=record)
+                ref = PluginRef(kind, point.name, origin, point.module, None, point.attr, record, api)
                 refs[kind].setdefault(point.name, ref)
     return refs
 
@@ -292,8 +287,15 @@ def _record(distribution: Distribution) -> str:
     return record_sha256(distribution.read_text("RECORD") or "")
 
 
-def _about(distribution: Distribution) -> tuple[str, str]:
-    """Its name and version: fields before the first empty line, which a README may follow."""
+def _about(distribution: Distribution) -> tuple[str, str, tuple[int, ...]]:
+    """Its name, version and plugin APIs: fields before the first empty line, which a README may follow."""
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     fields = dict(line.partition(": ")[::2] for line in text.partition("\n\n")[0].splitlines())
-    return fields.get("Name", ""), fields.get("Version", "")
+    return fields.get("Name", ""), fields.get("Version", ""), apis_of(fields.get("Keywords", ""))
+
+
+def apis_of(keywords: str) -> tuple[int, ...]:
+    """The versions of the plugin API among a package's keywords: `dativo-api-1`, one for each that it works with."""
+    words = (word.strip() for word in keywords.split(","))
+    numbers = (word.removeprefix(API_KEYWORD) for word in words if word.startswith(API_KEYWORD))
+    return tuple(int(number) for number in numbers if number.isdecimal())

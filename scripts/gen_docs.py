@@ -27,6 +27,7 @@ from dativo_assets.config.streams import FilesStream, NamedStream
 from dativo_assets.config.timing import (
     Alerts,
     DynamicPartitions,
+    FilePartitions,
     FilesTrigger,
     Freshness,
     Partitions,
@@ -57,6 +58,7 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("partitions.hourly, .daily, .weekly, .monthly", "", TimePartitions),
     ("partitions.static", "", StaticPartitions),
     ("partitions.dynamic", "", DynamicPartitions),
+    ("partitions.files", "", FilePartitions),
     ("retry", "", Retry),
     ("freshness", "", Freshness),
     ("alerts", "", Alerts),

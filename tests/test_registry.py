@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from dativo_plugin_sdk import BaseReader, BaseWriter, ConfigurationError, PluginError, PluginVersionError
 
-from dativo_assets.registry import Registry
+from dativo_assets.registry import Registry, _installed
 
 READER = """
 from dativo_plugin_sdk import BaseReader
@@ -90,6 +90,29 @@ def test_a_plugin_for_a_newer_api_says_which_side_to_upgrade(tmp_path: Path) -> 
     registry = project(tmp_path, "mine.py", READER.format(name="a") + "\n    api_version = 99\n")
     with pytest.raises(PluginVersionError, match="needs plugin API 99") as caught:
         registry.resolve("reader", "mine.py:Rows").load()
+    assert "upgrade dativo-assets" in str(caught.value.hint)
+
+
+def test_a_packages_keywords_tell_its_apis_before_its_import_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nKeywords: dativo-plugin, {apis}\n"
+    for name, apis in (("later", "dativo-api-8,dativo-api-9"), ("both", "dativo-api-1,dativo-api-2,dativo-api-x")):
+        (tmp_path / f"{name}_rows.py").write_text(READER.format(name=name))
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(about.format(name=name, apis=apis))
+        (folder / "entry_points.txt").write_text(f"[dativo.readers]\n{name} = {name}_rows:Rows\n")
+    (tmp_path / "later_rows.py").write_text("from dativo_plugin_sdk import OfApi8\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _installed.cache_clear()
+    try:
+        registry = Registry(tmp_path)
+        assert registry.resolve("reader", "both").load().api_version == 1
+        with pytest.raises(PluginVersionError, match="plugin later needs plugin API 8 to 9") as caught:
+            registry.resolve("reader", "later").load()
+    finally:
+        _installed.cache_clear()
     assert "upgrade dativo-assets" in str(caught.value.hint)
 
 

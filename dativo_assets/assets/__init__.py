@@ -1,9 +1,9 @@
 """Jobs as Dagster assets: `build_definitions(path)`, and what a team may change of them."""
 
-from .build import build_definitions
 from .component import DativoProject
 from .customize import Execution, Translation, execute
 from .execute import JobAsset
+from .location import build_definitions
 from .translate import AssetData, asset_key, asset_spec
 
 __all__ = [

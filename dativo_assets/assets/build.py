@@ -1,4 +1,4 @@
-"""define(path, customization) -> dg.Definitions: one asset a job, its sources, its checks, and what starts it.
+"""load(path, customization), build(builder) -> dg.Definitions: one asset a job, its sources, its checks, and what starts it.
 
 Assets are built raw (an OpDefinition around a plain function), five times as fast as by decorators, and the garbage
 collector rests meanwhile: a project of thousands of jobs loads near Dagster's own floor.
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster.components.resolved.core_models import OpSpec
 
 from dativo_assets.config import BrokenJob, JobConfig, Project, find_project, load_project
 from dativo_assets.config.cache import DIGEST_CHARACTERS
@@ -28,8 +27,7 @@ from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 
 from .alerts import LAG, alert_specs, with_alerts
 from .broken import broken_spec, group_of
-from .connections import Connections, GivenConnection
-from .customize import Customization, Execution, Translation, execute, translated
+from .customize import Customization
 from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_compute
 from .lineage import Origins
 from .metadata import check_specs
@@ -41,35 +39,6 @@ from .translate import AssetData, asset_key, external_key, op_name, pool
 _NOTHING_OUT = dg.Out(dg.Nothing)
 _NOTHING_IN = dg.In(dg.Nothing)
 _MAYBE_NOTHING_OUT = dg.Out(dg.Nothing, is_required=False)
-
-
-def build_definitions(
-    path: Path | str | None = None,
-    *,
-    translation: Translation | None = None,
-    execute: Execution = execute,
-    op: OpSpec | None = None,
-    connections: Mapping[str, GivenConnection] | None = None,
-) -> dg.Definitions:
-    """The definitions of a project.
-
-    path: its folder, or its dativo.yaml; default: as the `dativo` command finds it. translation: (spec, data) -> spec, what
-    is changed of an asset's spec. execute: the body of each step, which as a rule yields from `execute(context, asset)`.
-    op: tags, pool, name and backfill policy of the steps. connections: those of dativo.yaml that Dagster gives, by name: the
-    key of a resource, a resource, or keys whose values may be EnvVars.
-
-    No plugin is imported, but for the readers of queries, and no secret is resolved. A job that is broken becomes an asset
-    that shows its error and fails with it.
-
-    Raises: DagsterInvalidDefinitionError: when dativo.yaml itself is wrong; its text is the whole error.
-    """
-    given = Connections.of(connections or {})
-    return define(path, Customization(translated(translation), execute, op or OpSpec(), given))
-
-
-def define(path: Path | str | None, custom: Customization) -> dg.Definitions:
-    """As `build_definitions`."""
-    return build(load(path, custom))
 
 
 def define_some(project: Project, names: Sequence[str]) -> dg.Definitions:
@@ -115,7 +84,8 @@ def _collector_paused() -> Iterator[None]:
 class Builder:
     """One project's way to Definitions. keys: of every job, the broken ones too. upstream: {job: jobs it waits for}.
     read: {job: sources it reads}. as_launched: the jobs are those that the run was launched with.
-    own: the names of the jobs that become assets here; None: all."""
+    own: the names of the jobs that become assets here; None: all. jobs_in_all: of the project, where it is not here whole.
+    scheduled: {Dagster's job of a schedule: job}."""
 
     project: Project
     custom: Customization
@@ -127,6 +97,8 @@ class Builder:
     read: dict[str, list[Source]] = field(default_factory=dict)
     as_launched: bool = False
     own: frozenset[str] | None = None
+    jobs_in_all: int | None = None
+    scheduled: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.project.root)
@@ -180,10 +152,7 @@ class Builder:
         watched = [
             Watched(part, self.keys[part.name], tuple(self._source_keys(part.name)))
             for part in parts
-            if part.enabled
-            and self.faults.keys().isdisjoint((part.name, part.job_name))
-            and part.trigger is not None
-            and (part.trigger.files or part.trigger.probe)
+            if Watched.wants(part) and self.faults.keys().isdisjoint((part.name, part.job_name))
         ]
         if watched:
             needed = self.custom.connections.resource_keys(item.job for item in watched)
@@ -208,11 +177,12 @@ class Builder:
 
     def _schedules(self, runner: Runner) -> list[dg.ScheduleDefinition]:
         tenants = {name: job.metadata.get("tenant_id") for name, job in self.project.jobs.items()}
-        return [
-            schedule_of(schedule, self._keys(name), tenants.get(name), runner.per_tenant)
-            for schedule, name in runner.schedules
-            if self._is_own(name)
-        ]
+        found = []
+        for schedule, name in runner.schedules:
+            if self._is_own(name):
+                found.append(schedule_of(schedule, self._keys(name), tenants.get(name), runner.per_tenant))
+                self.scheduled[found[-1].job_name] = name
+        return found
 
     def _wrong_schedules(self, runner: Runner) -> list[dg.AssetsDefinition]:
         """The asset that shows what is wrong with the runner file, where something is."""
@@ -364,7 +334,7 @@ class Builder:
         op = self.custom.op
         node = dg.OpDefinition(
             compute_fn=compute,
-            name=self.custom.op_name(key, alone=len(self.project.jobs) + len(self.project.broken) == 1),
+            name=self.custom.op_name(key, alone=(self.jobs_in_all or self.project_jobs) == 1),
             description=op.description,
             tags=op.tags if job is None else {**(op.tags or {}), DIGEST_TAG: job.digest[:DIGEST_CHARACTERS]},
             ins=dict.fromkeys(inputs, _NOTHING_IN),
@@ -385,6 +355,11 @@ class Builder:
             can_subset=streams,
             backfill_policy=op.backfill_policy or (backfill_policy(job) if partitioned else None),
         )
+
+    @property
+    def project_jobs(self) -> int:
+        """How many jobs the project has, the broken ones too."""
+        return len(self.project.jobs) + len(self.project.broken)
 
     def _resource_keys(self, job: JobConfig) -> set[str]:
         """Of the job's connections, and of those where the tables are that it reads."""

@@ -17,11 +17,13 @@ from pydantic import BaseModel, Field
 
 from dativo_assets.config.starter import write_starter
 
-from .build import define
 from .connections import Connections
 from .customize import Customization, execute, translated
 from .execute import JobAsset
+from .location import component_definitions
 from .translate import AssetData
+
+_FOLDERS = {"ComponentRootComponent", "DefsFolderComponent", "CompositeYamlComponent", "AppManagedDefinitionsComponent"}
 
 
 class ScaffoldParams(BaseModel):
@@ -88,7 +90,7 @@ class DativoProject(dg.Component, dg.Resolvable):
         custom = Customization(
             self.get_asset_spec, self.execute, self.op or OpSpec(), Connections.of(dict(self.connections))
         )
-        return define(self.project, custom)
+        return component_definitions(self.project, custom, undisturbed=_only_projects(context))
 
     def get_asset_spec(self, data: AssetData) -> dg.AssetSpec:
         """The spec of a job's asset. Override it for what `translation` can't say."""
@@ -101,3 +103,19 @@ class DativoProject(dg.Component, dg.Resolvable):
         Raises: dg.Failure: when the run failed.
         """
         yield from execute(context, asset)
+
+
+def _only_projects(context: dg.ComponentLoadContext) -> bool:
+    """Whether the location's folder has no other definitions, which may look for assets by key, nor changes any by key."""
+    try:
+        decls = [decl for _, decl in context.component_tree.find_root_decl().iterate_loc_component_decl_pairs()]
+        return all(_is_harmless(decl) for decl in decls)
+    except AttributeError:
+        return False  # another version's tree
+
+
+def _is_harmless(decl: Any) -> bool:
+    type_, model = decl.component_type, getattr(decl, "component_file_model", None)
+    if type_.__name__ == "PythonFileComponent":
+        return not decl.loc.file_path.read_text().strip()
+    return (type_.__name__ in _FOLDERS or issubclass(type_, DativoProject)) and not (model and model.post_processing)

@@ -78,7 +78,7 @@ def partitions_definition(partitions: Partitions | None, job: str) -> "dg.Partit
     if partitions.multi is not None:
         inner = {name: partitions_definition(each, f"{job}/{name}") for name, each in partitions.multi.items()}
         return dg.MultiPartitionsDefinition({name: each for name, each in inner.items() if each is not None})
-    if partitions.dynamic is not None:
+    if partitions.dynamic is not None or partitions.files is not None:
         return dg.DynamicPartitionsDefinition(name=job)
     if partitions.static is not None:
         return dg.StaticPartitionsDefinition(list(partitions.static.values))
@@ -98,7 +98,9 @@ def partitions_definition(partitions: Partitions | None, job: str) -> "dg.Partit
 
 
 def backfill_policy(job: JobConfig | None) -> dg.BackfillPolicy:
-    """How a backfill becomes runs: one for each range, or some for `per_run` partitions each."""
+    """How a backfill becomes runs: one for each range, or some for `per_run` partitions each; for files one each."""
+    if job is not None and job.partitions is not None and job.partitions.files is not None:
+        return dg.BackfillPolicy.multi_run(1)
     size = None if job is None or job.partitions is None else job.partitions.per_run
     return dg.BackfillPolicy.single_run() if size is None else dg.BackfillPolicy.multi_run(size)
 

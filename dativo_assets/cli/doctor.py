@@ -58,13 +58,14 @@ def _selection(project: str | None) -> Selection:
 
 
 def _areas() -> dict[str, Area]:
-    from . import doctor_dagster, doctor_project
+    from . import doctor_dagster, doctor_isolation, doctor_project
 
     return {
         "versions": doctor_project.versions,
         "plugins": doctor_project.plugins,
         "jobs": doctor_project.jobs,
         "connections": doctor_project.connections,
+        "isolation": doctor_isolation.isolation,
         "disk": doctor_project.disk,
         "clock": doctor_dagster.clock,
         "instance": doctor_dagster.instance,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import click
+from dativo_plugin_sdk.version import api_text
 
 from dativo_assets.index.installed import Plugins
 
@@ -43,6 +44,6 @@ def command(name: str, index: str | None, as_json: bool, project: str | None) ->
         if value:
             click.echo(f"  {key}: {value}")
     for release in reversed(plugin.releases):
-        fits = "" if release.fits else f", needs plugin API {release.api_version}"
+        fits = "" if release.fits else f", needs plugin API {api_text(release.api_version)}"
         click.echo(f"  version {release.version}{fits}: {release.file}, sha256 {release.sha256}")
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from dativo_plugin_sdk import BaseReader, BaseWriter, DativoError
+from dativo_plugin_sdk.version import api_text
 
 from dativo_assets.config import find_project
 from dativo_assets.index.installed import Plugins
@@ -41,14 +42,16 @@ def command(as_json: bool, project: str | None) -> int:
         print_json(told)
         return 0
     rows = [
-        [item["error"] if key == "capabilities" and item["error"] else _text(item[key]) for key in _COLUMNS]
+        [item["error"] if key == "capabilities" and item["error"] else _text(key, item[key]) for key in _COLUMNS]
         for item in told
     ]
     print_table(_COLUMNS, rows)
     return 0
 
 
-def _text(value: Any) -> str:
+def _text(key: str, value: Any) -> str:
+    if key == "api" and value:
+        return api_text(value)
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 

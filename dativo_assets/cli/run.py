@@ -170,6 +170,10 @@ def _results(
         begin(named.name if len(family) == 1 else ", ".join(other.name for other in family))
         try:
             turns = _turns(family, partition)
+            if partition is None and _is_by_file(named):
+                turns, unchanged = _new_files(selection, named, failed, settings)
+                if unchanged is not None:
+                    yield unchanged
         except DativoError as error:
             failed.update(other.name for other in family)
             yield from (_unrun(other, error, "failed") for other in family)
@@ -180,7 +184,7 @@ def _results(
                     failed.add(result.name)
                     _say_how_to_go_on(result.error, turns, number)
                 yield result
-            if not failed.isdisjoint(other.name for other in family):
+            if not failed.isdisjoint(other.name for other in family) and not _is_by_file(named):
                 break
 
 
@@ -194,9 +198,31 @@ def _turns(family: Sequence[Named], partition: str | None) -> Sequence[Partition
     return in_turn(job, partition)
 
 
+def _is_by_file(named: Named) -> bool:
+    return named.job is not None and named.job.partitions is not None and named.job.partitions.files is not None
+
+
+def _new_files(
+    selection: Selection, named: Named, failed: set[str], settings: RunSettings
+) -> tuple[Sequence[PartitionSelection], RunResult | None]:
+    """A turn for each new file; where there is none, what comes of that. Raises: DativoError."""
+    from dativo_assets.config.partition_keys import of_file
+    from dativo_assets.pipeline.one_file import new_files
+
+    plan = _plan(selection, named, failed)
+    if settings.full_refresh:
+        raise ConfigurationError(
+            f"{plan.job.name} is loaded a file at a time: there is no full refresh of it",
+            hint="load a file again: --partition FILE; forget which are loaded: dativo state reset",
+        )
+    commit, files = new_files(plan, settings.environment)
+    nothing = RunResult(plan.job.job_name, "", "unchanged", commit=commit)
+    return [of_file(plan.job, file) for file in files], None if files else nothing
+
+
 def _say_how_to_go_on(error: DativoError | None, turns: Sequence[PartitionSelection | None], number: int) -> None:
     here, last = turns[number], turns[-1]
-    if error is None or here is None or last is None or len(turns) == 1:
+    if error is None or here is None or last is None or len(turns) == 1 or here.file is not None:
         return
     rest = "..".join(dict.fromkeys((here.keys.partition("..")[0], last.keys.rpartition("..")[2])))
     hint = f"{number} of {len(turns)} runs are done: go on with --partition '{rest}'"
@@ -275,8 +301,9 @@ def _unrun(named: Named, error: DativoError, status: Status) -> RunResult:
 
 def _report(result: RunResult, selection: Selection) -> None:
     """One job's outcome: a line, its notes and broken rules, its error."""
+    name = result.name if result.partitions is None else f"{result.name} {result.partitions}"
     if result.error is not None:
-        click.echo(f"{result.name}: {result.status}")
+        click.echo(f"{name}: {result.status}")
         if result.status == "cancelled":
             return
         _checks(result)
@@ -290,9 +317,7 @@ def _report(result: RunResult, selection: Selection) -> None:
     rows = "1 row" if result.rows_written == 1 else f"{result.rows_written:,} rows"
     speed = f", {result.rows_read / result.seconds:,.0f} rows/s" if result.rows_read and result.seconds > 0 else ""
     seq = result.commit.seq if result.commit else 0
-    click.echo(
-        f"{result.name}: {rows}{rejected}, {size(result.bytes_written)} in {result.seconds:.2f} s{speed}, commit {seq}"
-    )
+    click.echo(f"{name}: {rows}{rejected}, {size(result.bytes_written)} in {result.seconds:.2f} s{speed}, commit {seq}")
     for note in (*result.notes, *result.schema_changes):
         click.echo(f"  {note}")
     _checks(result)

@@ -95,6 +95,7 @@ def compiled(job: JobConfig, checked_options: Mapping[str, Any]) -> dict[str, An
         job.notes
         or job.stream
         or job.source.query is not None
+        or (job.partitions is not None and job.partitions.files is not None)
         or any(x.moved or x.document.file not in own for x in layers)
     ):
         raise Uncompiled

@@ -52,7 +52,7 @@ from .isolation import IsolationKey
 from .origin import Located
 from .plugins import Plugins
 from .streams import PLACEHOLDER, FilesStreams, NamedStreams, Part, names_streams, narrowed, placed, streams_of
-from .timing import Alerts, Freshness, Partitions, Retry, Trigger
+from .timing import Alerts, Freshness, Partitions, Retry, Trigger, check_by_file
 from .upstream import external_upstream, upstream
 
 
@@ -236,6 +236,8 @@ class JobConfig(Located):
         if self.name in self.depends_on:
             raise Problem("the job depends on itself", "remove it from depends_on", "depends_on")
         found = streams_of(self.source)
+        if self.partitions is not None and self.partitions.files is not None:
+            check_by_file(self, streams=len(found) > 1 or names_streams(self.target))
         if len(found) > 1 or names_streams(self.target):
             self._split(found)
             return self
@@ -322,6 +324,8 @@ class JobConfig(Located):
         return self.name if self._stream is None else self.name.removesuffix(f".{self._stream}")
 
     def _default_mode(self, keys: tuple[str, ...]) -> Mode:
+        if self.partitions is not None and self.partitions.files is not None:
+            return "append"
         strategy = self.source.incremental.strategy if self.source.incremental else "full_refresh"
         if strategy in ("full_refresh", "snapshot"):
             return "overwrite"

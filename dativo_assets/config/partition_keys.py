@@ -31,10 +31,19 @@ def selected(job: JobConfig, text: str) -> PartitionSelection:
     Raises: ConfigurationError: for a key that is none, partitions without a column, and a job without partitions.
     """
     axes = _axes(job, text)
+    if axes[0].files is not None:
+        return of_file(job, text)
     first, _, last = text.partition(_TO)
     ends = [_parts(job, key, len(axes)) for key in (first, last or first)]
     ranges = [_between(job, axis, low, high) for axis, low, high in zip(axes, *ends, strict=True)]
     return PartitionSelection(tuple(ranges), text, definition(job))
+
+
+def of_file(job: JobConfig, key: str) -> PartitionSelection:
+    """The partition that a file is, of a job that is divided so. key: the file as the reader names it."""
+    assert job.partitions is not None
+    part = PartitionRange(str(job.partitions.column), (key,), is_file=True)
+    return PartitionSelection((part,), key, definition(job))
 
 
 def in_turn(job: JobConfig, text: str) -> list[PartitionSelection]:
@@ -70,6 +79,10 @@ def of_keys(job: JobConfig, keys: Sequence[str]) -> PartitionSelection:
     """The partitions of these keys. Raises: ConfigurationError: as `selected`, and for keys that are no range of each part."""
     told = keys[0] if len(keys) == 1 else f"{keys[0]}{_TO}{keys[-1]}"
     axes = _axes(job, told)
+    if axes[0].files is not None:
+        if len(keys) > 1:
+            raise _refused(job, f"a run loads one file, not {len(keys)}", "run them one by one: a backfill does")
+        return of_file(job, keys[0])
     split = [_parts(job, key, len(axes)) for key in keys]
     columns = [list(dict.fromkeys(parts[at] for parts in split)) for at in range(len(axes))]
     count = 1

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from .fields import Cron, Day, Duration, Flag, Frozen, Problem, Text, Texts, TimeZone, Whole, exactly_one
+
+if TYPE_CHECKING:
+    from .models import JobConfig
 
 
 class _Polled(Frozen):
@@ -81,11 +84,17 @@ class DynamicPartitions(Frozen):
     column: Text = Field(description="The column whose value names the partition of a row.")
 
 
-_KINDS = ("hourly", "daily", "weekly", "monthly", "static", "dynamic", "multi")
+class FilePartitions(Frozen):
+    """A partition for each file that the reader finds."""
+
+    column: Text = Field(description="The column that a run adds: the file that the row came from.")
+
+
+_KINDS = ("hourly", "daily", "weekly", "monthly", "static", "dynamic", "files", "multi")
 
 
 class Partitions(Frozen):
-    """How the asset is divided: exactly one of hourly, daily, weekly, monthly, static, dynamic, multi."""
+    """How the asset is divided: exactly one of hourly, daily, weekly, monthly, static, dynamic, files, multi."""
 
     hourly: TimePartitions | None = Field(None, description="One partition an hour.")
     daily: TimePartitions | None = Field(None, description="One partition a day.")
@@ -97,6 +106,9 @@ class Partitions(Frozen):
 
     dynamic: DynamicPartitions | None = Field(
         None, description="Partitions named by a column's values, added in Dagster as they come."
+    )
+    files: FilePartitions | None = Field(
+        None, description="One partition a file of the source: {column: file}. Each run loads one."
     )
     multi: dict[Text, Partitions] | None = Field(
         None, description="Partitions by two of these at once, by name: {day: {daily: ...}, region: {static: ...}}."
@@ -122,15 +134,21 @@ class Partitions(Frozen):
         for name, inner in (self.multi or {}).items():
             if inner.multi is not None:
                 raise Problem("multi takes no multi in it", None, "multi", name)
+            if inner.files is not None:
+                raise Problem(
+                    "a run loads one file, whatever else divides it", "use files alone", "multi", name, "files"
+                )
             if inner.per_run is not None:
                 raise Problem("per_run is of all the partitions", "write it beside multi", "multi", name, "per_run")
         if self.multi is not None and self.per_run not in (None, 1):
             raise Problem("a run of multi loads all of a range, or one partition", "set per_run: 1", "per_run")
+        if self.files is not None and self.per_run not in (None, 1):
+            raise Problem("a run of files loads one", "leave per_run out", "per_run")
         return self
 
     @property
     def kind(self) -> str:
-        """hourly, daily, weekly, monthly, static, dynamic or multi."""
+        """hourly, daily, weekly, monthly, static, dynamic, files or multi."""
         return next(key for key in _KINDS if getattr(self, key) is not None)
 
     @property
@@ -143,6 +161,24 @@ class Partitions(Frozen):
     def axes(self) -> tuple[Partitions, ...]:
         """What a key is made of, in its order: by name, where there are several."""
         return (self,) if self.multi is None else tuple(self.multi[name] for name in sorted(self.multi))
+
+
+def check_by_file(job: JobConfig, *, streams: bool) -> None:
+    """Raises: Problem: for what does not go with a run a file. streams: whether the job has any."""
+    if streams:
+        raise Problem("a job of streams is not divided by its files", "make a job of each", "partitions", "files")
+    if job.trigger is not None and job.trigger.files is None:
+        raise Problem("new files start the runs of files", "use trigger: {files: {}}", "trigger")
+    incremental = job.source.incremental
+    if incremental is None:
+        return
+    if incremental.strategy not in ("file", "file_modified_time"):
+        problem = f"a run loads one file, and the strategy is {incremental.strategy}"
+        raise Problem(problem, "use strategy: file, or leave source.incremental out", "source", "incremental")
+    if incremental.changed == "fail":
+        raise Problem(
+            "a file that changed replaces its rows", "use reread or ignore", "source", "incremental", "changed"
+        )
 
 
 class Retry(Frozen):

@@ -67,7 +67,7 @@ class Binding:
         extra = [index for index, name in enumerate(source.names) if name not in known]
         self._cells.extend(_Cell(index, None, _checks(contract, source.field(index))) for index in extra)
         self.schema = pa.schema([*declared, *(source.field(index) for index in extra)])
-        self._keys = [self._key(rule) for rule in contract.rules if rule.kind in ("unique", "primary_key")]
+        self._keys = [self._key(rule) for rule in contract.keys]
 
     def _key(self, rule: Rule) -> _Key:
         try:
@@ -123,6 +123,12 @@ class Binding:
                 if stops(key.rule):
                     rejected = either(rejected, bad)
         return broken
+
+    def remember(self, columns: pa.RecordBatch) -> None:
+        """Take the keys of rows that landed before. columns: those of all keys, of types that hold the same values."""
+        for key in self._keys:
+            fields = [self.schema.field(position) for position in key.positions]
+            key.index.repeated([columns.column(field.name).cast(field.type) for field in fields], None)
 
 
 def _nulls(array: Array) -> Mask | None:

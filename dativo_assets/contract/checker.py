@@ -140,7 +140,21 @@ class Checker:
     @property
     def remembers(self) -> bool:
         """Whether a row is judged by others, so that counts are not all there is to know of the rows so far."""
-        return any(rule.kind in ("unique", "primary_key") for rule in self._contract.rules)
+        return bool(self.keys)
+
+    @property
+    def keys(self) -> tuple[Rule, ...]:
+        """The rules by which a row is judged by the rows before it."""
+        return self._contract.keys
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a row's key was missing, or came before."""
+        return any(self._tallies[rule.name].violations for rule in self.keys)
+
+    def remember(self, columns: pa.RecordBatch) -> None:
+        """Take the keys of rows that landed in a run before, whose rest this one goes on with. columns: those of all keys."""
+        self._binding.remember(columns)
 
     def check(self, batch: Any, split: str, first_row: int) -> Checked:
         """batch: n rows of the input schema. first_row: how many rows of the split came before it.

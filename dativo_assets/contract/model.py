@@ -167,6 +167,11 @@ class Contract:
         """The columns that identify a row, in the key's order; () where none are declared."""
         return next((rule.columns for rule in self.rules if rule.kind == "primary_key"), ())
 
+    @property
+    def keys(self) -> tuple[Rule, ...]:
+        """The rules by which a row is judged by the rows before it."""
+        return tuple(rule for rule in self.rules if rule.kind in ("unique", "primary_key"))
+
     def column(self, name: str) -> Column:
         """The column of that name. Raises: KeyError."""
         for column in self.columns:

@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 from urllib.request import urlopen
 
 from dativo_plugin_sdk import API_VERSION, ConfigurationError, ConnectionError, DativoError, ValidationError
-from dativo_plugin_sdk.version import MIN_API_VERSION
+from dativo_plugin_sdk.version import ApiVersions, api_range, api_text, api_versions, fits_api
 from packaging.version import Version
 
 INDEX_FILE = "index.json"
@@ -43,7 +43,7 @@ class Release:
     version: str
     artefact: str
     sha256: str
-    api_version: int = API_VERSION
+    api_version: ApiVersions = API_VERSION
 
     @property
     def file(self) -> str:
@@ -53,7 +53,7 @@ class Release:
     @property
     def fits(self) -> bool:
         """Whether this installation has the plugin API that it needs."""
-        return MIN_API_VERSION <= self.api_version <= API_VERSION
+        return fits_api(self.api_version)
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,11 @@ class Listed:
         fitting = [item for item in self.releases if item.fits]
         if not fitting:
             newest = self.releases[-1]
-            side = "dativo-assets" if newest.api_version > API_VERSION else f"the plugin {self.name}: ask its author"
+            oldest, _ = api_range(newest.api_version)
+            side = "dativo-assets" if oldest > API_VERSION else f"the plugin {self.name}: ask its author"
+            needs = api_text(newest.api_version)
             raise ConfigurationError(
-                f"no version of {self.name} fits plugin API {API_VERSION}; {newest.version} needs {newest.api_version}",
+                f"no version of {self.name} fits plugin API {API_VERSION}; {newest.version} needs {needs}",
                 hint=f"upgrade {side}",
             )
         return next((item for item in reversed(fitting) if not Version(item.version).is_prerelease), fitting[-1])
@@ -164,8 +166,9 @@ def _listed(value: dict[str, Any]) -> Listed:
 
 
 def _release(value: dict[str, Any]) -> Release:
-    found = Release(**{key: value[key] for key in ("version", "artefact", "sha256", "api_version") if key in value})
-    if not _NAME.fullmatch(found.version) or not isinstance(found.api_version, int):
+    api_version = api_versions(value.get("api_version", API_VERSION))
+    found = Release(value["version"], value["artefact"], value["sha256"], api_version)
+    if not _NAME.fullmatch(found.version):
         raise ValueError(f"{found.version!r} is no version")
     if not _FILE.fullmatch(found.file) or not _SHA256.fullmatch(found.sha256):
         raise ValueError(f"{found.artefact!r} is no artefact with its sha256")

@@ -24,7 +24,8 @@ from dativo_plugin_sdk.isolation.wire import BATCH, CALL, ERROR, RESULT, Channel
 
 from dativo_assets.registry import PluginRef
 
-from .settings import Isolation
+from .group import Group
+from .settings import ALWAYS, LIMITS, Isolation
 
 _BOOT = "import json, sys; sys.path[{0}] = json.loads(sys.argv[1]); from {1} import main; main()"
 _HERE = _BOOT.format(":", "dativo_assets.isolation.child")
@@ -56,6 +57,7 @@ class Child:
         self._scratch = None if settings.files is None else tempfile.mkdtemp()
         python, boot, paths = _interpreter(settings)
         self._places = [str(python.parent.parent), sys.base_prefix, *paths]
+        self._group = Group.of(settings)
         self._control, theirs = socket.socketpair()
         lifeline, ours = os.pipe()
         argv = [str(python), "-I", "-u", "-c", boot, json.dumps(paths)]
@@ -75,14 +77,18 @@ class Child:
         assert pipe is not None
         self._told = threading.Thread(target=_tell, args=(pipe, self._lines, redact), name="dativo-told", daemon=True)
         self._told.start()
-        watch = (self._process, self._channels, self._lock)
+        watch = (self._process, self._group, self._channels, self._lock)
         threading.Thread(target=_watch, args=watch, name="dativo-child", daemon=True).start()
         self._timer: threading.Timer | None = None
         if settings.time_s is not None:
             self._timer = threading.Timer(settings.time_s, _expire, args=(weakref.ref(self),))
             self._timer.daemon = True
             self._timer.start()
-        self.missing = self._begin(ref)
+        try:
+            self.missing = self._begin(ref)
+        except BaseException:
+            self.kill("close")
+            raise
 
     def call(self, method: str, timeout_s: float | None = None, **given: Any) -> dict[str, Any]:
         """The answer to a call, {"value": JSON, "notes": texts}.
@@ -188,7 +194,7 @@ class Child:
         return given if self._scratch is None else {**given, "TMPDIR": self._scratch}
 
     def _begin(self, ref: PluginRef) -> list[str]:
-        """Say what it is for; returns the limits that it could not set."""
+        """Say what it is for; returns the limits that this host can't hold it to. Raises: SandboxError: for one that it needs."""
         about = {
             "kind": ref.kind,
             "reference": ref.reference,
@@ -198,13 +204,22 @@ class Child:
             "attribute": ref.attribute,
         }
         limits = self._settings.limits()
+        held = set() if self._group is None else self._group.take(self._process.pid)
+        limits.update(dict.fromkeys(held - {"memory"}))
         if self._settings.files is not None and self._scratch is not None:
             limits["files"] = self._settings.files.with_python(self._places, ref.path, self._scratch)
         with self.telling():
             channel = Channel(self._control, _START_S)
             channel.send(CALL, {"ref": about, "limits": limits})
-            missing = self.answer(*channel.receive())["missing"]
-            return list(map(str, missing))
+            held.update(map(str, self.answer(*channel.receive()).get("held", ())))
+        missing = [key for key in (*self._settings.asked, *ALWAYS) if key not in held]
+        if needed := sorted(self._settings.required.intersection(missing)):
+            raise SandboxError(
+                f"this host can't hold plugin {self._plugin} to its limit of {', '.join(LIMITS[key] for key in needed)}",
+                details={"plugin": self._plugin, "limit": needed[0]},
+                hint="`dativo doctor` says what it can; `isolation.best_effort: true` in the job runs the plugin all the same",
+            )
+        return sorted({**LIMITS, **ALWAYS}[key] for key in missing)
 
     def _limited(self, error: DativoError) -> DativoError:
         """What a plugin met under a limit, as an error that names the limit."""
@@ -213,6 +228,13 @@ class Child:
             return self._refused(f"needs more memory than its {settings.memory_bytes:,} bytes", "memory")
         if error.error_code == "TOO_MANY_FILES" and settings.open_files is not None:
             return self._refused(f"opens more files than its {settings.open_files}", "open_files")
+        if error.error_code == "FILE_TOO_LARGE" and settings.file_bytes is not None:
+            return self._refused(f"writes a file larger than its {settings.file_bytes:,} bytes", "file_size")
+        none_left = error.details.get("original_type") == "BlockingIOError" or "can't start new thread" in error.message
+        if none_left and not settings.processes:
+            return self._refused("starts a process, and may start none", "processes")
+        if none_left and settings.tasks is not None:
+            return self._refused(f"starts more processes and threads than its {settings.tasks}", "tasks")
         return error
 
     def _refused(self, what: str, key: str) -> SandboxError:
@@ -235,6 +257,8 @@ class Child:
         self._told.join(_GRACE_S)
         if status == -signal.SIGXCPU:
             return self._refused(f"used up its {self._settings.cpu_s:g} s of processor time", "cpu")
+        if self._group is not None and self._group.ran_out_of_memory:
+            return self._refused(f"needs more memory than its {self._settings.memory_bytes:,} bytes", "memory")
         return PluginError(
             f"plugin {self._plugin} {_ending(status)}",
             "PLUGIN_DIED",
@@ -282,11 +306,13 @@ def _expire(child: weakref.ref[Child]) -> None:
         found.kill("time")
 
 
-def _watch(process: subprocess.Popen[bytes], channels: set[Channel], lock: threading.Lock) -> None:
+def _watch(process: subprocess.Popen[bytes], group: Group | None, channels: set[Channel], lock: threading.Lock) -> None:
     """Once the process has died: end what it has started, and wake whoever waits for it."""
     with suppress(ChildProcessError):
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     _kill_group(process)
+    if group is not None:
+        group.end()
     process.wait()
     with lock:
         for channel in channels:

@@ -56,6 +56,10 @@ class IsolatedReader(BaseReader):
         found = self._ask("probe", cursor=cursor)
         return None if found is None else str(found)
 
+    def new_files(self, cursor: Mapping[str, Any] | None) -> Mapping[str, str]:
+        found = self._ask("new_files", cursor=cursor)
+        return {str(file): str(text) for file, text in dict(found or {}).items()}
+
     def get_total_records_estimate(self) -> int | None:
         found = self._ask("estimate")
         return found if isinstance(found, int) else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from dativo_plugin_sdk import API_VERSION, AssetDefinition, SourceConfig, TargetConfig
 from dativo_plugin_sdk.files import STDIN
+from dativo_plugin_sdk.version import ApiVersions, api_versions
 
 from dativo_assets.artefacts import file_sha256
 from dativo_assets.config.secrets import Redactor
@@ -40,6 +41,7 @@ class IsolatedRef(PluginRef):
 
     @cached_property
     def _plugin(self) -> Plugin:
+        self.check_api()
         host = _Host(self)
         factory = host.reader if self.kind == "reader" else host.writer
         return Plugin(self, host, factory, str(host.about.get("version", "")), host.sha256)
@@ -59,8 +61,8 @@ class _Host:
         self.about = self._ask("about")
 
     @property
-    def api_version(self) -> int:
-        return int(self.about.get("api_version") or API_VERSION)
+    def api_version(self) -> ApiVersions:
+        return api_versions(self.about.get("api_version") or API_VERSION)
 
     def describe(self) -> str:
         """As a native class describes itself."""

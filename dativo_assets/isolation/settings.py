@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,25 @@ from dativo_assets.config.secrets import resolve
 _GLOB = frozenset("*?[")
 # Where libraries, certificates, the processor's description and the like are.
 _OF_THE_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc", "/proc", "/sys", "/dev")
+_DEFAULT_MEMORY_BYTES = 2_000_000_000
+# What the kernel holds a plugin to: as in a job, then what no job names.
+LIMITS: Mapping[str, str] = {
+    "memory": "memory",
+    "cpu": "processor time",
+    "open_files": "open files",
+    "file_size": "size of files",
+    "tasks": "processes and threads",
+    "cores": "processors",
+    "network": "network access",
+    "processes": "start of processes",
+    "files": "files",
+}
+ALWAYS: Mapping[str, str] = {
+    "rights": "rights of an administrator",
+    "calls": "calls of the kernel",
+    "sight": "sight of other processes",
+    "signals": "signals to other processes",
+}
 
 
 @dataclass(frozen=True)
@@ -73,8 +92,10 @@ def _below_which(root: Path, pattern: str) -> str:
 @dataclass(frozen=True)
 class Isolation:
     """memory_bytes: private memory of its process. cpu_s: processor time of all its threads. time_s: how long the process may
-    live. call_s: the longest wait for one answer or batch. env: variables of the run's environment that it sees.
+    live. call_s: the longest wait for one answer or batch. file_bytes: of any one file. tasks: processes and threads at once.
+    cores: processors at once. processes: whether it may start any. env: variables of the run's environment that it sees.
     environment: the folder whose lock file its virtual environment is made of; None: this one. None otherwise: no limit.
+    required: the limits without which it must not run.
     """
 
     memory_bytes: int | None = None
@@ -82,8 +103,13 @@ class Isolation:
     time_s: float | None = None
     call_s: float | None = None
     open_files: int | None = None
+    file_bytes: int | None = None
+    tasks: int | None = None
+    cores: float | None = None
     files: Files | None = None
     network: bool = True
+    processes: bool = True
+    required: frozenset[str] = frozenset()
     env: tuple[str, ...] = ()
     environment: Path | None = None
     root: Path = Path()
@@ -94,20 +120,41 @@ class Isolation:
         given = section.isolation
         if given is None or given.mode == "none":
             return None
-        files = None if given.files is None else Files.of(section, root)
-        return cls(
-            memory_bytes=given.memory_bytes,
+        memory_bytes = _DEFAULT_MEMORY_BYTES if given.memory_bytes is None else given.memory_bytes
+        found = cls(
+            memory_bytes=memory_bytes or None,
             cpu_s=given.cpu_s,
             time_s=given.time_s,
             call_s=call_s,
             open_files=given.open_files,
-            files=files,
+            file_bytes=given.file_bytes or None,
+            tasks=given.tasks,
+            cores=given.cores,
+            files=None if given.files is None else Files.of(section, root),
             network=given.network,
+            processes=given.processes,
             env=given.env,
             environment=root / given.environment if given.mode == "env" else None,
             root=root,
         )
+        asked = found.asked - ({"memory"} if given.memory_bytes is None else set())
+        return replace(found, required=frozenset() if given.best_effort else asked)
 
     def limits(self) -> dict[str, Any]:
-        """Those that the child sets for itself, but for files."""
-        return {key: getattr(self, key) for key in ("memory_bytes", "cpu_s", "open_files", "network")}
+        """Those that the kernel holds it to, but for files: by the names that they have in a job."""
+        return {
+            "memory": self.memory_bytes,
+            "cpu": self.cpu_s,
+            "open_files": self.open_files,
+            "file_size": self.file_bytes,
+            "tasks": self.tasks,
+            "cores": self.cores,
+            "network": None if self.network else False,
+            "processes": None if self.processes else False,
+        }
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """The names of the limits that the kernel is to hold it to."""
+        files = {"files"} if self.files is not None else set()
+        return frozenset({key for key, value in self.limits().items() if value is not None} | files)

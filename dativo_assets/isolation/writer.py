@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from typing import Any
@@ -13,6 +13,7 @@ from dativo_plugin_sdk import (
     AssetDefinition,
     BaseWriter,
     CancelledError,
+    Checkpoint,
     Commit,
     Committable,
     ConnectionTestResult,
@@ -35,10 +36,7 @@ _GRACE_S = 2.0
 
 
 class IsolatedWriter(BaseWriter):
-    """Every call goes to the child. A run whose child has died still asks what is committed: of a child that follows it.
-
-    It does not resume: what a run has finished before a crash is written again.
-    """
+    """Every call goes to the child. A run whose child has died still asks what is committed: of a child that follows it."""
 
     def __init__(self, asset: AssetDefinition, target_config: TargetConfig, start: Callable[[], Child]) -> None:
         self.asset_definition = asset
@@ -63,6 +61,7 @@ class IsolatedWriter(BaseWriter):
         self.quarantines = bool(said["quarantines"])  # type: ignore[misc]
         self.writes_empty = bool(said["writes_empty"])  # type: ignore[misc]
         self.needs_path = bool(said["needs_path"])  # type: ignore[misc]
+        self.resumes = bool(said["resumes"])  # type: ignore[misc]
 
     def check_connection(self) -> ConnectionTestResult:
         found = self._ask("check_connection")
@@ -90,6 +89,14 @@ class IsolatedWriter(BaseWriter):
     def writer(self, task: WriteTask) -> SplitWriter:
         return _IsolatedSplit(self._child, next(self._numbers), task, self._stopped)
 
+    def finished(self, splits: Collection[str]) -> Sequence[Checkpoint]:
+        found = self._ask("finished", splits=list(splits))
+        with self._child.telling():
+            return control.checkpoints(found)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> None:
+        self._ask("checkpoint", checkpoint=checkpoint.to_dict())
+
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         items = [asdict(item) for item in committables]
         found = self._commit(self._ask("commit", committables=items, commit=commit.model_dump()))
@@ -102,6 +109,11 @@ class IsolatedWriter(BaseWriter):
         """A child that is dead leaves its staging to the next run, which removes what dead runs left."""
         if self._child.is_alive:
             self._ask("abort")
+
+    def suspend(self) -> None:
+        """A child that is dead has left its checkpoints as they are."""
+        if self._child.is_alive:
+            self._ask("suspend")
 
     def snapshot(self) -> Snapshot | None:
         return self._table(self._look("snapshot"))

@@ -13,6 +13,8 @@ from .cursor_value import CursorValues
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from .cursor_part import Met
+
 MAX_ROWS = 10_000
 """Rows whose digests a commit carries, at most."""
 
@@ -52,9 +54,9 @@ class RejectedRows:
         self._met: dict[bytes, tuple[int, Any]] = {}
         self.dropped = False
 
-    def unseen(self, rows: pa.RecordBatch, low: Any) -> pa.RecordBatch:
-        """Those that no earlier run has set aside. low: the value below which the next run will read nothing, as known by
-        now.
+    def unseen(self, rows: pa.RecordBatch, low: Any, met: Met) -> tuple[pa.RecordBatch, bool]:
+        """Those that no earlier run has set aside; and whether that is so whatever else this run has met. low: the value below
+        which the next run will read nothing, as known by now. met: takes notes of them.
         """
         import pyarrow as pa
 
@@ -62,17 +64,28 @@ class RejectedRows:
         column = rows.column(self._values.name)
         typed = column.type.equals(self._values.type)
         values = [self._values.store(value) if typed and value.is_valid else None for value in column]
-        keep = []
+        keep, alone = [], True
         with self._lock:
             for digest, value in zip(row_keys(rows, names), values, strict=True):
-                self._met[digest] = (self._met.get(digest, (0, None))[0] + 1, value)
+                for noted in (self._met, met.rejected):
+                    noted[digest] = (noted.get(digest, (0, None))[0] + 1, value)
                 new = self._left[digest] <= 0
                 if not new:
                     self._left[digest] -= 1
+                    met.rejected_taken[digest] += 1
+                elif digest in self._left:
+                    alone = False
                 keep.append(new)
             if len(self._met) > 2 * MAX_ROWS:
                 self._met = self._newest(self._met, low)
-        return rows if all(keep) else rows.filter(pa.array(keep))
+        return rows if all(keep) else rows.filter(pa.array(keep)), alone
+
+    def restore(self, met: Met) -> None:
+        """Take what another run that began with the same commit has met."""
+        with self._lock:
+            self._left.subtract(met.rejected_taken)
+            for digest, (count, value) in met.rejected.items():
+                self._met[digest] = (self._met.get(digest, (0, None))[0] + count, value)
 
     def stored(self, low: Any) -> dict[str, Any]:
         """What the commit carries: {digest: [count, value]}. low: the value below which the next run reads nothing."""

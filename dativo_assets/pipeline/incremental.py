@@ -19,8 +19,9 @@ from dativo_plugin_sdk.arrow import type_name
 
 from dativo_assets.contract.origin import ORIGIN_NAMES
 
+from .cursor_part import CursorPart, Met, check_count, is_above
 from .cursor_value import CursorValues
-from .digests import MAX_ROWS, RejectedRows, row_keys
+from .digests import RejectedRows, row_keys
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,39 +45,38 @@ class CursorFilter:
     ) -> None:
         """files_back_to: of the writer, where the table's rows can be read here, so that they need not be noted."""
         self.name = field.name
-        self._type = field.type
-        self._values = CursorValues(field.name, field.type)
-        self._null_cursor = incremental.null_cursor
+        self.values = CursorValues(field.name, field.type)
+        self.null_cursor = incremental.null_cursor
         self._lookback = incremental.lookback_s
         self._lock = threading.Lock()
-        self._highest: Any = None
-        self._boundary_at: Any = None
-        self._columns: list[str] = []
-        self.skipped = 0
-        self.nulls = 0
+        self._met = Met()
+        self._leading: Any = None
         stored = (base.cursor or {}) if base is not None else {}
         self._stored = stored
-        self._last = self._values.read(stored)
-        self._low = self._values.before(self._last, self._lookback)
-        self._rejected = RejectedRows(self._values, stored.get("rejected", {}), ORIGIN_NAMES)
+        self.last = self.values.read(stored)
+        self.low = self.values.before(self.last, self._lookback)
+        self._rejected = RejectedRows(self.values, stored.get("rejected", {}), ORIGIN_NAMES)
         self._files_back_to = files_back_to
-        self._merges = merges
+        self.merges = merges
         self._seen: Counter[bytes] | None = None
-        self._boundary: Counter[bytes] | None = None
-        """Digests of the rows at the highest value; None where the next run asks the table or merges."""
-        self._null_rows: Counter[bytes] = Counter()
-        if not merges and files_back_to is None:
-            self._boundary = Counter()
-            if incremental.lookback_s and self._last is not None:
-                raise ConfigurationError(
-                    "lookback compares rows with the table's, and this target's can't be read here",
-                    hint="use target.mode: merge with keys, or remove lookback",
-                )
+        self._taken: Counter[bytes] = Counter()
+        self.notes_boundary = not merges and files_back_to is None
+        """Whether the commit carries digests of the rows at the highest value: else the next run asks the table, or merges."""
+        if self.notes_boundary and incremental.lookback_s and self.last is not None:
+            raise ConfigurationError(
+                "lookback compares rows with the table's, and this target's can't be read here",
+                hint="use target.mode: merge with keys, or remove lookback",
+            )
+
+    @property
+    def skipped(self) -> int:
+        """Rows that were left out, as far as parts were gathered."""
+        return self._met.skipped
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person may want to know of it."""
-        nulls = f"{self.nulls:,} rows have no value of {self.name}, the cursor" if self.nulls else ""
+        nulls = f"{self._met.nulls:,} rows have no value of {self.name}, the cursor" if self._met.nulls else ""
         many = (
             "more rejected rows than a commit remembers: some may be set aside again" if self._rejected.dropped else ""
         )
@@ -99,8 +99,8 @@ class CursorFilter:
         # A column may have been widened since the first file was written.
         rows = rows.replace_schema(pa.schema([(name, types[name]) for name in common]))
         condition = pc.field(self.name).is_null()
-        if self._low is not None:
-            condition = condition | (pc.field(self.name) >= self._low)
+        if self.low is not None:
+            condition = condition | (pc.field(self.name) >= self.low)
         batches = rows.to_batches(columns=common, filter=condition, batch_size=_WINDOW_BATCH_ROWS, use_threads=False)
         for batch in batches:
             seen.update(row_keys(batch, common))
@@ -111,10 +111,10 @@ class CursorFilter:
         import pyarrow.compute as pc
 
         cursor = commit.cursor or {}
-        if self._low is None or self._null_cursor == "include" or "value" not in cursor:
+        if self.low is None or self.null_cursor == "include" or "value" not in cursor:
             return False
         try:
-            return bool(pc.less(self._values.read(cursor), self._low).as_py())
+            return bool(pc.less(self.values.read(cursor), self.low).as_py())
         except ConfigurationError:  # of another field or type
             return False
 
@@ -134,150 +134,87 @@ class CursorFilter:
         found = (self._stored.get("boundary") or {}).get(kind, {})
         return Counter({bytes.fromhex(digest): count for digest, count in found.items()})
 
-    def new_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows above the lower bound, before the contract; what is surely old is dropped. Nulls are not: the contract
-        has a rule about them where they are to be set aside.
+    def part(self) -> CursorPart:
+        """The same filter, with notes of its own; `gather` takes them."""
+        return CursorPart(self)
 
-        Raises: ValidationError: for a null cursor, unless the job says what to do with one.
+    def gather(self, met: Met) -> None:
+        """Take what a part has met. Raises: ValidationError: for more rows at one value than a commit should carry."""
+        with self._lock:
+            self._met.add(met)
+            if self.notes_boundary:
+                check_count(self.name, self._met.null_rows, "no cursor value")
+                check_count(self.name, self._met.boundary, f"the cursor value {self._met.boundary_at}")
+
+    def restore(self, told: Mapping[str, Any]) -> None:
+        """Take what a part of another run told, before any row of this one; it began with the same commit."""
+        met = Met.from_dict(told, self.values)
+        self.gather(met)
+        self._taken.update(met.taken)
+        self._rejected.restore(met)
+
+    def leads(self, value: Any) -> bool:
+        """Whether no part has met a higher value so far."""
+        with self._lock:
+            if self._leading is not None and is_above(self._leading, value):
+                return False
+            self._leading = value
+            return True
+
+    def seen(self, window: pa.RecordBatch, met: Met) -> tuple[list[bool], bool]:
+        """Which rows of the window the table holds, each of its rows once; and whether those it holds no more of were never
+        there, rather than met by others.
         """
-        import pyarrow.compute as pc
-
-        column = batch.column(self.name)
-        if column.null_count and self._null_cursor == "fail":
-            row = pc.index(pc.is_null(column), True).as_py()
-            raise ValidationError(
-                f"cursor field {self.name!r} is null",
-                details={"column": self.name, "row_in_batch": row, "nulls": column.null_count},
-                hint="mend the source, or set source.incremental.null_cursor: include to load such rows, quarantine to set "
-                "them aside",
-            )
-        return self._from_low(batch) if column.type.equals(self._type) else batch
-
-    def _from_low(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Without the rows below the lower bound."""
-        import pyarrow.compute as pc
-
-        if self._low is None:
-            return batch
-        column = batch.column(self.name)
-        keep = pc.greater_equal(column, self._low)
-        if column.null_count:
-            keep = pc.fill_null(keep, True)
-        kept = batch.filter(keep)
-        with self._lock:
-            self.skipped += batch.num_rows - kept.num_rows
-        return kept
-
-    def unseen_rejected(self, rejected: pa.RecordBatch) -> pa.RecordBatch:
-        """The rejected rows that no run before has set aside."""
-        rows = self._rejected.unseen(rejected, self._values.before(self._last, self._lookback))
-        with self._lock:
-            self.skipped += rejected.num_rows - rows.num_rows
-        return rows
-
-    def unseen(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows that the table does not hold yet, after the contract; notes the highest cursor value."""
-        import pyarrow.compute as pc
-
-        batch = self._from_low(batch)  # the source's column may have been of another type than the contract's
-        column = batch.column(self.name)
-        if self._boundary is not None and batch.num_rows:
-            self._note_boundary(batch, pc.max(column))
-        if not self._merges and (self._low is not None or column.null_count):
-            old = pc.is_null(column) if self._low is None else pc.fill_null(pc.less_equal(column, self._last), True)
-            batch, column = self._drop_seen(batch, old)
-        with self._lock:
-            self.nulls += column.null_count
-            if batch.num_rows > column.null_count:
-                highest = pc.max(column)
-                if self._highest is None or pc.greater(highest, self._highest).as_py():
-                    self._highest = highest
-        return batch
-
-    def _note_boundary(self, batch: pa.RecordBatch, highest: Any) -> None:
-        """Keep the digests of the rows at the highest value so far and of those without one, those the table has as well as
-        new ones.
-
-        Raises: ValidationError: for more rows at one value than a commit should carry.
-        """
-        import pyarrow.compute as pc
-
-        assert self._boundary is not None
-        column = batch.column(self.name)
-        with self._lock:
-            self._columns = sorted(batch.schema.names)
-            if column.null_count:
-                self._null_rows.update(row_keys(batch.filter(pc.is_null(column)), batch.schema.names))
-                self._check_count(self._null_rows, "no cursor value")
-            if not highest.is_valid or (self._boundary_at is not None and pc.less(highest, self._boundary_at).as_py()):
-                return
-            if self._boundary_at is None or pc.greater(highest, self._boundary_at).as_py():
-                self._boundary_at = highest
-                self._boundary.clear()
-            rows = batch.filter(pc.fill_null(pc.equal(column, highest), False))
-            self._boundary.update(row_keys(rows, batch.schema.names))
-            self._check_count(self._boundary, f"the cursor value {highest}")
-
-    def _check_count(self, rows: Counter[bytes], what: str) -> None:
-        if rows.total() > MAX_ROWS:
-            raise ValidationError(
-                f"more than {MAX_ROWS:,} rows have {what}",
-                details={"column": self.name},
-                hint="use target.mode: merge with keys, or a cursor field with finer values",
-            )
-
-    def _drop_seen(self, batch: pa.RecordBatch, old: pa.Array) -> tuple[pa.RecordBatch, pa.Array]:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        positions = pc.indices_nonzero(old)
-        if len(positions) == 0:
-            return batch, batch.column(self.name)
-        window = batch.take(positions)
-        keep = [True] * batch.num_rows
+        names, alone, found = window.schema.names, True, []
+        keys = row_keys(window, names)
         with self._lock:
             if self._seen is None:
-                types = {field.name: field.type for field in window.schema}
-                self._seen = self._window(window.schema.names, types)
-            keys = row_keys(window, window.schema.names)
-            for position, key in zip(positions.to_pylist(), keys, strict=True):
-                if self._seen[key] > 0:
+                self._seen = self._window(names, {field.name: field.type for field in window.schema})
+                self._seen.subtract({key: n for key, n in self._taken.items() if key in self._seen})
+            for key in keys:
+                there = self._seen[key] > 0
+                if there:
                     self._seen[key] -= 1
-                    self.skipped += 1
-                    keep[position] = False
-        kept = batch.filter(pa.array(keep))
-        return kept, kept.column(self.name)
+                    met.taken[key] += 1
+                elif key in self._seen:
+                    alone = False
+                found.append(there)
+        return found, alone
+
+    def rejects(self, rejected: pa.RecordBatch, met: Met) -> tuple[pa.RecordBatch, bool]:
+        """The rejected rows that no earlier run has set aside; and whether that is so whatever other parts have met."""
+        return self._rejected.unseen(rejected, self.values.before(self.last, self._lookback), met)
 
     def cursor(self, partial: Mapping[str, Any] | None, strategy: str) -> dict[str, Any]:
         """The cursor to commit."""
-        value = self._highest
-        if value is None or (self._last is not None and value.as_py() < self._last.as_py()):
-            value = self._last
+        value = self._met.highest
+        if value is None or (self.last is not None and value.as_py() < self.last.as_py()):
+            value = self.last
         out: dict[str, Any] = {**(partial or {}), "strategy": strategy}
-        if rejected := self._rejected.stored(self._values.before(value, self._lookback)):
+        if rejected := self._rejected.stored(self.values.before(value, self._lookback)):
             out["rejected"] = rejected
-        if self._boundary is not None:
+        if self.notes_boundary:
             out["boundary"] = self._boundary_of(value)
         if value is None:
             return out
         return {
             **out,
             "field": self.name,
-            "type": type_name(self._type),
-            "value": self._values.store(value),
+            "type": type_name(self.values.type),
+            "value": self.values.store(value),
             "text": str(value),
         }
 
     def _boundary_of(self, value: Any) -> dict[str, Any]:
         """The rows at the cursor's value and those without one, those of earlier runs with them."""
-        assert self._boundary is not None
-        at_value = value is not None and self._boundary_at is not None and self._boundary_at.equals(value)
-        rows = self._boundary if at_value else Counter()
-        if value is not None and self._last is not None and value.equals(self._last):
+        met = self._met
+        at_value = value is not None and met.boundary_at is not None and met.boundary_at.equals(value)
+        rows = met.boundary if at_value else Counter()
+        if value is not None and self.last is not None and value.equals(self.last):
             # A source that gives its rows at this value again has them counted already; one that does not, has not.
             rows = rows | self._digests("rows")
-        columns = self._columns or list((self._stored.get("boundary") or {}).get("columns", ()))
-        found = {"rows": rows, "nulls": self._null_rows | self._digests("nulls")}
+        columns = met.columns or list((self._stored.get("boundary") or {}).get("columns", ()))
+        found = {"rows": rows, "nulls": met.null_rows | self._digests("nulls")}
         told = {kind: {digest.hex(): n for digest, n in sorted(digests.items())} for kind, digests in found.items()}
         return {"columns": columns, **told}
 

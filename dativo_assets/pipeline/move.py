@@ -17,6 +17,7 @@ from dativo_plugin_sdk.rows import Rows
 from dativo_assets.errors import to_dativo_error
 
 from .ahead import Ahead
+from .cursor_part import CursorPart
 from .incremental import CursorFilter
 from .metrics import timed
 from .partition import PartitionRows
@@ -124,7 +125,9 @@ class Settled:
 
 @dataclass(frozen=True)
 class Moved:
-    """What a worker has moved and closed since its last checkpoint. counts: of the contract's rules."""
+    """What a worker has moved and closed since its last checkpoint. counts: of the contract's rules. cursor: what its rows
+    tell of it. alone: whether none of its rows was judged by those of other workers, so that it can be kept without them.
+    """
 
     splits: tuple[Split, ...]
     committables: tuple[Committable, ...]
@@ -132,6 +135,8 @@ class Moved:
     rows_written: int
     rows_rejected: int
     counts: dict[str, Any] | None
+    cursor: dict[str, Any] | None
+    alone: bool
 
 
 @dataclass
@@ -158,6 +163,9 @@ class Worker:
     noted_s: float = field(default_factory=time.monotonic)
     _noted: tuple[int, int, int, int] = (0, 0, 0, 0)
     _checker: Checker | None = None
+    _cursor: CursorPart | PartitionRows | None = None
+    _gathered: CursorPart | None = None
+    _left_out: int = 0
     _data: SplitWriter | None = None
     _rejects: SplitWriter | None = None
 
@@ -204,6 +212,9 @@ class Worker:
                     if writer is not None:
                         self.committables.extend(writer.finish())
                 self._data = self._rejects = None
+                if isinstance(self._cursor, CursorPart):
+                    self._cursor.whole.gather(self._cursor.met)
+                    self._cursor, self._gathered = None, self._cursor
         except (Exception, SystemExit) as error:
             raise self._located(error) from error
 
@@ -212,6 +223,12 @@ class Worker:
         self.finish()
         read, written, rejected, items = self._noted
         counts = None if self._checker is None else self._checker.counts()
+        # A key is known of rows that land: of those that the table has already, it would be forgotten.
+        alone = self._checker is None or not self._checker.remembers or not (self._checker.repeats or self._left_out)
+        cursor = None
+        if self._gathered is not None:
+            cursor = self._gathered.told()
+            alone = alone and cursor is not None
         found = Moved(
             tuple(self.unnoted),
             tuple(self.committables[items:]),
@@ -219,9 +236,11 @@ class Worker:
             self.rows_written - written,
             self.rows_rejected - rejected,
             counts,
+            cursor,
+            alone,
         )
         self._noted = (self.rows_read, self.rows_written, self.rows_rejected, len(self.committables))
-        self.unnoted, self._checker = [], None
+        self.unnoted, self._checker, self._gathered, self._left_out = [], None, None, 0
         return found
 
     def abort(self) -> None:
@@ -314,8 +333,10 @@ class Worker:
                 batch = batch.select(self.shared.input_schema.names)
         first_row = self.row
         self.row += batch.num_rows
-        if settled.cursor is not None:
-            batch = settled.cursor.new_rows(batch)
+        if settled.cursor is not None and self._cursor is None:
+            self._cursor = settled.cursor.part()
+        if self._cursor is not None:
+            batch = self._cursor.new_rows(batch)
         read = batch.num_rows
         rejected = None
         if settled.checker is not None:
@@ -327,14 +348,16 @@ class Worker:
             contract.batches += 1
             contract.rows += read
             batch, rejected = checked.good, checked.rejected
-        if settled.cursor is not None:
+        if self._cursor is not None:
             before = batch.num_rows
-            batch = settled.cursor.unseen(batch)
-            read -= before - batch.num_rows
+            batch = self._cursor.unseen(batch)
+            left_out = before - batch.num_rows
             if rejected is not None:
                 before = rejected.num_rows
-                rejected = settled.cursor.unseen_rejected(rejected)
-                read -= before - rejected.num_rows
+                rejected = self._cursor.unseen_rejected(rejected)
+                left_out += before - rejected.num_rows
+            self._left_out += left_out
+            read -= left_out
         self._write(settled, batch, rejected)
         self.rows_read += read
         self.rows_written += batch.num_rows

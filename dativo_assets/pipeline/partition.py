@@ -33,6 +33,10 @@ class PartitionRows:
         self._lock = threading.Lock()
         self.skipped = 0
 
+    def part(self) -> PartitionRows:
+        """What one worker uses: no row is judged by others."""
+        return self
+
     def new_rows(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Before the contract: the rows in the partitions, where the columns that tell have their types already."""
         names = [part.column for part in self._selection.ranges]
@@ -82,6 +86,8 @@ def check_partitions(job: JobConfig, writer: BaseWriter, base: Commit | None) ->
             f"writer {job.target.writer} can't replace partitions",
             "use parquet in a local directory, delta, iceberg or a database, or load all of it: a run without partitions",
         )
+    if job.partitions is not None and job.partitions.files is not None:
+        return None
     incremental = job.incremental
     if incremental is None or incremental.strategy in _WHOLE or job.target.mode == "merge":
         return None
@@ -98,6 +104,16 @@ def check_partitions(job: JobConfig, writer: BaseWriter, base: Commit | None) ->
             "run the job once without partitions, or remove source.incremental",
         )
     return incremental.cursor_field
+
+
+def check_whole(job: JobConfig) -> None:
+    """Raises: ConfigurationError: for a job that each run loads one file of."""
+    if job.partitions is not None and job.partitions.files is not None:
+        raise _refused(
+            job,
+            "each of its files is a partition, and a run loads one",
+            f"name it, or load what is new: dativo run {job.name}",
+        )
 
 
 def change_of(selection: PartitionSelection, history: Sequence[Commit]) -> str | None:

@@ -16,6 +16,7 @@ from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 
 from .attend import read_plan
+from .one_file import OneFile, any_file
 from .settings import RunSettings
 
 if TYPE_CHECKING:
@@ -71,8 +72,14 @@ def _attempt(plan: JobPlan, wanted: int, settings: RunSettings, widen: dict[str,
     out = Preview()
     checker: Checker | None = None
     left = wanted
-    with closing(plan.open_reader(settings.environment)) as reader:
-        request = ReadRequest(schema=declared, widen=widen, parallelism=settings.workers, limit=wanted)
+    reader = plan.open_reader(settings.environment)
+    with closing(reader):
+        selection = any_file(plan.job, reader)
+        if selection is not None and selection.file is not None:
+            reader = OneFile(reader, selection.file)
+        request = ReadRequest(
+            schema=declared, widen=widen, parallelism=settings.workers, limit=wanted, partition=selection
+        )
         read = read_plan(reader, request)
         converter = Rows(declared, widen, read.schema)
         out.notes = read.notes

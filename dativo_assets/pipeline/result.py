@@ -103,12 +103,13 @@ class FailedAttempt:
 
 @dataclass
 class RunResult:
-    """The outcome of one run of one job, or of one of its streams."""
+    """The outcome of one run of one job, or of one of its streams. partitions: that it was of, for a person."""
 
     job: str
     run_id: str
     status: Status = "succeeded"
     stream: str | None = None
+    partitions: str | None = None
     rows_read: int = 0
     rows_written: int = 0
     rows_rejected: int = 0
@@ -163,11 +164,7 @@ class RunResult:
             "splits_resumed": self.splits_resumed,
             "seq": commit.seq if commit else None,
             "cursor": commit.cursor if commit else None,
-            **(
-                {"partitions": commit.details["partitions"]["keys"]}
-                if commit and "partitions" in commit.details
-                else {}
-            ),
+            **({} if self.partitions is None else {"partitions": self.partitions}),
             "files": list(self.files),
             "quarantine": list(commit.quarantine) if commit else [],
             "commit": {"seq": commit.seq, "run_id": commit.run_id, "committed_at": commit.committed_at}

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,13 @@ from dativo_plugin_sdk.arrow import schema_text
 from dativo_assets.plan import JobPlan
 
 from .evolve import schema_of
+from .incremental import CursorFilter
 from .settings import RunSettings
 
 if TYPE_CHECKING:
-    from .move import Shared, Worker
+    from dativo_assets.contract import Checker
 
-_REMEMBER = ("unique", "primary_key")
+    from .move import Shared, Worker
 
 
 def resume_key(plan: JobPlan, base: Commit | None, mode: str, *attempt: object) -> str:
@@ -41,11 +42,17 @@ def resume_key(plan: JobPlan, base: Commit | None, mode: str, *attempt: object) 
     return f"{_digest(run)}.{_digest(list(attempt))}"
 
 
-def can_resume(plan: JobPlan, writer: BaseWriter, splits: Sequence[Split], settings: RunSettings) -> bool:
-    """Whether rows that are finished need not be looked at again: not where a later row is judged by them."""
-    remembers = plan.contract is not None and any(rule.kind in _REMEMBER for rule in plan.contract.rules)
-    wanted = plan.job.retry.resume and settings.checkpoint_s is not None
-    return writer.resumes and wanted and len(splits) > 1 and not remembers
+def can_resume(
+    plan: JobPlan, writer: BaseWriter, splits: Sequence[Split], settings: RunSettings, *, filters: bool
+) -> bool:
+    """Whether rows that are finished need not come from the source again. filters: whether they are filtered here by a cursor:
+    a row that came to a finished split since may lie below the cursor that the others lead to, and would never be read.
+    """
+    wanted = plan.job.retry.resume and settings.checkpoint_s is not None and len(splits) > 1
+    if not wanted or not writer.resumes:
+        return False
+    remembers = plan.contract is not None and bool(plan.contract.keys)
+    return (writer.rereads or not remembers) and not (filters and any(split.version is None for split in splits))
 
 
 class Resume:
@@ -80,16 +87,29 @@ class Resume:
         return (f"resumed: {done} of {self.total} splits were finished by an attempt before", *said)
 
     def restore(self, worker: Worker) -> None:
-        """Give a worker that has moved nothing what was taken over."""
+        """Give a worker that has moved nothing what was taken over, before others begin. Raises: DativoError."""
+        settled = worker.shared.settled
         for checkpoint in self.taken:
             details = checkpoint.details
+            if details["cursor"] is not None and settled is not None and isinstance(settled.cursor, CursorFilter):
+                settled.cursor.restore(details["cursor"])
             worker.committables.extend(checkpoint.committables)
             worker.rows_read += details["rows_read"]
             worker.rows_written += details["rows_written"]
             worker.rows_rejected += details["rows_rejected"]
-            checker = None if worker.shared.settled is None else worker.shared.settled.checker
+            checker = None if settled is None else settled.checker
             if checker is not None and details["counts"] is not None:
                 checker.add(details["counts"])
+                if checker.remembers:
+                    self._remember(checker, checkpoint)
+
+    def _remember(self, checker: Checker, checkpoint: Checkpoint) -> None:
+        """Let a later row be judged by those taken over."""
+        columns = sorted({name for rule in checker.keys for name in rule.columns})
+        for item in checkpoint.committables:
+            if item.kind == "data":
+                for batch in self._writer.reread(item, columns):
+                    checker.remember(batch.select(columns))
 
     def moved(self, worker: Worker) -> None:
         """To be called between two splits: close the worker's files and note them, if it is time."""
@@ -97,9 +117,11 @@ class Resume:
             self.note(worker)
 
     def note(self, worker: Worker) -> None:
-        """Note what a worker has finished since its last checkpoint. Raises: DativoError."""
-        if worker.unnoted:
-            since = worker.closed()
+        """Note what a worker has finished since its last checkpoint, if that is all there is to know of it: else a run that
+        goes on reads it again. Raises: DativoError.
+        """
+        since = worker.closed() if worker.unnoted else None
+        if since is not None and since.alone:
             names = tuple(f"{split.id}: " for split in since.splits)
             details = {
                 "task": worker.task,
@@ -107,6 +129,7 @@ class Resume:
                 "rows_written": since.rows_written,
                 "rows_rejected": since.rows_rejected,
                 "counts": since.counts,
+                "cursor": since.cursor,
                 "input": _text(worker.shared),
                 "notes": [note for note in self._reader.notes if note.startswith(names)],
             }
@@ -115,17 +138,23 @@ class Resume:
         worker.task, worker.noted_s = next(self._tasks), time.monotonic()
 
 
-class _Digests:
+class _Digests(Collection[str]):
     """The digests of a plan's splits, made when somebody asks: a plan may be long, and most runs have nothing to resume."""
 
     def __init__(self, splits: Sequence[Split]) -> None:
         self._splits = splits
 
     def of(self, split: Split) -> str:
-        return _digest([split.id, split.payload])
+        return _digest([split.id, split.payload, split.version])
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._all
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
     @cached_property
     def _all(self) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -38,7 +39,8 @@ from .incremental import CursorFilter, cursor_column, is_incremental, leaves_cur
 from .logs import logger
 from .metrics import peak_rss_bytes, timed
 from .move import Settled, Shared, Worker
-from .partition import PartitionRows, change_of, check_partitions
+from .one_file import OneFile
+from .partition import PartitionRows, change_of, check_partitions, check_whole
 from .profile import profiler
 from .report import counts_of, details_of, summary, tell_commit, tell_counts, tell_stages, tell_table
 from .result import CheckOutcome, FailedAttempt, RunResult, StageMetrics
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from dativo_assets.registry import PluginRef
 
 _MAX_RESTARTS = 200
+_MAX_CONFLICTS = 100
 
 
 def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None = None) -> RunResult:
@@ -62,10 +65,12 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
     """
     settings = settings or RunSettings()
     result = RunResult(job=plan.job.job_name, run_id=run_id or os.urandom(16).hex(), stream=plan.job.stream)
+    if settings.partition is not None:
+        result.partitions = settings.partition.keys
     start = time.perf_counter()
     retry = plan.job.retry
-    attempts = max(1, retry.max_attempts) if settings.retries else 1
-    for attempt in range(1, attempts + 1):
+    attempts, conflicts = max(1, retry.max_attempts) if settings.retries else 1, 0
+    for attempt in itertools.count(1):
         result.attempts = attempt
         try:
             one = _Run(plan, settings, result)
@@ -76,11 +81,12 @@ def run(plan: JobPlan, settings: RunSettings | None = None, run_id: str | None =
             found = plan.redacted(to_dativo_error(error, job=plan.job.name))
             result.error = found
             result.status = "cancelled" if isinstance(found, CancelledError) else "failed"
-            # Partitions don't meet: what another run has committed meanwhile is none of this one's.
-            again = found.retryable or (settings.partition is not None and isinstance(found, CommitConflictError))
-            if not again or attempt == attempts or settings.cancel.cancelled:
+            # Partitions don't meet: what another run has committed meanwhile is none of this one's, and no failed attempt.
+            conflict = settings.partition is not None and isinstance(found, CommitConflictError)
+            conflicts += conflict and settings.retries and conflicts < _MAX_CONFLICTS
+            if not (found.retryable or conflict) or attempt >= attempts + conflicts or settings.cancel.cancelled:
                 break
-            delay = delay_s(retry, attempt, found)
+            delay = delay_s(retry, 1 if conflict else attempt, found)
             result.failed_attempts.append(FailedAttempt(attempt, found.error_code, str(found), round(delay, 3)))
             logger.warning("attempt failed", job=plan.job.name, attempt=attempt, retry_in_s=delay, error=str(found))
             settings.cancel.wait(delay)
@@ -126,6 +132,8 @@ class _Run:
                 return self._report(done)
             if self.settings.partition is not None:
                 self._begin_partitions(self.settings.partition)
+            else:
+                check_whole(self.plan.job)
             widen: dict[str, str] = {}
             guess, read = True, None
             for _ in range(_MAX_RESTARTS):
@@ -170,18 +178,22 @@ class _Run:
         self.notes = [*self.changed]
         with self.attendant.calling("plan", self.plan.reader.reference):
             self.reader = self.plan.open_reader(self.settings.environment)
+        selection = self.settings.partition
+        by_value = selection is not None and selection.file is None
+        if selection is not None and selection.file is not None:
+            self.reader = OneFile(self.reader, selection.file)
         continues = self.mode != "overwrite" or (not self.settings.full_refresh and is_incremental(self.plan.job))
         base = self.base if continues else None
         request = ReadRequest(
             columns=None,
             schema=self._wanted_schema(native=True),
             widen=dict(widen),
-            cursor=None if self.settings.full_refresh or self.settings.partition or base is None else base.cursor,
+            cursor=None if self.settings.full_refresh or by_value or base is None else base.cursor,
             parallelism=self.settings.workers,
             memory_bytes=self.settings.memory_bytes,
             batch_bytes=self.settings.batch_bytes,
             guess=guess,
-            partition=self.settings.partition,
+            partition=selection,
         )
         with self._calling("plan", "plan", self.plan.reader):
             read = read_plan(self.reader, request)
@@ -208,7 +220,7 @@ class _Run:
         job = self.plan.job
         key = None
         leaves = self._leaves_cursor(read)
-        if can_resume(self.plan, self.writer, read.splits, self.settings) and not leaves:
+        if can_resume(self.plan, self.writer, read.splits, self.settings, filters=leaves):
             found = (sorted(self.released), read.schema_text, repr(self.settings.partition))
             key = resume_key(self.plan, self.base, self.mode, widen, *found)
         request = WriteRequest(
@@ -233,6 +245,8 @@ class _Run:
         if self.resume is not None:
             splits, known = self.resume.splits, self.resume.input_schema if known is None else known
         looks = leaves or bool(job.target.partition_by) or self.settings.partition is not None
+        # Keys that were taken over are told to the checks in Python.
+        looks = looks or (self.resume is not None and bool(self.resume.taken) and self._remembers)
         passing = None if looks or read.schema_text is None else self._passing(read, read.schema_text)
         shared = Shared(
             job=job.name,
@@ -256,9 +270,8 @@ class _Run:
             elif known is not None:
                 shared.input_schema = Rows(schema=known).schema  # as the batches come out of it
                 shared.settled_for(shared.input_schema)
-            workers = executor.run(splits) if splits else [Worker(0, shared)]
-            if self.resume is not None:
-                self._restore(workers, self.resume)
+            restored = () if self.resume is None else self._restored(shared, self.resume)
+            workers = [*(executor.run(splits) if splits else [Worker(0, shared)]), *restored]
             self.result.column_tags = column_tags(self.reader, self.plan.reader.reference)
             if self.checker is not None:
                 self.checker.finish()
@@ -276,13 +289,17 @@ class _Run:
             tell_stages(self.result, self.plan, executor.workers)
         return workers
 
-    def _restore(self, workers: list[Worker], resume: Resume) -> None:
-        """What an attempt before has finished goes with what this one did."""
-        restored = Worker(len(workers), workers[0].shared)
-        resume.restore(restored)
-        workers.append(restored)
+    @property
+    def _remembers(self) -> bool:
+        return self.plan.contract is not None and bool(self.plan.contract.keys)
+
+    def _restored(self, shared: Shared, resume: Resume) -> tuple[Worker]:
+        """What an attempt before has finished, as a worker of its own."""
+        worker = Worker(self.settings.workers, shared)
+        resume.restore(worker)
         self.notes.extend(resume.notes)
         self.result.splits_resumed = resume.total - len(resume.splits)
+        return (worker,)
 
     def _drop(self, error: BaseException, ended: bool) -> None:
         """Remove what is staged, or leave what is finished to the next attempt. ended: whether nobody writes any more."""
@@ -370,7 +387,7 @@ class _Run:
             cursor = self.cursor.cursor(read.cursor, incremental.strategy)
             self.notes.extend(self.cursor.notes)
         if self.settings.partition is not None and self.base is not None:
-            cursor = self.base.cursor
+            cursor = self.base.cursor if self.settings.partition.file is None else cursor
             result.schema_text = result.schema_text or self.base.schema_text
         record = new_record(
             self.base,

@@ -79,7 +79,12 @@ class CsvReader(FileReader):
             "first": first,
         }
         splits = tuple(
-            Split(file.key, {**payload, "file": file.path, "fingerprint": self._listed(file)}, bytes=file.size_bytes)
+            Split(
+                file.key,
+                {**payload, "file": file.path, "fingerprint": self._listed(file)},
+                bytes=file.size_bytes,
+                version=file.version,
+            )
             for file in files
         )
         applied = {"columns", "schema"} | ({"limit"} if len(splits) == 1 else set())

@@ -77,11 +77,11 @@ class JsonReader(FileReader):
         plain &= compression_of(file.path, options.compression) == "none" and self._reads_lines(file.path)
         found = starts(file.path, file.size_bytes, threads) if plain and is_native() else [0]
         if len(found) == 1:
-            yield Split(file.key, {**payload, "file": file.path}, bytes=file.size_bytes)
+            yield Split(file.key, {**payload, "file": file.path}, bytes=file.size_bytes, version=file.version)
             return
         for index, (start, end) in enumerate(zip(found, [*found[1:], file.size_bytes], strict=True)):
             part = {**payload, "file": file.path, "part": [start, end]}
-            yield Split(f"{file.key}#{index:05}", part, bytes=end - start)
+            yield Split(f"{file.key}#{index:05}", part, bytes=end - start, version=file.version)
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
         path, limit, everything = split.payload["file"], split.payload["limit"], split.payload["all"]

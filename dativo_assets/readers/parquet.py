@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from dativo_plugin_sdk import (
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text, type_name, unify
+from dativo_plugin_sdk.partition_rows import PartitionRange
 from dativo_plugin_sdk.remote import is_remote
 from pydantic import Field
 
@@ -50,7 +51,11 @@ class ParquetReader(FileReader):
                 f"{files[0].path} has no column {unknown[0]!r}", hint=f"columns are: {', '.join(schema.names)}"
             )
         schema = _targets(pa.schema([schema.field(name).remove_metadata() for name in wanted]), request)
-        splits = [split for file, footer in footers for split in self._splits(file, footer, schema, request.limit)]
+        splits = [
+            split
+            for file, footer in footers
+            for split in self._splits(file, footer, schema, request.limit, _groups(footer, request))
+        ]
         applied = {"columns", "schema"} | ({"limit"} if len(splits) <= 1 else set())
         return ReadPlan(splits=tuple(splits), schema=schema, applied=frozenset(applied))
 
@@ -74,17 +79,19 @@ class ParquetReader(FileReader):
         return pa.schema(list(types.items()))
 
     def _splits(
-        self, file: InputFile, footer: pq.FileMetaData, schema: pa.Schema, limit: int | None
+        self, file: InputFile, footer: pq.FileMetaData, schema: pa.Schema, limit: int | None, wanted: Sequence[int]
     ) -> Iterator[Split]:
         base = {"file": file.path, "schema": schema_text(schema), "limit": limit}
         groups: list[int] = []
         rows = size = 0
-        for index in range(footer.num_row_groups):
+        for index in wanted:
             group = footer.row_group(index)
             groups.append(index)
             rows, size = rows + group.num_rows, size + group.total_byte_size
-            if size >= self.options.split_bytes or index == footer.num_row_groups - 1:
-                yield Split(f"{file.key}#{groups[0]}-{groups[-1]}", {**base, "groups": groups}, rows, size)
+            if size >= self.options.split_bytes or index == wanted[-1]:
+                yield Split(
+                    f"{file.key}#{groups[0]}-{groups[-1]}", {**base, "groups": groups}, rows, size, file.version
+                )
                 groups, rows, size = [], 0, 0
 
     def read(self, split: Split) -> Iterator[pa.RecordBatch]:
@@ -113,6 +120,44 @@ class ParquetReader(FileReader):
                 raise ValidationError(
                     f"{path} is no complete Parquet file: {error}", details={"file": path}, hint="write the file again"
                 ) from error
+
+
+def _groups(footer: pq.FileMetaData, request: ReadRequest) -> Sequence[int]:
+    """The row groups that may hold rows of the run's partitions: by their statistics, all where these can't tell."""
+    found = range(footer.num_row_groups)
+    if request.partition is None:
+        return found
+    declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+    types = {field.name: field.type for field in footer.schema.to_arrow_schema()}
+    columns = {footer.schema.column(index).path: index for index in range(footer.num_columns)}
+    kept: Sequence[int] = found
+    for part in request.partition.ranges:
+        kind = types.get(part.column)
+        # What the contract is yet to cast is not what partitions are told by.
+        if kind is None or not kind.equals(declared.get(part.column, kind)) or part.column not in columns:
+            continue
+        if (limits := _limits(part, kind)) is not None:
+            kept = [group for group in kept if _may_hold(limits, footer.row_group(group).column(columns[part.column]))]
+    return kept
+
+
+def _limits(part: PartitionRange, kind: pa.DataType) -> list[tuple[Any, Any]] | None:
+    """The least and the greatest values of a range, or of each name, as Parquet's statistics have them; None where they have
+    none that compare.
+    """
+    if part.start is None:
+        return [(name.encode(),) * 2 for name in part.values] if kind == pa.string() else None
+    if not (pa.types.is_timestamp(kind) or pa.types.is_date32(kind)):
+        return None
+    low, high = (bound.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64()) for bound in part.bounds(kind))
+    return [(low.as_py(), high.as_py() - 1)]
+
+
+def _may_hold(limits: list[tuple[Any, Any]], chunk: pq.ColumnChunkMetaData) -> bool:
+    known = chunk.statistics if chunk.physical_type in ("INT32", "INT64", "BYTE_ARRAY") else None
+    if known is None or not known.has_min_max:
+        return True
+    return any(low <= known.max_raw and known.min_raw <= high for low, high in limits)
 
 
 def _common(field: pa.Field, known: pa.DataType, path: str, first: str) -> pa.DataType:

@@ -37,7 +37,7 @@ version = "0.1.0"
 description = "A KIND for Dativo"
 readme = "README.md"
 requires-python = ">=3.10"
-keywords = ["dativo-plugin"]
+keywords = ["dativo-plugin", "dativo-api-1"]
 dependencies = ["dativo-plugin-sdk"]
 
 [dependency-groups]

@@ -39,14 +39,17 @@ class Change:
 
     @classmethod
     def seen(cls, job: str, watermark: str, before: "Change | None", now_s: float) -> "Change":
-        """The change that a watermark is. before: the job's last one that waits."""
-        shown = watermark
-        if len(watermark) > _KEY_CHARACTERS:
-            shown = hashlib.sha256(watermark.encode()).hexdigest()[:32]
-        key = f"{job}:{shown}"
+        """The change that a watermark is. job: or one of its partitions. before: its last change that waits."""
+        key = f"{_shortened(job)}:{_shortened(watermark)}"
         if before is None:
             return cls(key, now_s, now_s)
         return before if before.key == key else cls(key, before.first_s, now_s)
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _KEY_CHARACTERS:
+        return text
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

@@ -4,21 +4,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dativo_assets.errors import DativoError, to_dativo_error
 
-Probe = Callable[[], "str | None"]
+Probe = Callable[[], "Mapping[str, str]"]
+"""Returns: {partition: watermark} of what is new, "" for a source that is not divided into partitions."""
 _THREADS = 8
 
 
 @dataclass(frozen=True)
 class Probed:
-    """What a probe found. watermark: None for nothing new. state: "answered", "failed", "hanging" or "no time"."""
+    """What a probe found. news: {partition: watermark}. state: "answered", "failed", "hanging" or "no time"."""
 
     name: str
     state: str
-    watermark: str | None = None
+    news: Mapping[str, str] = field(default_factory=dict)
     error: DativoError | None = None
 
 

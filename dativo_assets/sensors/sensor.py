@@ -8,7 +8,8 @@ failed is tried again, later each time. The cursor holds where to go on, and the
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from dativo_assets.config import JobConfig, Project
 from dativo_assets.config.cache import DIGEST_CHARACTERS
 from dativo_assets.config.timing import FilesTrigger, ProbeTrigger
 from dativo_assets.errors import DativoError, to_dativo_error
+from dativo_assets.pipeline.one_file import new_files
 from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
@@ -29,6 +31,7 @@ _BUDGET_S = 20.0  # Dagster ends a tick after 60
 _MAX_REQUESTS = 200
 _LEAST_INTERVAL_S = 5
 _NAMES_SHOWN = 20
+_MAX_FILES = 50  # that one job starts runs for in one tick, so that a flood of files leaves the others their turn
 _MAX_WAITING = 500  # of the changes that the cursor keeps: it is copied into each tick's row
 _JOB_TAG = "dativo/job"
 
@@ -43,12 +46,40 @@ class Watched:
     key: dg.AssetKey
     sources: tuple[dg.AssetKey, ...] = ()
 
+    @classmethod
+    def wants(cls, job: JobConfig) -> bool:
+        """Whether the sensor has anything to do with a job: it starts it, or tells Dagster which files are its partitions."""
+        trigger = job.trigger
+        started = trigger is not None and (trigger.files is not None or trigger.probe is not None)
+        return job.enabled and (started or _is_by_file(job))
+
     @property
     def trigger(self) -> FilesTrigger | ProbeTrigger:
-        assert self.job.trigger is not None
-        found = self.job.trigger.files or self.job.trigger.probe
-        assert found is not None
-        return found
+        trigger = self.job.trigger
+        found = None if trigger is None else trigger.files or trigger.probe
+        return found or FilesTrigger.model_validate({})
+
+
+def _is_by_file(job: JobConfig) -> bool:
+    return job.partitions is not None and job.partitions.files is not None
+
+
+@dataclass(frozen=True)
+class _News:
+    """Something new of a job, or of one of its partitions."""
+
+    item: Watched
+    partition: str
+    watermark: str
+    change: Change
+
+    @property
+    def name(self) -> str:
+        return _name(self.item.job.name, self.partition)
+
+
+def _name(job: str, partition: str) -> str:
+    return f"{job}:{partition}" if partition else job
 
 
 def trigger_sensor(
@@ -92,6 +123,9 @@ class _State:
     plans: dict[str, JobPlan] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
+    listed: set[str] = field(default_factory=set)
+    loaded: dict[str, Sequence[str]] = field(default_factory=dict)
+    """Of jobs divided by files, those that were loaded before this process: somebody may have run `dativo run`."""
 
     def tick(self, context: dg.SensorEvaluationContext, watched: dict[str, Watched]) -> dg.SensorResult:
         now, now_s = time.monotonic(), time.time()
@@ -102,50 +136,87 @@ class _State:
         due = [name for name in names[offset:] + names[:offset] if self._is_due(watched[name], now)]
         probes = {name: lambda name=name: self._probe(watched[name].job, project) for name in due}
         outcomes = self.poller.ask(probes, due)
-        changes = {
-            found.name: Change.seen(found.name, found.watermark, waiting.get(found.name), now_s)
-            for found in outcomes
-            if found.watermark is not None
-        }
-        decisions = self._decisions(context.instance, watched, changes, now_s)
+        news = {found.name: self._news(watched[found.name], found, waiting, now_s) for found in outcomes}
+        started = [new for some in news.values() for new in some if new.item.job.trigger is not None]
+        decisions = self._decisions(context.instance, started, now_s)
         tick = _Tick()
         for found in outcomes:
-            if found.state == "no time" or (found.name in decisions and tick.is_full):
+            if found.state == "no time" or (news[found.name] and tick.is_full):
                 tick.left_over(found.name, found.state == "no time")
                 continue
-            self.asked[found.name] = now
-            if found.watermark is None:
+            item = watched[found.name]
+            if found.state == "answered":
+                _forget(waiting, found.name)
+                if _is_by_file(item.job):
+                    tick.partitions += self._partitions(item.job, news[found.name], context.instance)
+            if not news[found.name] or item.job.trigger is None:
+                self.asked[found.name] = now
                 tick.told(found)
-                if found.state == "answered":
-                    waiting.pop(found.name, None)
-                continue
-            item, change, decision = watched[found.name], changes[found.name], decisions[found.name]
-            tick.decided(found, decision)
-            if decision.attempt:
-                tick.requests.append(_request(item, change, decision.attempt))
-                tick.events += self._observations(item, found.watermark)
-                waiting.pop(found.name, None)
-            else:
-                waiting[found.name] = change
+            elif self._decided(tick, news[found.name], decisions, waiting):
+                self.asked[found.name] = now
         said = tick.explained(names, due)
         for line in said:
             context.log.info(line)
         return dg.SensorResult(
             run_requests=tick.requests,
             asset_events=tick.events,
-            cursor=_to_cursor(tick.first, {name: waiting[name] for name in waiting if name in watched}),
+            dynamic_partitions_requests=tick.partitions,
+            cursor=_to_cursor(tick.first, {name: waiting[name] for name in waiting if name.split(":")[0] in watched}),
             skip_reason=None if tick.requests else ". ".join(said[:_NAMES_SHOWN]),
         )
 
-    def _decisions(
-        self, instance: dg.DagsterInstance, watched: dict[str, Watched], changes: dict[str, Change], now_s: float
-    ) -> dict[str, Decision]:
-        before = tried((change.key for change in changes.values()), instance)
+    def _decided(
+        self, tick: "_Tick", news: Sequence[_News], decisions: Mapping[str, Decision], waiting: dict[str, Change]
+    ) -> bool:
+        """Start what is to be started of one job; whether all of it is decided."""
+        started = left = 0
+        for new in news:
+            decision = decisions[new.name]
+            if decision.attempt and not tick.is_full and started < _MAX_FILES:
+                started += 1
+                tick.requests.append(_request(new, decision.attempt))
+                tick.events += self._observations(new.item, new.watermark)
+            else:
+                left += bool(decision.attempt)
+                waiting[new.name] = new.change
+            if not left:
+                tick.decided(new, decision)
+        if left:
+            tick.more(news[0].item.job.name, left)
+        return not left
+
+    def _news(self, item: Watched, found: Probed, waiting: Mapping[str, Change], now_s: float) -> list[_News]:
+        some = []
+        for partition, watermark in found.news.items():
+            name = _name(found.name, partition)
+            some.append(_News(item, partition, watermark, Change.seen(name, watermark, waiting.get(name), now_s)))
+        return some
+
+    def _partitions(
+        self, job: JobConfig, news: Sequence[_News], instance: dg.DagsterInstance
+    ) -> list[dg.AddDynamicPartitionsRequest]:
+        """The files of a job that Dagster knows no partition of: new ones, and once a process those that are loaded."""
+        files = [*self.loaded.pop(job.name, ()), *(new.partition for new in news)]
+        if not files:
+            return []
+        known = set(instance.get_dynamic_partitions(job.job_name))
+        new = [file for file in dict.fromkeys(files) if file not in known and _can_be_partition(file)]
+        return [dg.AddDynamicPartitionsRequest(job.job_name, new)] if new else []
+
+    def _decisions(self, instance: dg.DagsterInstance, news: Sequence[_News], now_s: float) -> dict[str, Decision]:
+        before = tried((new.change.key for new in news), instance)
+        last_s: dict[str, float | None] = {}
         found = {}
-        for name, change in changes.items():
-            trigger = watched[name].trigger
-            last_s = _last_run_s(name, instance) if trigger.quiet_period_s and change.key not in before else None
-            found[name] = decide(change, trigger, before.get(change.key), last_s, now_s)
+        for new in news:
+            if not _can_be_partition(new.partition):
+                found[new.name] = Decision(
+                    0, "Dagster takes no such name for a partition; rename it, or use dativo run"
+                )
+                continue
+            job, change, trigger = new.item.job.name, new.change, new.item.trigger
+            if trigger.quiet_period_s and change.key not in before and job not in last_s:
+                last_s[job] = _last_run_s(job, instance)
+            found[new.name] = decide(change, trigger, before.get(change.key), last_s.get(job), now_s)
         return found
 
     def _is_due(self, item: Watched, now: float) -> bool:
@@ -153,15 +224,22 @@ class _State:
         # Half a second of grace: ticks never come to the millisecond.
         return last is None or now - last >= item.trigger.poll_s - 0.5
 
-    def _probe(self, job: JobConfig, project: Project) -> str | None:
+    def _probe(self, job: JobConfig, project: Project) -> Mapping[str, str]:
         plan = self.plans.get(job.name)
         if plan is None:
             plan = self.plans[job.name] = bind(job, project, self.registry, locate=False)
+        if _is_by_file(job):
+            commit, files = new_files(plan, os.environ)
+            if job.name not in self.listed:
+                self.listed.add(job.name)
+                self.loaded[job.name] = list(((commit.cursor if commit else None) or {}).get("files", ()))
+            return files
         try:
-            return _watermark(plan)
+            watermark = _watermark(plan)
         except (Exception, SystemExit) as error:
             found = to_dativo_error(error, job=job.name, stage="probe", plugin=plan.reader.reference)
             raise plan.redacted(found) from None
+        return {} if watermark is None else {"": watermark}
 
     def _observations(self, item: Watched, watermark: str) -> list[dg.AssetObservation]:
         """What the sources' pages show, once for each new watermark."""
@@ -198,8 +276,10 @@ class _Tick:
 
     requests: list[dg.RunRequest] = field(default_factory=list)
     events: list[dg.AssetObservation] = field(default_factory=list)
+    partitions: list[dg.AddDynamicPartitionsRequest] = field(default_factory=list)
     first: str | None = None
     lines: list[str] = field(default_factory=list)
+    unsaid: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     nothing_new: list[str] = field(default_factory=list)
     no_time: list[str] = field(default_factory=list)
     too_many: list[str] = field(default_factory=list)
@@ -212,21 +292,34 @@ class _Tick:
         (self.no_time if no_time else self.too_many).append(name)
         self.first = self.first or name
 
+    def more(self, name: str, files: int) -> None:
+        """More files of a job are new than it starts runs for in one tick."""
+        self.lines.append(f"{name}: {files} more files are new; the next tick goes on with them")
+        if self.is_full:
+            self.first = self.first or name
+
     def told(self, found: Probed) -> None:
         if found.state == "failed":
             self.lines.append(f"{found.name}: the probe failed: {_one_line(found.error)}")
         elif found.state == "hanging":
             self.lines.append(f"{found.name}: its probe has not come back; it is asked again once it does")
+        elif found.news:
+            self.lines.append(f"{found.name}: {len(found.news)} files are new, and it has no trigger that starts it")
         else:
             self.nothing_new.append(found.name)
 
-    def decided(self, found: Probed, decision: Decision) -> None:
-        self.lines.append(f"{found.name}: {decision.why} ({(found.watermark or '')[:200]})")
+    def decided(self, new: _News, decision: Decision) -> None:
+        self.unsaid[new.item.job.name] += 1
+        if self.unsaid[new.item.job.name] <= _NAMES_SHOWN:
+            self.lines.append(f"{new.name}: {decision.why} ({new.watermark[:200]})")
 
     def explained(self, names: Sequence[str], due: Sequence[str]) -> list[str]:
         """Why each job runs, and why each other one does not."""
         asked = len(due) - len(self.no_time)
         told = [f"{len(names)} watched, {asked} asked, {len(self.nothing_new)} without anything new", *self.lines]
+        for name, count in self.unsaid.items():
+            if count > _NAMES_SHOWN:
+                told.append(f"{name}: and {count - _NAMES_SHOWN} files more")
         early = set(names).difference(due)
         for what, which in (
             ("nothing new", self.nothing_new),
@@ -260,17 +353,29 @@ def _last_run_s(job: str, instance: dg.DagsterInstance) -> float | None:
     return records[0].create_timestamp.timestamp() if records else None
 
 
-def _request(item: Watched, change: Change, attempt: int) -> dg.RunRequest:
+def _request(new: _News, attempt: int) -> dg.RunRequest:
+    job, change = new.item.job, new.change
     return dg.RunRequest(
         run_key=change.key if attempt == 1 else f"{change.key}:{attempt}",
-        asset_selection=[item.key],
+        asset_selection=[new.item.key],
+        partition_key=new.partition or None,
         tags={
-            _JOB_TAG: item.job.name[:63],
-            "dativo/trigger": "files" if isinstance(item.trigger, FilesTrigger) else "probe",
-            "dativo/digest": item.job.digest[:DIGEST_CHARACTERS],
+            _JOB_TAG: job.name[:63],
+            "dativo/trigger": "files" if isinstance(new.item.trigger, FilesTrigger) else "probe",
+            "dativo/digest": job.digest[:DIGEST_CHARACTERS],
             CHANGE_TAG: change.key,
         },
     )
+
+
+def _can_be_partition(name: str) -> bool:
+    """Whether Dagster takes it for a partition's name."""
+    return "..." not in name and all(character >= " " for character in name)
+
+
+def _forget(waiting: dict[str, Change], job: str) -> None:
+    for name in [name for name in waiting if name == job or name.startswith(f"{job}:")]:
+        del waiting[name]
 
 
 def _one_line(error: DativoError | None) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from dativo_plugin_sdk import ConfigurationError
+from dativo_plugin_sdk.version import ApiVersions
 
 from dativo_assets.artefacts import changed_files, file_sha256, module_sha256
 from dativo_assets.registry import PluginRef
@@ -31,7 +32,7 @@ class Locked:
     name: str
     version: str
     source: str
-    api_version: int
+    api_version: ApiVersions
     sha256: str
 
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,9 +49,9 @@ from dativo_plugin_sdk import (
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
 from dativo_plugin_sdk.partition_rows import PartitionSelection
 from dativo_plugin_sdk.records import conflict
-from dativo_plugin_sdk.staged_rows import StagedRows, staged_batches, staged_schema
+from dativo_plugin_sdk.staged_rows import StagedRows, reread, staged_batches, staged_schema
 
-from ._lake_files import LakeOptions, PartFiles, StagedFiles, staged_columns, staged_files
+from ._lake_files import LakeOptions, PartFiles, StagedFiles, reread_files, staged_columns, staged_files
 from ._lake_maintain import LakeMaintenance
 from ._lake_merge import ORDER, NewRows, merge, read_file
 from ._lake_partitions import take_out
@@ -72,6 +72,7 @@ class LakeWriter(BaseWriter):
     replaces_partitions: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
     writes_empty: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
+    rereads: ClassVar[bool] = True
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
         super().__init__(asset_definition, target_config, output_base)
@@ -167,6 +168,11 @@ class LakeWriter(BaseWriter):
 
     def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
         return self._run.finished(splits)
+
+    def reread(self, item: Committable, columns: Sequence[str]) -> Iterator[Any]:
+        if self._merges:
+            return reread(self._run.folder / str(item.payload["file"]), columns)
+        return reread_files(self._main, item, columns)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         self._run.checkpoint(checkpoint)

@@ -172,6 +172,13 @@ def staged_files(staged: Sequence[Committable]) -> list[LakeFile]:
     return [LakeFile(path, tuple(partition), rows, size) for path, partition, rows, size in told]
 
 
+def reread_files(store: LakeStore, item: Committable, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of the rows in the files that a worker told of."""
+    for file in staged_files([item]):
+        with store.errors(), store.input(file.path) as stream, pq.ParquetFile(stream) as parquet:
+            yield from parquet.iter_batches(columns=list(columns), use_threads=False)
+
+
 def staged_columns(staged: Sequence[Committable]) -> pa.Schema:
     """The schema of the files that workers told of."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(staged[0].payload["schema"])))

@@ -28,6 +28,11 @@ class InputFile(NamedTuple):
     def fingerprint(self) -> list[int]:
         return [self.modified_ns, self.size_bytes]
 
+    @property
+    def version(self) -> str:
+        """What tells one state of the file from another, for its splits."""
+        return f"{self.modified_ns} {self.size_bytes} {self.e_tag or ''}"
+
 
 def content_digest(source: IO[bytes]) -> str:
     """32 hexadecimal digits that change with what can be read from here."""

@@ -262,6 +262,8 @@ class FileReader(BaseReader):
     def plan(self, request: ReadRequest) -> ReadPlan:
         incremental = self.source_config.incremental
         files = self.list_files()
+        if request.partition is not None and request.partition.file is not None:
+            return self._plan_one(files, request, request.partition.file.values[0])
         if incremental is None or incremental.strategy == "full_refresh":
             if not files:
                 raise ValidationError(
@@ -278,14 +280,42 @@ class FileReader(BaseReader):
                 f"reader {self.source_config.reader} can't do incremental strategy {incremental.strategy}",
                 hint="use file_modified_time, or append with cursor_field",
             )
-        known: Mapping[str, Any] = (request.cursor or {}).get("files", {})
-        news = FileNews.of(files, known, self._content if incremental.compare == "content" else None)
+        news = self._news(files, request.cursor)
         fresh = news.to_read(incremental)
         if not fresh:
             return ReadPlan(splits=(), unchanged=True, notes=news.notes(incremental))
         plan = self.plan_files(fresh, request)
         cursor = {"strategy": incremental.strategy, "files": news.cursor(fresh)}
         return replace(plan, cursor=cursor, notes=(*plan.notes, *news.notes(incremental)))
+
+    def _plan_one(self, files: Sequence[InputFile], request: ReadRequest, key: str) -> ReadPlan:
+        """Of the one file that the run loads; with it read, the cursor knows one more."""
+        found = tuple(file for file in files if file.key == key)
+        if not found:
+            raise ValidationError(
+                f"there is no file {key}",
+                details={"file": key},
+                hint=f"source.files names {', '.join(map(shown, self.source_config.files))}",
+            )
+        news = self._news(found, request.cursor)
+        plan = self.plan_files(found, request)
+        return replace(plan, cursor={"strategy": "file", "files": news.cursor(found)}, applied=plan.applied | {"file"})
+
+    def _news(self, files: Sequence[InputFile], cursor: Mapping[str, Any] | None) -> FileNews:
+        incremental = self.source_config.incremental
+        by_content = incremental is not None and incremental.compare == "content"
+        return FileNews.of(files, (cursor or {}).get("files", {}), self._content if by_content else None)
+
+    def new_files(self, cursor: Mapping[str, Any] | None) -> Mapping[str, str]:
+        fresh = self._fresh(cursor)
+        return {
+            file.key: f"{file.modified_ns}:{file.size_bytes}" for file in sorted(fresh, key=lambda x: x.modified_ns)
+        }
+
+    def _fresh(self, cursor: Mapping[str, Any] | None) -> list[InputFile]:
+        incremental = self.source_config.incremental or Incremental()
+        news = self._news(self.list_files(), cursor)
+        return [file for file in news.fresh if incremental.changed != "ignore" or file.key not in news.changed]
 
     def _content(self, file: InputFile) -> str:
         """What changes with a file's content: its store's word for it, or a digest."""
@@ -295,10 +325,7 @@ class FileReader(BaseReader):
             return content_digest(source)
 
     def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
-        known: Mapping[str, Any] = (cursor or {}).get("files", {})
-        incremental = self.source_config.incremental or Incremental()
-        news = FileNews.of(self.list_files(), known, self._content if incremental.compare == "content" else None)
-        fresh = [file for file in news.fresh if incremental.changed != "ignore" or file.key not in news.changed]
+        fresh = self._fresh(cursor)
         if not fresh:
             return None
         newest = max(fresh, key=lambda file: file.modified_ns)

@@ -193,19 +193,25 @@ class ReadRequest:
 
 @dataclass(frozen=True)
 class Split:
-    """A part of the input that one worker reads on its own. payload: JSON, understood by the reader alone."""
+    """A part of the input that one worker reads on its own. payload: JSON, understood by the reader alone. version: what tells
+    one state of its rows from another, so that a split of equal id, payload and version has the same rows; None where that
+    isn't known.
+    """
 
     id: str
     payload: Json = field(default_factory=dict)
     rows: int | None = None
     bytes: int | None = None
+    version: str | None = None
 
     def to_dict(self) -> Json:
-        return {"id": self.id, "payload": self.payload, "rows": self.rows, "bytes": self.bytes}
+        told = {} if self.version is None else {"version": self.version}
+        return {"id": self.id, "payload": self.payload, "rows": self.rows, "bytes": self.bytes, **told}
 
     @classmethod
     def from_dict(cls, value: Mapping[str, Any]) -> Split:
-        return cls(str(value["id"]), dict(value.get("payload") or {}), value.get("rows"), value.get("bytes"))
+        payload = dict(value.get("payload") or {})
+        return cls(str(value["id"]), payload, value.get("rows"), value.get("bytes"), value.get("version"))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ returns one with `size` and `read(start, end, ahead)`. It has `describe()`, `che
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from .deferred import options_dict
@@ -30,7 +32,7 @@ from .models import (
 )
 from .reader import BaseReader
 from .remote import RangeReader, is_remote
-from .version import check_api_version
+from .version import API_VERSION, ApiVersions, api_versions, check_api_version
 
 
 @contextmanager
@@ -54,6 +56,12 @@ def describe(plugin: Any) -> dict[str, Any]:
 def is_native(plugin: Any, kind: str) -> bool:
     """Whether a class is a native plugin of that kind ("reader", "file_format")."""
     return isinstance(plugin, type) and describe(plugin).get("kind") == kind
+
+
+def api_version_of(plugin: Any) -> ApiVersions:
+    """The versions of the plugin API that a plugin was made for, which were found to be some."""
+    declared = getattr(plugin, "api_version", None) or describe(plugin).get("api_version") or API_VERSION
+    return api_versions(declared)
 
 
 def request_json(request: ReadRequest) -> str:
@@ -175,7 +183,12 @@ class NativeFileReader(FileReader):
         with native_errors(self.source_config.reader):
             elsewhere = (_Files(self),) if any(is_remote(file.path) for file in files) else ()
             self._reader = type(self).native(config.model_dump_json(), *elsewhere)
-            return plan_of(*self._reader.plan(request_json(request), request.schema))
+            plan = plan_of(*self._reader.plan(request_json(request), request.schema))
+        states = repr(
+            [(file.key, file.version) for file in files]
+        )  # which of them a split is of, only the plugin knows
+        version = hashlib.blake2b(states.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+        return replace(plan, splits=tuple(replace(split, version=version) for split in plan.splits))
 
     def read(self, split: Split) -> Any:
         with native_errors(self.source_config.reader):

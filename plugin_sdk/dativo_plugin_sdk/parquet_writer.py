@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -43,6 +43,7 @@ class ParquetDirectoryWriter(DirectoryWriter):
 
     extension: ClassVar[str] = "parquet"
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite", "merge"})
+    rereads: ClassVar[bool] = True
     replaces_partitions: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
 
     def __init__(self, asset_definition: AssetDefinition, target_config: TargetConfig, output_base: str = "") -> None:
@@ -71,6 +72,17 @@ class ParquetDirectoryWriter(DirectoryWriter):
         if self._merges and item.kind == "data":
             return self.table.incoming / str(item.payload["file"])
         return super()._staged(item)
+
+    def reread(self, item: Committable, columns: Sequence[str]) -> Iterator[Any]:
+        if self._merges:
+            from .staged_rows import reread
+
+            yield from reread(self._staged(item), columns)
+            return
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self._staged(item)) as file:
+            yield from file.iter_batches(columns=list(columns), use_threads=False)
 
     def commit(self, committables: Sequence[Committable], commit: Commit) -> Commit:
         replaces = None if self._request is None else self._request.replaces

@@ -12,7 +12,8 @@ from .errors import ValidationError
 
 @dataclass(frozen=True)
 class PartitionRange:
-    """Rows whose `column` is one of `values`, or in [start, end).
+    """Rows whose `column` is one of `values`, or in [start, end). is_file: the value is the file that rows come from, and the
+    source itself has no such column.
 
     start, end: ISO 8601 with the offset of the partitions' time zone; a column without a zone, or of dates, is compared with
     what the clock showed there.
@@ -22,6 +23,7 @@ class PartitionRange:
     values: tuple[str, ...] = ()
     start: str | None = None
     end: str | None = None
+    is_file: bool = False
 
     def bounds(self, kind: Any) -> tuple[Any, Any]:
         """Start and end as Arrow scalars of a column's type. Raises: ValidationError: for a type that has no such place."""
@@ -62,6 +64,11 @@ class PartitionSelection:
     ranges: tuple[PartitionRange, ...]
     keys: str
     definition: str
+
+    @property
+    def file(self) -> PartitionRange | None:
+        """Where a partition is a file: the column that holds it, and as its one value the file's key in a cursor."""
+        return next((part for part in self.ranges if part.is_file), None)
 
     def mask(self, rows: Any) -> Any:
         """Whether each row of a record batch or table is in one of the partitions; no where its place is null.

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .deferred import deferred, options_of
-from .errors import CancelledError, PluginError
+from .errors import CancelledError, ConfigurationError, PluginError
 from .models import ConnectionTestResult, DiscoveryResult, ReadPlan, ReadRequest, SourceConfig, Split
-from .version import API_VERSION
+from .version import API_VERSION, ApiVersions
 
 if TYPE_CHECKING:
     from .options import Options
@@ -28,7 +28,8 @@ class BaseReader:
     """
 
     __version__: ClassVar[str] = "1.0.0"
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[ApiVersions] = API_VERSION
+    """The version of the plugin API that it was made for, or (oldest, newest) that it works with."""
     Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
 
     def __init__(self, source_config: SourceConfig) -> None:
@@ -67,6 +68,16 @@ class BaseReader:
         if plan.unchanged or not plan.splits:
             return None
         return "|".join(split.id for split in plan.splits)
+
+    def new_files(self, cursor: Mapping[str, Any] | None) -> Mapping[str, str]:
+        """Level 3, for a reader of files, each of which may be a partition: {file: a text that changes as it does} of those that
+        are new or have changed since `cursor`, the oldest first. `plan` then reads `request.partition.file` alone, and says so
+        by "file" in `applied`.
+        """
+        raise ConfigurationError(
+            f"reader {self.source_config.reader} knows of no files, so they can't be partitions",
+            hint="divide the job by a column: partitions: {dynamic: {column: ...}}",
+        )
 
     @classmethod
     def query_tables(cls, query: str) -> frozenset[str]:

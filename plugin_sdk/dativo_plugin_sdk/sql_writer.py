@@ -14,7 +14,7 @@ transaction.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from .models import (
 from .options import MergeOptions, Options
 from .records import conflict, duplicates, null_keys, parse_record
 from .sql_database import SqlDatabase
-from .staged_rows import StagedRows, staged_batches, staged_schema
+from .staged_rows import StagedRows, reread, staged_batches, staged_schema
 from .staging import Staging
 from .writer import SplitWriter
 
@@ -60,6 +60,7 @@ class SqlWriter(SqlDatabase):
     quarantines: ClassVar[bool] = True
     writes_empty: ClassVar[bool] = True
     resumes: ClassVar[bool] = True
+    rereads: ClassVar[bool] = True
     replaces_partitions: ClassVar[frozenset[str]] = modes
     text: ClassVar[str] = "TEXT"
     """The type of text, for a cast."""
@@ -163,6 +164,9 @@ class SqlWriter(SqlDatabase):
         return self._staging.finished(
             splits, lambda item: whole(self._staging.folder / str(item.payload["file"]), item)
         )
+
+    def reread(self, item: Committable, columns: Sequence[str]) -> Iterator[Any]:
+        return reread(self._staging.folder / str(item.payload["file"]), columns)
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         self._staging.checkpoint(checkpoint)

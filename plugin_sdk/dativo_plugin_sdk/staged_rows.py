@@ -50,6 +50,14 @@ def staged_schema(folder: Path, staged: Sequence[Committable]) -> Any:
         return pa.ipc.open_stream(file).schema
 
 
+def reread(path: Path, columns: Sequence[str]) -> Iterator[Any]:
+    """Some columns of the rows staged in a file."""
+    pa = pyarrow()
+    with pa.OSFile(str(path)) as file:
+        for batch in pa.ipc.open_stream(file):
+            yield batch.select(list(columns))
+
+
 def staged_batches(
     folder: Path,
     staged: Sequence[Committable],

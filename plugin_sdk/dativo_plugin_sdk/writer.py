@@ -7,7 +7,7 @@ Level 2: write `write(batch)` over Arrow. Level 3: override `open`, `writer`, `c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +26,7 @@ from .models import (
     WriteRequest,
     WriteTask,
 )
-from .version import API_VERSION
+from .version import API_VERSION, ApiVersions
 
 if TYPE_CHECKING:
     from .options import Options
@@ -58,7 +58,8 @@ class BaseWriter:
     """
 
     __version__: ClassVar[str] = "1.0.0"
-    api_version: ClassVar[int] = API_VERSION
+    api_version: ClassVar[ApiVersions] = API_VERSION
+    """The version of the plugin API that it was made for, or (oldest, newest) that it works with."""
     Options: ClassVar[type[Options]] = deferred("dativo_plugin_sdk.options:Options")
     modes: ClassVar[frozenset[str]] = frozenset({"append", "overwrite"})
     """The modes this writer can do; a job that asks for another is refused when it is bound."""
@@ -68,6 +69,8 @@ class BaseWriter:
     """Whether an empty batch leaves an empty file, so that a table without rows has its columns."""
     resumes: ClassVar[bool] = False
     """Whether it keeps what `checkpoint` notes for the run that follows a crash, and gives a new SplitWriter after each."""
+    rereads: ClassVar[bool] = False
+    """Whether `reread` gives rows that wait for the commit."""
     replaces_partitions: ClassVar[frozenset[str]] = frozenset()
     """The modes of a target whose commit can replace the rows of some partitions, as `WriteRequest.replaces` says."""
     needs_path: ClassVar[bool] = False
@@ -143,7 +146,7 @@ class BaseWriter:
         """Level 3: a SplitWriter for one worker."""
         raise PluginError(f"writer {type(self).__name__} has no writer()")
 
-    def finished(self, splits: Container[str]) -> Sequence[Checkpoint]:
+    def finished(self, splits: Collection[str]) -> Sequence[Checkpoint]:
         """Level 3, where it resumes: what `open` took over from a dead run with the same `resume_key`, of these splits alone;
         the rest is removed. Called once, before `writer`.
         """
@@ -151,6 +154,12 @@ class BaseWriter:
 
     def checkpoint(self, checkpoint: Checkpoint) -> None:
         """Level 3, where it resumes: note what SplitWriters have finished, until this run commits, aborts or dies."""
+
+    def reread(self, item: Committable, columns: Sequence[str]) -> Iterator[Any]:
+        """Level 3, where it `rereads`: these columns of the rows that a committable of a checkpoint tells of, as record
+        batches, of the types that they are stored as.
+        """
+        raise PluginError(f"writer {type(self).__name__} has no reread()")
 
     def suspend(self) -> None:
         """Level 3, where it resumes: in place of `abort`, leave this run's checkpoints to its next attempt."""

@@ -11,6 +11,7 @@ import pytest
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.metadata.metadata_value import CodeLocationReconstructionMetadataValue
+from dagster._core.definitions.reconstruct import repository_def_from_target_def
 from dagster._core.definitions.repository_definition import RepositoryLoadData
 from dagster._core.execution.api import create_execution_plan, execute_run
 
@@ -41,7 +42,7 @@ def load(bench, monkeypatch: pytest.MonkeyPatch) -> Load:
     def loaded() -> Mapping[str, Any]:
         context = DefinitionsLoadContext(load_type=DefinitionsLoadType.INITIALIZATION)
         with DefinitionsLoadContext.scoped(context):
-            assert isinstance(location.code_location(), dg.Definitions)
+            assert repository_def_from_target_def(location.code_location()) is not None
         return context.get_pending_reconstruction_metadata()
 
     return loaded
@@ -54,8 +55,8 @@ def in_a_run(handed: Mapping[str, Any], *keys: dg.AssetKey) -> dg.JobDefinition:
     )
     context = DefinitionsLoadContext(load_type=DefinitionsLoadType.RECONSTRUCTION, repository_load_data=data)
     with DefinitionsLoadContext.scoped(context):
-        repository = location.code_location()
-        assert isinstance(repository, dg.RepositoryDefinition)
+        repository = repository_def_from_target_def(location.code_location())
+        assert repository is not None
         return repository.get_maybe_subset_job_def(JOB, asset_selection=frozenset(keys))
 
 
@@ -189,18 +190,13 @@ def test_the_shards_of_a_project_are_its_assets_shared_out_and_a_query_reads_ove
         bench.write(f"jobs/j{number}.yaml", "source: {reader: csv, files: a.csv}\ntarget: {writer: csv, path: w}\n")
     whole = {spec.key for spec in bench.definitions().resolve_all_asset_specs() if spec.group_name != "sources"}
     shards = [location.code_location(number) for number in (1, 2, 3)]
-    found = [
-        {item.key for item in shard.assets or () if isinstance(item, dg.AssetsDefinition)}
-        for shard in shards
-        if isinstance(shard, dg.Definitions)
-    ]
+    found = [{item.key for item in shard.assets or () if isinstance(item, dg.AssetsDefinition)} for shard in shards]
     assert all(found)
     assert sorted(key.to_user_string() for keys in found for key in keys) == sorted(
         key.to_user_string() for key in whole
     )
     for name, key in (("orders", ORDERS), ("totals", TOTALS)):
         (shard,) = [shard for shard, keys in zip(shards, found, strict=True) if key in keys]
-        assert isinstance(shard, dg.Definitions)
         job = shard.resolve_implicit_global_asset_job_def().get_subset(asset_selection={key})
         assert job.execute_in_process(instance=bench.instance).success, name
     with pytest.raises(dg.DagsterInvalidDefinitionError, match="code_locations: 3"):

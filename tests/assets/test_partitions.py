@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -116,14 +118,9 @@ def test_keys_of_two_parts_are_one_partition(bench: Any) -> None:
 def test_the_backfill_daemon_goes_on_after_a_run_that_failed(events: Any, tmp_path: Any) -> None:
     events.write("jobs/events.yaml", EVENTS.replace("PARTITIONS", f"{DAILY[:-1]}, per_run: 1}}"))
     events.write("events.csv", ROWS.replace("2,2024", "no number,2024"))
-    code = f"from dativo_assets.assets import build_definitions\ndefs = build_definitions({str(events.root)!r})\n"
-    target = LoadableTargetOrigin(python_file=str(events.write("location.py", code)), attribute="defs")
-    in_process = InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(target))
     keys = ["2024-01-01", "2024-01-02"]
-    with (
-        instance_for_test(IN_THIS_PROCESS, temp_dir=str(tmp_path)) as instance,
-        WorkspaceProcessContext(instance, in_process) as workspace,
-    ):
+    with daemon_of(events, tmp_path) as workspace:
+        instance = workspace.instance
         assert backfilled(workspace, "first", keys) == BulkActionStatus.COMPLETED_FAILED
         assert instance.get_materialized_partitions(AssetKey("events")) == {"2024-01-01"}
         assert ids(events) == [1]
@@ -134,11 +131,46 @@ def test_the_backfill_daemon_goes_on_after_a_run_that_failed(events: Any, tmp_pa
     assert ids(events) == [1, 2]
 
 
-def backfilled(workspace: WorkspaceProcessContext, name: str, keys: list[str]) -> BulkActionStatus:
+def test_files_of_a_backfill_have_a_run_each(bench: Any, tmp_path: Any) -> None:
+    bench.write(
+        "jobs/sales.yaml",
+        """
+        source: {reader: csv, files: in/*.csv}
+        target: {writer: parquet, path: warehouse/sales}
+        partitions: {files: {column: file}}
+        """,
+    )
+    keys = ["in/a.csv", "in/b.csv"]
+    for number, key in enumerate(keys):
+        bench.write(key, f"id\n{number}\n")
+    with daemon_of(bench, tmp_path) as workspace:
+        workspace.instance.add_dynamic_partitions("sales", keys)
+        assert backfilled(workspace, "all", keys, "sales") == BulkActionStatus.COMPLETED_SUCCESS
+        assert workspace.instance.get_materialized_partitions(AssetKey("sales")) == set(keys)
+        assert len(workspace.instance.get_runs()) == 2
+    assert ids(bench, "sales") == [0, 1]
+
+
+@contextmanager
+def daemon_of(bench: Any, home: Any) -> Iterator[WorkspaceProcessContext]:
+    """What the backfill daemon sees of a project."""
+    code = f"from dativo_assets.assets import build_definitions\ndefs = build_definitions({str(bench.root)!r})\n"
+    target = LoadableTargetOrigin(python_file=str(bench.write("location.py", code)), attribute="defs")
+    in_process = InProcessTestWorkspaceLoadTarget(InProcessCodeLocationOrigin(target))
+    with (
+        instance_for_test(IN_THIS_PROCESS, temp_dir=str(home)) as instance,
+        WorkspaceProcessContext(instance, in_process) as workspace,
+    ):
+        yield workspace
+
+
+def backfilled(
+    workspace: WorkspaceProcessContext, name: str, keys: list[str], asset: str = "events"
+) -> BulkActionStatus:
     """What becomes of a backfill of these partitions, its runs in this process."""
     graph, instance = workspace.create_request_context().asset_graph, workspace.instance
     asked = PartitionBackfill.from_asset_partitions(
-        name, graph, keys, [AssetKey("events")], time.time(), {}, instance, False, None, None, None
+        name, graph, keys, [AssetKey(asset)], time.time(), {}, instance, False, None, None, None
     )
     instance.add_backfill(asked)
     for _ in range(20):

@@ -76,7 +76,7 @@ def test_a_sound_installation_has_no_error(shell: Any, home: Path, examine: Any)
     assert code == 0
     assert {item["status"] for item in found.values()} == {"ok"}, found
     assert {area for area, _ in found} == {
-        *("versions", "plugins", "jobs", "disk", "clock", "instance", "daemon"),
+        *("versions", "plugins", "jobs", "isolation", "disk", "clock", "instance", "daemon"),
     }
 
 
@@ -132,6 +132,19 @@ def test_an_instance_that_is_nowhere_wrong_or_down_is_told(shell: Any, home: Pat
     assert "Connection refused" in said.out
     assert "is its database up" in said.out
     assert "hush-hush" not in said.out + said.err
+
+
+def test_limits_that_this_host_does_not_hold_are_told(shell: Any, home: Path, examine: Any) -> None:
+    code, found = examine()
+    assert (code, found["isolation", "plugins"]["status"]) == (0, "ok")
+    limits = "{cores: 0.5, processes: false%s}"
+    for name, more in (("one", ""), ("two", ", best_effort: true")):
+        job = (JOB % name).replace("csv,", f"csv, isolation: {limits % more},")
+        shell.write(f"jobs/{name}.yaml", job)
+    code, found = examine()
+    assert code == 1
+    assert found["isolation", "one"]["status"] == "error" and "isolation.cores" in found["isolation", "one"]["message"]
+    assert found["isolation", "two"]["status"] == "warning" and "DATIVO_CGROUP" in found["isolation", "two"]["hint"]
 
 
 def test_broken_jobs_are_told_with_their_place_and_the_rest_is_looked_at(shell: Any, home: Path, examine: Any) -> None:

@@ -159,6 +159,10 @@ def test_a_release_for_another_api_is_left_out_and_the_side_to_upgrade_is_named(
     shelf.save()
     said = shell("plugin", "install", "planets", "--index", str(shelf.folder))
     assert said.code == 2 and "upgrade dativo-assets" in said.err
+    for release in shelf.plugins[0]["releases"]:
+        release["api_version"] = [1, 7]
+    shelf.save()
+    assert shell("plugin", "install", "planets", "--index", str(shelf.folder)).code == 0
 
 
 def test_an_index_that_is_not_there_is_told(shell: Any) -> None:

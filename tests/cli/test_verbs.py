@@ -136,6 +136,31 @@ def test_a_range_in_turn_stops_at_a_failure_and_says_how_to_go_on(shell: Any) ->
     assert [(result["rows_written"], result["commit"]["seq"]) for result in results] == [(2, 2), (2, 3)]
 
 
+def test_new_files_of_a_job_divided_by_files_are_runs_of_their_own(shell: Any) -> None:
+    shell.write(
+        "jobs/sales.yaml",
+        """
+        source: {reader: csv, files: in/*.csv}
+        target: {writer: parquet, path: warehouse/sales}
+        schema: [{name: id, type: int64}, {name: file, type: string}]
+        partitions: {files: {column: file}}
+        """,
+    )
+    for name, value in (("a", "1"), ("b", "no number"), ("c", "3")):
+        shell.write(f"in/{name}.csv", f"id\n{value}\n")
+    told = shell("run", "sales")
+    assert told.code == 1
+    assert "sales in/a.csv: 1 row" in told.out and "sales in/b.csv: failed" in told.out
+    assert "sales in/c.csv: 1 row" in told.out
+    shell.write("in/b.csv", "id\n2\n")
+    (again,) = shell("run", "sales", "--json").json
+    assert (again["partitions"], again["rows_written"], again["seq"]) == ("in/b.csv", 1, 3)
+    (nothing,) = shell("run", "sales", "--json").json
+    assert nothing["status"] == "unchanged" and "partitions" not in nothing
+    refused = shell("run", "sales", "--full-refresh")
+    assert refused.code == 2 and "there is no full refresh of it" in refused.err
+
+
 def test_validate_reads_the_runner_file_too(orders: Any) -> None:
     schedule = "{name: hourly, config: jobs/absent.yaml, cron: '0 * * * *'}"
     orders.write("runner.yaml", f"runner: {{orchestrator: {{schedules: [{schedule}]}}}}\n")

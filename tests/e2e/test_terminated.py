@@ -1,4 +1,4 @@
-"""Runs that a real Dagster ends: by its button, and by its monitoring once their process is gone."""
+"""Runs that a real Dagster ends, by its button and by its monitoring, and one whose web server dies."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from tests.dagster_dev import DagsterDev, dagster_dev
@@ -85,6 +87,18 @@ def parent_of(process: int) -> int:
     return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
 
 
+def web_server(session: int) -> int:
+    """The process that answers."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            words = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+            if b"dagster_webserver" in words and os.getsid(int(process)) == session:
+                found.append(int(process))
+    (only,) = found
+    return only
+
+
 def staged(folder: Folder) -> list[Path]:
     return list(folder.root.glob("warehouse/.rows.staging/*"))
 
@@ -118,5 +132,30 @@ def test_a_run_that_dagster_ends_is_not_seen_and_the_next_one_leaves_nothing_of_
         (folder.root / "go").touch()
         run = launch(server, "rows")
         wait(lambda: status(server, run) == "SUCCESS", "the next run")
+    assert sorted(folder.table("rows")["id"]) == [1, 2, 3]
+    assert not staged(folder)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_goes_on_when_the_web_server_that_launched_it_is_killed(folder: Folder) -> None:
+    folder.write("plugin.py", READER)
+    folder.write("jobs/rows.yaml", "source: {reader: 'plugin.py:Rows'}\ntarget: {path: warehouse/rows, mode: append}\n")
+    os.mkfifo(folder.root / "stuck")
+    with dagster_dev(folder.root, folder.root / "home", INSTANCE) as server:
+        run, process = stuck(server, folder)
+        os.kill(web_server(server.session), signal.SIGKILL)
+        wait(lambda: not server.answers(), "the web server is gone")
+        assert Path(f"/proc/{process}").exists() and not folder.files("rows")
+        os.close(os.open(folder.root / "stuck", os.O_WRONLY))  # what the reader waited for
+        with dg.DagsterInstance.from_config(str(folder.root / "home")) as instance:
+
+            def ended() -> bool:
+                found = instance.get_run_by_id(run)
+                return found is not None and found.is_finished
+
+            wait(ended, "the run ends")
+            found = instance.get_run_by_id(run)
+            assert found is not None and found.is_success
+            assert instance.get_latest_materialization_event(dg.AssetKey("rows")) is not None
     assert sorted(folder.table("rows")["id"]) == [1, 2, 3]
     assert not staged(folder)

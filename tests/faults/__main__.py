@@ -17,32 +17,33 @@ from .report import good, table
 from .targets import TARGETS, Target
 
 SHORT = {
-    "killed at each step": 84,
-    "killed at any instant": 20,
+    "killed at each step": 36,
+    "killed at any instant": 16,
     "disk full": 6,
-    "clock jumps": 6,
-    "two at once": 24,
-    "interleaved": 24,
-    "zombie": 12,
+    "clock jumps": 4,
+    "two at once": 12,
+    "interleaved": 12,
+    "zombie": 8,
     "connection cut": 15,
-    "server restarts": 6,
+    "server restarts": 3,
     "store fails": 15,
 }
 """Trials a target, shared out to its modes. Of each step every so many are taken."""
 
 SOAK = {
-    "killed at each step": 1000,
-    "killed at any instant": 1000,
+    "killed at each step": 500,
+    "killed at any instant": 500,
     "disk full": 200,
-    "clock jumps": 50,
+    "clock jumps": 100,
     "two at once": 500,
-    "interleaved": 500,
+    "interleaved": 250,
     "zombie": 200,
-    "connection cut": 500,
+    "connection cut": 150,
     "server restarts": 100,
-    "store fails": 500,
+    "store fails": 150,
 }
-MUTANT_TRIALS = 100
+_MUTANT_TRIALS = 100
+_MUTANT_BATCHES = 3
 
 
 def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]]:
@@ -50,11 +51,12 @@ def trials(target: Target, faults: list[str], soak: bool) -> list[dict[str, Any]
     rows = []
     with target.serving() as connections:
         _warm(target, connections)
+        engine = Engine(target, connections)
         for fault in faults:
             tally, start = Tally(), time.monotonic()
-            many = SOAK[fault] if soak else SHORT[fault] / target.slow
+            many = SOAK[fault] if soak else SHORT[fault]
             for mode in target.modes:
-                FAULTS[fault](Engine(target, connections), mode, tally, math.ceil(many / len(target.modes)))
+                engine.inflict(fault, mode, tally, math.ceil(many / len(target.modes)))
             if not tally.trials:
                 continue
             row = {"target": target.name, "fault": fault, **vars(tally), "seconds": round(time.monotonic() - start, 1)}
@@ -72,8 +74,9 @@ def found_out(name: str) -> dict[str, Any]:
         if mutant.store:
             assert target.store is not None
             target.store.arm(mutant.store)
-        engine = Engine(target, connections, change=mutant.change)
-        FAULTS[mutant.fault](engine, mutant.mode, tally, MUTANT_TRIALS)
+        Engine(target, connections, mutant.change, _MUTANT_BATCHES).inflict(
+            mutant.fault, mutant.mode, tally, _MUTANT_TRIALS
+        )
     seen = {key: value for key, value in vars(tally).items() if key != "trials" and value}
     found = {"mutant": name, "fault": mutant.fault, "killed": not tally.good, "trials": tally.trials, "seen": seen}
     print(json.dumps(found), file=sys.stderr)

@@ -6,14 +6,14 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dativo_assets.config import load_project
-from dativo_assets.pipeline import RunSettings, run
-from dativo_assets.plan import JobPlan, bind
+from dativo_assets.pipeline import RunResult, RunSettings, run
+from dativo_assets.plan import bind
 
 from .children import At, Child, ask, warm
 from .targets import Row, Target
@@ -45,7 +45,8 @@ class Tally:
 class Bench:
     """A project with one job. A batch is what arrives at the source between two runs.
 
-    landed: how many batches are known to be visible. change: done in every child before it runs.
+    landed: how many batches are known to be visible. told: {run: whether it said that it committed}, until that is compared
+    with the target. change: done in every child before it runs.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Bench:
         self.root = Path(tempfile.mkdtemp(prefix="dativo-faults-"))
         self.table = f"t{self.root.name[-8:].lower()}"
         self.batches = self.landed = self._runs = 0
+        self.told: dict[str, bool] = {}
+        self._arrived: dict[str, int] = {}
         connections = {
             name: {**given, **({"password": "${PASSWORD}"} if "password" in given else {})}
             for name, given in connections.items()
@@ -84,6 +87,9 @@ class Bench:
             "on_violation": "quarantine",
         }
         (self.root / "jobs" / "job.yaml").write_text(json.dumps(job))
+        project = load_project(self.root)
+        assert not project.broken, project.broken
+        self.plan = bind(project.jobs["job"], project)
 
     def close(self) -> None:
         if self.target.drops:
@@ -117,83 +123,102 @@ class Bench:
 
     # -- runs ------------------------------------------------------------------------------------------------------
 
-    def plan(self) -> JobPlan:
-        project = load_project(self.root)
-        assert not project.broken, project.broken
-        return bind(project.jobs["job"], project)
-
     def new_run(self) -> str:
         self._runs += 1
         return f"run{self._runs}"
 
     def warm(self) -> None:
         """Have the modules that a run and a look need."""
-        plan = self.plan()
-        plan.open_writer(self._environment)
+        self.plan.open_writer(self._environment)
 
         def body() -> None:
-            run(self.plan(), RunSettings(workers=2, retries=False, environment=self._environment))
+            self._run(self.new_run())
             self._inspect()
-            self.target.rows(self.root, self.table)
+            self._rows()
 
         warm(body)
 
     def start(
-        self, run_id: str, before: Callable[[], Any] | None = None, *, read_first: bool = False, then_read: bool = False
+        self,
+        run_id: str,
+        before: Callable[[], Any] | None = None,
+        *,
+        look_first: bool = False,
+        then: Callable[[], Any] | None = None,
     ) -> Child:
-        """One run in a child. before: done there first; what it returns tells the steps. Its result: {status, code, error,
-        steps, unbalanced, found, rows}; found and rows: what was visible before and after it.
+        """One run in a child. before: done there first; what it returns tells the steps. look_first: see what is visible, and
+        which of the runs that were told something are committed, before all else. then: done after it.
+
+        Its result: {status, code, error, steps, unbalanced, seconds, found, committed, then}.
         """
 
+        self._arrived[run_id] = self.batches
+
         def body() -> dict[str, Any]:
-            found = self.target.rows(self.root, self.table) if read_first else None
+            found = self._rows() if look_first else None
+            committed = self._committed(self.told) if look_first else {}
             if self.change is not None:
                 self.change()
             steps = None if before is None else before()
-            settings = RunSettings(workers=2, retries=False, environment=self._environment)
-            result = run(self.plan(), settings, run_id)
-            code = None if result.error is None else result.error.error_code
-            text = "" if result.error is None else str(result.error)
-            rows = self.target.rows(self.root, self.table) if then_read else None
+            result = self._run(run_id)
             counted = result.rows_written + result.rows_rejected
             return {
                 "status": result.status,
-                "code": code,
-                "error": text,
+                "code": None if result.error is None else result.error.error_code,
+                "error": "" if result.error is None else str(result.error),
                 "steps": steps and steps(),
                 "unbalanced": result.status == "succeeded" and result.rows_read != counted,
+                "seconds": result.seconds,
                 "found": found,
-                "rows": rows,
+                "committed": committed,
+                "then": then and then(),
             }
 
         return Child(body)
 
     def end(self, child: Child) -> Any:
-        """A run's result, whose counts must add up; None where it was killed."""
+        """A run's result, whose counts must add up; None where it was killed. What it found must be what runs were told."""
         result = child.result()
-        if result is not None and result["unbalanced"]:
+        if result is None:
+            return None
+        if result["unbalanced"]:
             self.tally.unclean.append("counts of a run that succeeded don't add up")
+        if result["found"] is not None:
+            self._compare(result["found"], self.landed)
+            for run_id, told in self.told.items():
+                if result["committed"][run_id] != told:
+                    self.tally.unclean.append(f"{run_id} was told otherwise than {told}")
+            self.told = {}
         return result
 
-    def finish(self, run_id: str) -> None:
-        """Look, and run until it is done: then everything that has arrived must be visible."""
-        result = self.end(self.start(run_id, read_first=True, then_read=True))
+    def believe(self, run_id: str, committed: bool) -> None:
+        """A run said that it committed what had arrived when it began, or nothing: true or not, which the next look tells."""
+        self.told[run_id] = committed
+        if committed:
+            self.landed = max(self.landed, self._arrived[run_id])
+
+    def finish(self, run_id: str, then: Callable[[], Any] | None = None) -> Any:
+        """Look, and run until it is done: then everything that has arrived must be visible. Returns: what `then` did."""
+        child = self.start(run_id, look_first=True, then=lambda: (self._rows(), then and then()))
+        result = self.end(child)
         if result is None or result["status"] not in ("succeeded", "unchanged"):
             self.tally.unclean.append(f"a run after the fault: {result and result['error']}")
-            return
-        self._compare(result["found"], self.landed)
-        self._compare(result["rows"], self.batches)
+            return None
+        rows, done = result["then"]
+        self._compare(rows, self.batches)
         self.landed = self.batches
         if self.mode == "partitions":
             for path in (self.root / "data").iterdir():
                 if int(path.name[:4]) < self.landed - 1:
                     path.unlink()
+        return done
 
     def inspect(self) -> None:
         """One more run, after which there are no leftovers, and the records of all add up."""
         self.arrive()
-        self.finish(self.new_run())
-        seen = ask(self._inspect)
+        seen = self.finish(self.new_run(), self._inspect)
+        if seen is None:
+            return
         if seen["left"]:
             self.tally.unclean.append(f"left over: {seen['left']}")
         if seen["unbalanced"]:
@@ -201,8 +226,30 @@ class Bench:
         if self.mode in ("append", "merge") and seen["rejected"] != self.batches * FILES:
             self.tally.unclean.append(f"{seen['rejected']} rejected rows, not {self.batches * FILES}")
 
+    def look(self) -> None:
+        """Count what is wrong with what is visible."""
+        self._compare(ask(self._rows), self.landed)
+
+    # -- in a child ------------------------------------------------------------------------------------------------
+
+    def _run(self, run_id: str) -> RunResult:
+        return run(self.plan, RunSettings(workers=2, retries=False, environment=self._environment), run_id)
+
+    def _rows(self) -> list[Row]:
+        return self.target.rows(self.root, self.table)
+
+    def _committed(self, runs: Mapping[str, bool]) -> dict[str, bool]:
+        """Which runs' commits are in the target."""
+        if not runs:
+            return {}
+        writer = self.plan.open_writer(self._environment)
+        try:
+            return {run_id: writer.commit_of(run_id) is not None for run_id in runs}
+        finally:
+            writer.close()
+
     def _inspect(self) -> dict[str, Any]:
-        writer = self.plan().open_writer(self._environment)
+        writer = self.plan.open_writer(self._environment)
         history = writer.history()
         writer.close()
         return {
@@ -211,35 +258,18 @@ class Bench:
             "left": self.target.leftovers(self.root, self.table),
         }
 
-    def committed(self, run_id: str) -> bool:
-        """Whether a run's commit is in the target."""
-
-        def body() -> bool:
-            writer = self.plan().open_writer(self._environment)
-            try:
-                return writer.commit_of(run_id) is not None
-            finally:
-                writer.close()
-
-        return bool(ask(body))
-
-    def look(self, least: int | None = None) -> int:
-        """Count what is wrong with what is visible. least: how many batches must be. Returns: how many are."""
-        least = self.landed if least is None else least
-        return self._compare(ask(lambda: self.target.rows(self.root, self.table)), least)
-
-    def _compare(self, rows: list[Row], least: int) -> int:
+    def _compare(self, rows: list[Row], least: int) -> None:
+        """Count what is wrong with rows. least: how many batches they must have."""
         visible = [(key, v) for key, v in rows]
         for landed in range(self.batches, least - 1, -1):
             if len(visible) == len(expected := self.expected(landed)) and dict(visible) == expected:
-                return landed
+                return
         counts = Counter(row[0] for row in visible)
         floor, most = self.expected(least), self.expected(self.batches)
         self.tally.doubled += sum(count - 1 for count in counts.values())
         self.tally.lost += len(floor.keys() - counts.keys())
         self.tally.phantom += len(counts.keys() - most.keys())
         self.tally.partial += 1
-        return least
 
 
 def at(step: int, what: str) -> Callable[[], Callable[[], int]]:

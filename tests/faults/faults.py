@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import resource
@@ -15,15 +16,38 @@ from typing import Any
 from .bench import Bench, Tally, at
 from .targets import Target
 
+SEED = 20130101
+
 
 @dataclass
 class Engine:
-    """Trials on one target. many: how many a fault. change: a mutant, applied in every run."""
+    """Trials on one target. change: a mutant, applied in every run. batches: how many trials a table takes."""
 
     target: Target
     connections: dict[str, Any]
-    chance: random.Random = field(default_factory=lambda: random.Random(20130101))
     change: Callable[[], None] | None = None
+    batches: int = 0
+    chance: random.Random = field(default_factory=lambda: random.Random(SEED))
+    _usual: dict[str, Usual] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.batches = self.batches or self.target.batches
+
+    def inflict(self, fault: str, mode: str, tally: Tally, trials: int) -> None:
+        """Do trials of one fault, the same ones whatever was done before."""
+        FAULTS[fault](replace(self, chance=random.Random(SEED)), mode, tally, trials)
+
+    def usual(self, mode: str, tally: Tally) -> Usual:
+        """What a run does that nothing happens to."""
+        if mode not in self._usual:
+            bench = Bench(self.target, mode, tally, self.connections, self.change)
+            bench.arrive()
+            first = bench.end(bench.start(bench.new_run(), at(0, "nothing")))
+            bench.arrive()
+            later = bench.end(bench.start(bench.new_run(), at(0, "nothing")))
+            bench.close()
+            self._usual[mode] = Usual(first["steps"], later["steps"], later["seconds"])
+        return self._usual[mode]
 
     @contextmanager
     def bench(self, mode: str, tally: Tally, first: bool) -> Iterator[Bench]:
@@ -40,7 +64,7 @@ class Engine:
 
     def benches(self, mode: str, tally: Tally, trials: int) -> Iterator[Bench]:
         """One bench a trial, a fresh one now and then; every other one begins without a table."""
-        done, batches = 0, self.target.batches
+        done, batches = 0, self.batches
         while done < trials and tally.good:
             with self.bench(mode, tally, first=done // batches % 2 == 0) as bench:
                 for _ in range(min(batches, trials - done)):
@@ -52,6 +76,15 @@ class Engine:
                         return
 
 
+@dataclass(frozen=True)
+class Usual:
+    """first_steps: of a run on an empty target; steps: on a table, and its seconds."""
+
+    first_steps: int
+    steps: int
+    seconds: float
+
+
 def _retry(engine: Engine, bench: Bench, run_id: str) -> None:
     """By the same run or another one."""
     bench.finish(run_id if engine.chance.random() < 0.5 else bench.new_run())
@@ -59,19 +92,21 @@ def _retry(engine: Engine, bench: Bench, run_id: str) -> None:
 
 def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
     """SIGKILL before each step of a run, on an empty target and on a table; evenly spread where there are more than trials.
-
-    A run that ends before its step was reached says how many there are.
+    The last steps, which commit, come first.
     """
+    usual = engine.usual(mode, tally)
     for first in (False, True):
-        steps = _steps(engine, mode, tally, first)
+        steps = usual.first_steps if first else usual.steps
         share = trials // 4 if first else trials - trials // 4
         stride = max(1.0, steps / share)
         chosen = [1 + int(stride * n + engine.chance.uniform(0, stride - 1)) for n in range(int(steps / stride))]
-        todo = chosen * max(1, share // steps)
-        batches = 1 if first else engine.target.batches
+        todo = (chosen * math.ceil(share / len(chosen)))[:share][::-1]
+        batches = 1 if first else engine.batches
         while todo and tally.good:
             with engine.bench(mode, tally, first) as bench:
                 for step in todo[:batches]:
+                    if not tally.good:
+                        break
                     bench.arrive()
                     run_id = bench.new_run()
                     bench.end(bench.start(run_id, at(step, "kill")))
@@ -80,22 +115,11 @@ def kill_at_each_step(engine: Engine, mode: str, tally: Tally, trials: int) -> N
             todo = todo[batches:]
 
 
-def _steps(engine: Engine, mode: str, tally: Tally, first: bool) -> int:
-    with engine.bench(mode, tally, first) as bench:
-        bench.arrive()
-        return int(bench.start(bench.new_run(), at(0, "nothing")).result()["steps"])
-
-
 def kill_at_random(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
     """SIGKILL at any instant of a run."""
-    longest_s = 0.0
+    longest_s = 1.2 * engine.usual(mode, tally).seconds
     for bench in engine.benches(mode, tally, trials):
         run_id = bench.new_run()
-        if not longest_s:
-            start = time.monotonic()
-            bench.finish(run_id)
-            longest_s = time.monotonic() - start
-            continue
         child = bench.start(run_id)
         time.sleep(engine.chance.uniform(0, longest_s))
         os.kill(child.pid, signal.SIGKILL)
@@ -150,9 +174,8 @@ def race(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
         children = [bench.start(run_id) for run_id in runs]
         results = [bench.end(child) for child in children]
         _judge(bench, runs, results)
-        if not any(result and result["status"] == "succeeded" for result in results):
+        if bench.landed < bench.batches:
             tally.unclean.append(f"nobody won: {results}")
-        bench.look(bench.batches)
         bench.finish(bench.new_run())
 
 
@@ -176,8 +199,7 @@ def zombie(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
             step = 1
         results.insert(0, bench.end(sleeper))
         _judge(bench, runs, results)
-        bench.look()
-        bench.end(bench.start(old))
+        bench.end(bench.start(old, look_first=True))
         bench.finish(bench.new_run())
 
 
@@ -186,7 +208,7 @@ def interleave(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
 
     The first one's steps are taken in turn, so that with enough trials it stops before each.
     """
-    steps = _steps(engine, mode, tally, first=False)
+    steps = engine.usual(mode, tally).steps
     for number, bench in enumerate(engine.benches(mode, tally, trials)):
         runs = [bench.new_run(), bench.new_run()]
         places = (1 + int(number * max(1.0, steps / trials)) % steps, engine.chance.randint(1, steps))
@@ -200,9 +222,7 @@ def interleave(engine: Engine, mode: str, tally: Tally, trials: int) -> None:
             if asleep[which]:
                 children[which].wake()
             results[which] = bench.end(children[which])
-        _judge(bench, runs, results)
-        won = any(result and result["status"] == "succeeded" for result in results)
-        bench.look(bench.batches if won else None)  # nobody has, where each met a lock that the other held asleep
+        _judge(bench, runs, results)  # nobody has won, where each met a lock that the other held asleep
         bench.finish(bench.new_run())
 
 
@@ -262,9 +282,9 @@ def _answered(bench: Bench, run_id: str, result: Any, *, survives: bool) -> None
     """What a run says is true. survives: and it must have succeeded."""
     if result is None:
         bench.tally.unclean.append("a fault ended the process")
-    elif result["status"] == "succeeded" and not bench.committed(run_id):
-        bench.tally.unclean.append(f"{run_id} said that it committed")
-    elif result["status"] != "succeeded" and survives:
+    elif result["status"] == "succeeded":
+        bench.believe(run_id, True)
+    elif survives:
         bench.tally.unclean.append(f"one fault was too much: {result}")
 
 
@@ -286,16 +306,14 @@ def _impatient() -> None:
 
 
 def _judge(bench: Bench, runs: list[str], results: list[Any]) -> None:
-    """Whoever was told that it won is in the target, and who was told that it lost is not."""
+    """Whoever was told that it won is in the target, and who was told that it lost is not: `bench` looks next."""
     for run_id, result in zip(runs, results, strict=True):
         if result is None:
             bench.tally.unclean.append(f"{run_id} died")
         elif result["status"] == "failed" and result["code"] not in bench.target.fair:
             bench.tally.unclean.append(f"{run_id} failed: {result}")
-        elif result["status"] in ("failed", "succeeded") and bench.committed(run_id) != (
-            result["status"] == "succeeded"
-        ):
-            bench.tally.unclean.append(f"{run_id} was told otherwise: {result}")
+        elif result["status"] in ("failed", "succeeded"):
+            bench.believe(run_id, result["status"] == "succeeded")
 
 
 FAULTS: dict[str, Callable[..., None]] = {

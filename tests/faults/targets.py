@@ -27,8 +27,6 @@ class Target:
     name: ClassVar[str] = ""
     modes: ClassVar[tuple[str, ...]] = ("append", "overwrite")
     """partitions: an overwrite of those partitions alone that new rows are in."""
-    slow: ClassVar[int] = 1
-    """How many times fewer trials the short form has."""
     batches: ClassVar[int] = 10
     """How many trials a table takes: fewer where each commit makes the next one slower."""
     fair: ClassVar[frozenset[str]] = frozenset({"COMMIT_CONFLICT", "TARGET_LOCKED"})
@@ -100,7 +98,6 @@ class Parquet(Directory):
 
 class RustParquet(Parquet):
     name = "rust_parquet"
-    slow = 2
 
 
 class Csv(Directory):
@@ -210,7 +207,6 @@ class ParquetS3(Target):
 
     name = "parquet_s3"
     modes = ("append", "overwrite", "merge")
-    slow = 2
     fair = Target.fair | {"TRANSIENT_ERROR"}
 
     def yaml(self, table: str) -> dict[str, Any]:
@@ -262,7 +258,6 @@ class Lake(Target):
     """A table whose files are known by a log or a catalog."""
 
     modes = ("append", "overwrite", "merge", "partitions")
-    slow = 2
 
     def files(self, root: Path, table: str) -> tuple[list[str], set[str]]:
         """The paths of what is visible, and the names of all that any version refers to."""
@@ -335,7 +330,6 @@ class DeltaS3(ParquetS3):
     """A Delta table in a bucket."""
 
     name = "delta_s3"
-    slow = 2
     batches = 4
     fair = Target.fair
     modes = ("append", "overwrite", "merge", "partitions")

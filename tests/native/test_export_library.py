@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from dativo_plugin_sdk import CancelledError, PluginError, ReadRequest, SourceConfig
+from dativo_plugin_sdk import API_VERSION, CancelledError, PluginError, ReadRequest, SourceConfig
 from dativo_plugin_sdk.library import LibraryReader, load_library, open_library
+from dativo_plugin_sdk.library.abi import Head, Host, Log, size_of
 from dativo_plugin_sdk.testing import ReaderConformance, run_suite
 from pydantic import ValidationError
 
@@ -45,6 +49,16 @@ def test_the_toy_counts(counter: type[LibraryReader]) -> None:
     assert reader.check_connection().success
     assert reader.discover().objects == [{"name": "numbers"}]
     assert counter.__version__ == "0.1.0"
+
+
+@pytest.mark.parametrize(("oldest", "newest"), [(1, 1), (1, 5), (3, 5)])
+def test_a_table_is_of_a_version_that_both_have_or_tells_the_newest_of_its_own(
+    library: str, tmp_path: Path, oldest: int, newest: int
+) -> None:
+    own = ctypes.CDLL(str(shutil.copy(library, tmp_path / "toy.so")))  # a process's first host is that of a library
+    own.counter.restype, own.counter.argtypes = ctypes.c_void_p, [ctypes.POINTER(Host)]
+    host = Host(newest, size_of(Host), None, Log(), oldest)
+    assert Head.from_address(own.counter(host)).api_version == API_VERSION
 
 
 def test_the_library_needs_no_python(library: str) -> None:

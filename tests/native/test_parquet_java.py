@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import struct
 import subprocess
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from dativo_rust_parquet._native import Sink
+
+from tests.native import test_parquet_readers as readers
 
 JAVA = Path(__file__).with_name("parquet_java")
 ROWS = 45_000  # three pages and a bit, and more than one row group below
@@ -86,11 +89,95 @@ def test_every_value_is_what_was_written(libraries: Path, tmp_path: Path) -> Non
             assert json.loads(sink.finish())["row_groups"] == 2
             files.append(path)
 
-    command = ["java", "-cp", f"{libraries}/*", str(JAVA / "Dump.java"), "21000", *map(str, files)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    dump(libraries, 21_000, files)
     shown = [["null" if v is None else show(v) for v in values[name]] for name, (_, _, show) in described.items()]
     wanted = ["\t".join(row) for row in zip(*shown, strict=True)]
     for path in files:
-        assert Path(f"{path}.all").read_text().splitlines() == wanted, path.name
-        assert Path(f"{path}.some").read_text().splitlines() == wanted[21_000:], path.name
+        same(path, wanted, wanted[21_000:])
+
+
+@pytest.mark.timeout(300)
+def test_every_type_is_what_was_written_in_every_shape_with_every_null_pattern(libraries: Path, tmp_path: Path) -> None:
+    least, files = 1_700, {}
+    for shape in readers.SHAPES:
+        for holes in readers.HOLES:
+            table = nested(readers.table(shape, holes).rename_columns({"row": "id"}).slice(0, 2_600))
+            path = tmp_path / f"{shape} {holes}.parquet"
+            readers.written(path, table, row_group_rows=1_500, page_rows=700)
+            files[path] = table
+    dump(libraries, least, list(files))
+    for path, table in files.items():
+        shown = [[stored(value, field.type) for value in table[field.name].to_pylist()] for field in table.schema]
+        wanted = ["\t".join(row) for row in zip(*shown, strict=True)]
+        same(path, wanted, wanted[least:])
+
+
+def nested(table: pa.Table) -> pa.Table:
+    """With columns of other types, made of what is there."""
+    text, number = table["text"], table["i64"].to_pylist()
+    return (
+        table.append_column("list", pa.array([None if n is None else [n, None][: n % 3] for n in number]))
+        .append_column("struct", pa.array([None if n is None else {"a": n, "b": [str(n)]} for n in number]))
+        .append_column(
+            "map",
+            pa.array([None if n is None else [("k", n)] * (n % 3) for n in number], pa.map_(pa.string(), pa.int64())),
+        )
+        .append_column("coded", text.dictionary_encode())
+        .append_column("half", table["f32"].cast(pa.float16()))
+        .append_column(
+            "fixed", pa.array([None if n is None else n.to_bytes(9, "big", signed=True) for n in number], pa.binary(9))
+        )
+        .append_column("nanos", table["stamp"].cast(pa.timestamp("ns")))
+        .append_column("millis", pa.array([None if n is None else n % 86_400_000 for n in number], pa.time32("ms")))
+        .append_column(
+            "small", pa.array([None if n is None else Decimal(n % 1000) for n in number], pa.decimal128(4, 1))
+        )
+        .append_column("i16", pa.array([None if n is None else n % 2**16 - 2**15 for n in number], pa.int16()))
+        .append_column("u8", pa.array([None if n is None else n % 256 for n in number], pa.uint8()))
+    )
+
+
+def stored(value: Any, kind: pa.DataType) -> str:
+    """How Java prints what is stored of a value."""
+    if value is None:
+        return "null"
+    if pa.types.is_list(kind):
+        return "([" + ",".join(f"({stored(item, kind.value_type)})" for item in value) + "])"
+    if pa.types.is_map(kind):
+        pairs = (f"({stored(key, kind.key_type)},{stored(item, kind.item_type)})" for key, item in value)
+        return "([" + ",".join(pairs) + "])"
+    if pa.types.is_struct(kind):
+        return "(" + ",".join(stored(value[field.name], field.type) for field in kind) + ")"
+    if pa.types.is_dictionary(kind):
+        return stored(value, kind.value_type)
+    if pa.types.is_boolean(kind):
+        return str(value).lower()
+    if pa.types.is_float16(kind):
+        return "x" + struct.pack("<e", value).hex()
+    if pa.types.is_floating(kind):
+        return _bits("f" if kind.bit_width == 32 else "d", value)
+    if pa.types.is_decimal(kind):
+        unscaled = int(value.scaleb(kind.scale))
+        if kind.precision <= 18:
+            return str(unscaled)
+        return "x" + unscaled.to_bytes(16, "big", signed=True).hex()
+    if isinstance(value, str | bytes):
+        return "x" + (value.encode() if isinstance(value, str) else value).hex()
+    number = (
+        pa.scalar(value, kind).cast(pa.int64() if kind.bit_width == 64 else pa.int32()).as_py()
+        if not isinstance(value, int)
+        else value
+    )
+    bits = max(32, kind.bit_width)
+    return str(number - 2**bits if number >= 2 ** (bits - 1) else number)
+
+
+def dump(libraries: Path, least: int, files: Sequence[Path]) -> None:
+    command = ["java", "-cp", f"{libraries}/*", str(JAVA / "Dump.java"), str(least), *map(str, files)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def same(path: Path, all_rows: list[str], some_rows: list[str]) -> None:
+    assert Path(f"{path}.all").read_text().splitlines() == all_rows, path.name
+    assert Path(f"{path}.some").read_text().splitlines() == some_rows, path.name

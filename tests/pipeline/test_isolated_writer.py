@@ -10,6 +10,9 @@ from dativo_plugin_sdk import DativoError, PluginError, SandboxError
 
 from dativo_assets.pipeline import RunSettings
 
+from .test_resume import READER, SPLITS, run_child
+from .test_resume import ROWS as ROWS_A_SPLIT
+
 ROWS = "".join(f"{n};name {n % 7}\n" for n in range(3000))
 JOB = """
     source: {{reader: csv, files: data/*.csv}}
@@ -127,6 +130,70 @@ def test_a_commit_whose_answer_was_lost_is_found(bench: Any, plugin: Callable[[s
     assert result.error is None, result.error.to_dict()
     assert result.commit.seq == 1
     assert sorted(row["n"] for row in bench.rows()) == [1, 2]
+
+
+class Dies:
+    """What ends the first run of a long one, and how it looks then."""
+
+    @staticmethod
+    def run(bench: Any) -> None:
+        bench.write("fault-8", "kill")
+        assert run_child(bench).wait(60) == -9
+
+    @staticmethod
+    def child(bench: Any) -> None:
+        bench.write("dies-at", "400")
+        error = bench.run(settings=RunSettings(workers=1, checkpoint_s=0.0)).error
+        assert error.error_code == "PLUGIN_DIED"
+        (bench.root / "dies-at").unlink()
+
+
+@pytest.mark.parametrize("first", [Dies.run, Dies.child])
+def test_what_was_finished_before_a_crash_is_kept(
+    bench: Any, plugin: Callable[[str], None], first: Callable[[Any], None]
+) -> None:
+    plugin(
+        READER
+        + """
+from dativo_assets.writers.parquet import ParquetWriter
+
+class Files(ParquetWriter):
+    def writer(self, task):
+        found, write = super().writer(task), type(super().writer(task)).write
+        dies_at = Path(self.target_config.root, "dies-at")
+        def checked(batch):
+            if dies_at.exists() and int(dies_at.read_text()) in batch.column(0).to_pylist():
+                os._exit(3)
+            write(found, batch)
+        found.write = checked
+        return found
+"""
+    )
+    bench.job("""
+        source: {reader: "plugin.py:Rows"}
+        target: {writer: "plugin.py:Files", path: out, isolation: process}
+        retry: {max_attempts: 1}
+        """)
+    first(bench)
+    assert bench.rows() == []
+    result = bench.ok(checkpoint_s=0.0)
+    assert result.splits_resumed >= 6
+    assert sorted(row["id"] for row in bench.rows()) == list(range(SPLITS * ROWS_A_SPLIT))
+    assert bench.leftovers() == []
+
+
+def test_an_attempt_takes_over_what_the_one_before_has_finished(bench: Any, plugin: Callable[[str], None]) -> None:
+    plugin(READER)
+    bench.write("fault-8", "raise")
+    bench.job("""
+        source: {reader: "plugin.py:Rows"}
+        target: {writer: rust_parquet, path: out, isolation: process}
+        retry: {max_attempts: 2, delay: 0s}
+        """)
+    result = bench.ok(checkpoint_s=0.0, workers=1)
+    assert (result.attempts, result.splits_resumed) == (2, 8)
+    assert sorted(row["id"] for row in bench.rows()) == list(range(SPLITS * ROWS_A_SPLIT))
+    assert bench.leftovers() == []
 
 
 def test_a_table_is_maintained_in_its_writers_process(bench: Any) -> None:

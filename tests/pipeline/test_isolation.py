@@ -97,6 +97,8 @@ def test_the_last_words_of_a_plugin_are_told(fails: Callable[..., DativoError]) 
         ("files = [open(os.devnull) for _ in range(100)]", "{open_files: 40}", "open_files"),
         ("while True: pass", "{cpu: 1s}", "cpu"),
         ("time.sleep(60)", "{time: 2s}", "time"),
+        ("open(self.source_config.root + '/large', 'wb').write(bytes(2000000))", "{file_size: 1MB}", "file_size"),
+        ("import subprocess; subprocess.run(['true'])", "{processes: false}", "processes"),
     ],
 )
 def test_a_limit_that_is_met_is_named(fails: Callable[..., DativoError], does: str, isolation: str, limit: str) -> None:
@@ -327,23 +329,6 @@ def test_a_child_dies_with_its_run_however_that_ends(bench: Any, plugin: Callabl
     while Path(f"/proc/{pid}/status").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
         assert time.monotonic() < deadline, "the child lives on"
         time.sleep(0.02)
-
-
-def test_limits_that_a_host_lacks_are_told(
-    bench: Any, plugin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A host without them is played by a resource module that knows none."""
-    bench.write("bare/resource.py", "")
-    monkeypatch.syspath_prepend(str(bench.root / "bare"))
-    plugin("""
-        class Rows(BaseReader):
-            def extract(self, state_manager=None):
-                yield [{"n": 1}]
-        """)
-    bench.job(JOB.format(isolation="{memory: 1GB, open_files: 100}", timeout="60s"))
-    notes = bench.ok().notes
-    for what in ("memory", "open files"):
-        assert f"plugin.py:Rows is isolated, but this host can't limit its {what}" in notes
 
 
 def test_options_are_checked_where_the_plugin_is(bench: Any, plugin: Callable[[str], None]) -> None:

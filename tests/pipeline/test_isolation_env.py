@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from dativo_plugin_sdk import PluginError
+from dativo_plugin_sdk.library import header_folder
 
 from dativo_assets.config import load_project
 from dativo_assets.errors import ConfigurationError
@@ -128,6 +130,56 @@ def test_two_plugins_have_two_versions_of_a_library(bench: Any, environments: Pa
     (bench.root / "mine" / "planets.py").write_text(PLUGIN + "\n")
     with pytest.raises(ConfigurationError, match=r"is not what dativo\.lock has"):
         lock.check(bind(load_project(bench.root).jobs["mine"], project).reader)
+
+
+# A reader and a writer with the older symbols, where rows are JSON.
+OLDER = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+static char *copy(const char *text) { return strcpy(malloc(strlen(text) + 1), text); }
+void *create_reader(const char *config) { return calloc(1, sizeof(int)); }
+char *extract_batch(int *calls) { return (*calls)++ ? NULL : copy("[{\"n\": 1}, {\"n\": 2}]"); }
+void *create_writer(const char *config) {
+    const char *base = strstr(config, "\"output_base\": \"") + 16;
+    return strncpy(calloc(4096, 1), base, strcspn(base, "\""));
+}
+char *write_batch(const char *base, const char *batch) {
+    char path[5000], *told = calloc(6000, 1);
+    snprintf(path, sizeof path, "%s/rows.json", base);
+    FILE *file = fopen(path, "w");
+    fputs(batch, file);
+    fclose(file);
+    sprintf(told, "[{\"path\": \"%s\", \"size_bytes\": %zu, \"record_count\": 2}]", path, strlen(batch));
+    return told;
+}
+void free_reader(void *made) { free(made); }
+void free_writer(void *made) { free(made); }
+void free_string(char *text) { free(text); }
+"""
+
+
+def test_libraries_of_both_kinds_are_loaded_there(bench: Any, environments: Path) -> None:
+    folder = bench.root / "mine"
+    shutil.copytree(environments / "1.1.1", folder)
+    older = bench.write("older.c", OLDER)
+    for source, name in ((older, "older.so"), (ROOT / "examples" / "c_reader" / "squares.c", "squares.so")):
+        command = ["cc", "-shared", "-fPIC", "-w", f"-I{header_folder()}", "-o", str(folder / name), str(source)]
+        subprocess.run(command, check=True)
+    job(bench, "squares", "mine", "squares.so:squares", "{to: 3}")
+    bench.ok("squares")
+    assert sorted(row["square"] for row in bench.rows("squares")) == [0, 1, 4]
+    isolation = "{mode: env, environment: mine}"
+    bench.job(
+        f"""
+        source: {{reader: "older.so:create_reader", isolation: {isolation}}}
+        target: {{writer: "older.so:create_writer", path: older, mode: overwrite, isolation: {isolation}}}
+        """,
+        "older",
+    )
+    bench.ok("older")
+    (written,) = (bench.root / "older").resolve().glob("**/rows.json")
+    assert json.loads(written.read_text())["records"] == [{"n": 1}, {"n": 2}]
 
 
 def test_an_environment_without_its_lock_is_refused(bench: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from dativo_plugin_sdk import ReadPlan, ReadRequest, SchemaMismatchError, SourceConfig, Split, ValidationError
+from dativo_plugin_sdk.partition_rows import PartitionRange, PartitionSelection
 
 from dativo_assets.readers.parquet import ParquetReader
 
@@ -78,3 +80,56 @@ def test_a_page_that_is_corrupt_is_a_typed_error(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(ValidationError):
         read(tmp_path)
+
+
+DAY = PartitionRange("at", start="2024-01-03T00:00:00+00:00", end="2024-01-04T00:00:00+00:00")
+EU = PartitionRange("region", values=("eu",))
+
+
+def groups(made: ReadPlan) -> list[int]:
+    return [group for split in made.splits for group in split.payload["groups"]]
+
+
+def of(*ranges: PartitionRange, **more: Any) -> ReadRequest:
+    return ReadRequest(partition=PartitionSelection(ranges, "some", "by at"), **more)
+
+
+def events(kind: pa.DataType) -> pa.Table:
+    """Ten days of ten rows, the first of each without a time; the first half of each day in one region, the other in another."""
+    days = [datetime(2024, 1, 1) + timedelta(days=number // 10, hours=number % 10) for number in range(100)]
+    at = [None if number % 10 == 0 else day for number, day in enumerate(days)]
+    values = pa.array(at, pa.timestamp("us")).cast(kind)
+    return pa.table({"id": range(100), "at": values, "region": ["eu" if n % 10 < 5 else "us" for n in range(100)]})
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("ms", "UTC"), pa.date32()])
+@pytest.mark.parametrize("ranges", [(DAY,), (EU,), (DAY, EU)])
+@pytest.mark.parametrize("statistics", [True, False])
+def test_row_groups_without_a_row_of_the_partitions_are_not_read(
+    tmp_path: Path, kind: pa.DataType, ranges: tuple[PartitionRange, ...], statistics: bool
+) -> None:
+    table = events(kind)
+    pq.write_table(table, tmp_path / "1.parquet", row_group_size=5, write_statistics=statistics)
+    request = of(*ranges)
+    assert request.partition is not None
+    _, made = plan(tmp_path, request)
+    expected = {(DAY,): [4, 5], (EU,): list(range(0, 20, 2)), (DAY, EU): [4]}[ranges]
+    assert groups(made) == (expected if statistics else list(range(20)))
+    found = read(tmp_path, request)
+    assert found.filter(request.partition.mask(found)).equals(table.filter(request.partition.mask(table)))
+
+
+def test_a_partition_without_rows_reads_nothing(tmp_path: Path) -> None:
+    pq.write_table(events(pa.date32()), tmp_path / "1.parquet", row_group_size=5)
+    late = PartitionRange("at", start="2025-01-01T00:00:00+00:00", end="2025-01-02T00:00:00+00:00")
+    _, made = plan(tmp_path, of(late))
+    assert made.splits == () and made.schema is not None
+
+
+def test_a_column_that_the_contract_casts_leaves_nothing_out(tmp_path: Path) -> None:
+    """What the clock showed in Berlin is another point in time than what it showed in Greenwich."""
+    pq.write_table(events(pa.timestamp("us")), tmp_path / "1.parquet", row_group_size=5)
+    declared = pa.schema({"at": pa.timestamp("us", "UTC")})
+    assert len(groups(plan(tmp_path, of(DAY, schema=declared))[1])) == 20
+    pq.write_table(pa.table({"at": ["2024-01-03", date(2024, 1, 3).isoformat()]}), tmp_path / "1.parquet")
+    assert groups(plan(tmp_path, of(DAY))[1]) == [0]

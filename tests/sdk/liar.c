@@ -260,6 +260,20 @@ TABLE(longer, DATIVO_MAGIC, 1, WHOLE + 16, DATIVO_READER, ABOUT(MODE), read_spli
 TABLE(other_magic, 7, 1, WHOLE, DATIVO_READER, ABOUT(MODE), read_split)
 TABLE(newer, DATIVO_MAGIC, 99, WHOLE, DATIVO_READER, ABOUT(MODE), read_split)
 TABLE(ancient, DATIVO_MAGIC, 0, WHOLE, DATIVO_READER, ABOUT(MODE), read_split)
+/* Knows the versions of the API that its user says, and gives the newest that the host takes. */
+#ifdef NEWEST
+#define WORDS_(number) #number
+#define WORDS(number) WORDS_(number)
+#define APIS ", \"api_version\": [" WORDS(OLDEST) ", " WORDS(NEWEST) "]"
+const dativo_plugin *several(const dativo_host *host) {
+  static dativo_reader made;
+  made = liar_table;
+  made.head.about = ABOUT(MODE APIS);
+  for (made.head.api_version = NEWEST; made.head.api_version > OLDEST; made.head.api_version--)
+    if (made.head.api_version <= host->api_version && made.head.api_version >= host->oldest_api_version) break;
+  return &made.head;
+}
+#endif
 TABLE(small, DATIVO_MAGIC, 1, sizeof(dativo_plugin), DATIVO_READER, ABOUT(MODE), read_split)
 TABLE(large, DATIVO_MAGIC, 1, 1u << 30, DATIVO_READER, ABOUT(MODE), read_split)
 TABLE(other_kind, DATIVO_MAGIC, 1, WHOLE, 9, ABOUT(MODE), read_split)

@@ -11,20 +11,20 @@ from dativo_assets.sensors import Poller
 def test_one_that_fails_or_hangs_harms_no_other_and_is_asked_again_once_it_is_back() -> None:
     release = threading.Event()
 
-    def hang() -> str | None:
+    def hang() -> dict[str, str]:
         release.wait(20)
-        return "late"
+        return {"": "late"}
 
-    def fail() -> str | None:
+    def fail() -> dict[str, str]:
         raise RuntimeError("no route")
 
-    probes = {"hang": hang, "fail": fail, "new": lambda: "w1", "old": lambda: None}
+    probes = {"hang": hang, "fail": fail, "new": lambda: {"": "w1"}, "old": dict}
     poller = Poller(budget_s=0.5)
     start = time.monotonic()
     first = {item.name: item for item in poller.ask(probes, list(probes))}
     assert time.monotonic() - start < 3
     assert [first[name].state for name in probes] == ["hanging", "failed", "answered", "answered"]
-    assert first["new"].watermark == "w1"
+    assert first["new"].news == {"": "w1"}
     assert "no route" in str(first["fail"].error)
 
     assert {item.name: item.state for item in poller.ask(probes, list(probes))}["hang"] == "hanging"
@@ -34,7 +34,7 @@ def test_one_that_fails_or_hangs_harms_no_other_and_is_asked_again_once_it_is_ba
         again = {item.name: item for item in poller.ask(probes, list(probes))}
         if again["hang"].state == "answered":
             break
-    assert again["hang"].watermark == "late"
+    assert again["hang"].news == {"": "late"}
 
 
 def test_what_the_budget_leaves_no_time_for_is_told() -> None:

@@ -96,22 +96,28 @@ enum dativo_kind { DATIVO_READER = 1, DATIVO_FORMAT = 2, DATIVO_WRITER = 3 };
 enum dativo_level { DATIVO_DEBUG = 10, DATIVO_INFO = 20, DATIVO_WARNING = 30, DATIVO_ERROR = 40 };
 
 /* What the host offers; it lives as long as the process. size: of the struct, as the host was compiled. What a host adds
- * later comes at the end: look at `size` before you use it. */
+ * later comes at the end: look at `size` before you use it. api_version is the newest that the host takes, oldest_api_version
+ * the oldest; where `size` ends before that, it takes api_version alone. */
 typedef struct dativo_host {
   uint32_t api_version;
   uint32_t size;
   void *context;
   /* Writes a line to the run's log. Any thread, at once. `text` is yours. Takes Python's lock for a moment: not for rows. */
   void (*log)(void *context, int32_t level, const char *text);
+  uint32_t oldest_api_version;
 } dativo_host;
 
 /* What every table begins with. It and all that it leads to are constant, and live as long as the process.
  *
  * size: sizeof the whole table, as the library was compiled. Functions are only ever added at the end: one that lies beyond
  * `size` is taken as NULL, so an older library works with a newer host, and the other way round.
+ * api_version: of this table. These first fields, and those of dativo_host up to `size`, keep their places in every version. A
+ * library that has tables of several versions gives the newest that the host takes, else any: the host then says which
+ * side has to be upgraded.
  * about: a JSON object:
  *   name            required: what a person calls the plugin
  *   version         of the plugin; "1.0.0" where it is absent
+ *   api_version     [oldest, newest] of the versions that the library has tables for; that of this table where it is absent
  *   language        "c", "rust", "go", ...
  *   options_schema  JSON Schema of the options: an object with "properties". The host checks a job's options by it, at the
  *                   job's line, before the library sees them, and fills in every "default"; an option without one that
@@ -126,14 +132,15 @@ typedef struct dativo_host {
  */
 typedef struct dativo_plugin {
   uint32_t magic;       /* DATIVO_MAGIC */
-  uint32_t api_version; /* DATIVO_API_VERSION */
+  uint32_t api_version; /* DATIVO_API_VERSION, or an older one that the host takes */
   uint32_t size;
   uint32_t kind; /* dativo_kind */
   const char *about;
   void (*free_text)(char *text); /* Any thread, at once. */
 } dativo_plugin;
 
-/* The exported function. Called before any other, once for each process and symbol. NULL: this host won't do. */
+/* The exported function. Called before any other, once for each process and symbol. NULL: this host won't do; a table of
+ * another version says more. */
 typedef const dativo_plugin *(*dativo_entry)(const dativo_host *host);
 
 /* A READER
@@ -167,7 +174,7 @@ typedef struct dativo_reader {
    * or null, "cursor": of the last commit or null, "limit": rows or null, "widen": {column: type}, "parallelism",
    * "memory_bytes", "batch_bytes"}. declared: the contract's columns, or NULL; the host's. schema: of every split; leave it
    * alone where it shows only while reading; filled in, it is the host's to release. answer: {"splits": [{"id": text,
-   * "payload": object, "rows", "bytes": where known}], "cursor": object to commit or null, "applied": which of "columns",
+   * "payload": object, "rows", "bytes", "version": where known}], "cursor": object to commit or null, "applied": which of "columns",
    * "schema", "cursor", "limit" the reader does itself, "notes": texts for a person, "unchanged": nothing is new}. */
   int32_t (*plan)(void *reader, const char *request, const struct ArrowSchema *declared, struct ArrowSchema *schema,
                   char **answer);

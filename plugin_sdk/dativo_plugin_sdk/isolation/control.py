@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from dativo_plugin_sdk.arrow import as_schema
 from dativo_plugin_sdk.models import (
+    Checkpoint,
     Commit,
     Committable,
     Incremental,
@@ -105,6 +106,11 @@ def write_task(value: Mapping[str, Any]) -> WriteTask:
 def committables(value: Any) -> list[Committable]:
     """Committables of their JSON. Raises: Garbled."""
     return [_made("committable", lambda item=item: Committable(**item)) for item in value]  # type: ignore[misc]
+
+
+def checkpoints(value: Any) -> list[Checkpoint]:
+    """Checkpoints of their JSON. Raises: Garbled."""
+    return [_made("checkpoint", lambda item=item: Checkpoint.from_dict(item)) for item in value]  # type: ignore[misc]
 
 
 def commit(value: Any) -> Commit | None:

@@ -30,7 +30,7 @@ class _Rule(ctypes.Structure):
 
 
 def confine(files: Mapping[str, Iterable[str]] | None) -> list[str]:
-    """Confine this thread and all that it starts; returns what this host can't hold them to.
+    """Confine this thread and all that it starts; returns what this host holds them to, of files, sight and signals.
 
     files: {"read": paths, "write": paths}, with all below them; None for all files.
     """
@@ -39,7 +39,7 @@ def confine(files: Mapping[str, Iterable[str]] | None) -> list[str]:
         if version < 2:  # the first could move no file from folder to folder
             raise OSError
     except (OSError, AttributeError):
-        return ["sight of other processes", "signals to them", *([] if files is None else ["files"])]
+        return []
     known = (1 << _RIGHTS.get(version, 16)) - 1
     scopes = _SCOPES if version >= _SCOPES_SINCE else 0
     # Without one rule about files there would be no rule at all for older versions; and then processes are apart too.
@@ -59,7 +59,7 @@ def confine(files: Mapping[str, Iterable[str]] | None) -> list[str]:
         _call(_RESTRICT, ruleset, 0)
     finally:
         os.close(ruleset)
-    return [] if scopes else ["signals to other processes"]
+    return ["sight", *(["signals"] if scopes else []), *([] if files is None else ["files"])]
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:

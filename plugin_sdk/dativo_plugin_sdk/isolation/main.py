@@ -20,8 +20,7 @@ from typing import Any, NoReturn
 
 from dativo_plugin_sdk.adapt import lift_reader, lift_writer
 from dativo_plugin_sdk.errors import ConfigurationError, DativoError, PluginError, wrap_exception
-from dativo_plugin_sdk.native import describe
-from dativo_plugin_sdk.version import API_VERSION
+from dativo_plugin_sdk.native import api_version_of, describe
 
 from .limits import apply_limits
 from .loaded import Loaded
@@ -42,7 +41,7 @@ def serve_host(load: Callable[[Mapping[str, Any]], Loaded], translate: Translate
     control = socket.socket(fileno=number)
     channel = Channel(control)
     _, given = channel.receive()
-    channel.send(RESULT, {"missing": apply_limits(given["limits"])})
+    channel.send(RESULT, {"held": apply_limits(given["limits"])})
     ref = given["ref"]
     serve(control, lambda: load(ref), lambda error: translate(error, ref["reference"]))
 
@@ -69,7 +68,7 @@ def _load(ref: Mapping[str, Any]) -> Loaded:
     options = None if "options_schema" in said else getattr(target, "Options", None)
     about = {
         "version": str(getattr(target, "__version__", None) or said.get("version") or "1.0.0"),
-        "api_version": int(getattr(target, "api_version", None) or said.get("api_version") or API_VERSION),
+        "api_version": api_version_of(target),
     }
     schema = (lambda: said.get("options_schema")) if options is None else options.model_json_schema
     return Loaded(kind, target, lift(target, reference), about, schema)
@@ -90,9 +89,9 @@ def _find(kind: str, reference: str, folder: str) -> Any:
         return next(iter(found)).load()
     path = os.path.join(folder, where)
     if where.endswith(LIBRARIES):
-        from dativo_plugin_sdk.library import load_library, open_library
+        from dativo_plugin_sdk.library import import_library
 
-        return load_library(kind, open_library(path, reference), attribute, reference)
+        return import_library(kind, path, attribute, reference)
     if where.endswith(".py"):
         spec = importlib.util.spec_from_file_location("_dativo_plugin", path)
         assert spec is not None and spec.loader is not None

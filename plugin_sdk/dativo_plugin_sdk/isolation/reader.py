@@ -104,6 +104,9 @@ class ReaderCalls:
     def _probe(self, given: Mapping[str, Any]) -> Any:
         return self._opened.probe(given["cursor"])
 
+    def _new_files(self, given: Mapping[str, Any]) -> Any:
+        return dict(self._opened.new_files(given["cursor"]))
+
     def _estimate(self, given: Mapping[str, Any]) -> Any:
         return self._opened.get_total_records_estimate()
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from dativo_plugin_sdk.errors import PluginError
-from dativo_plugin_sdk.models import AssetDefinition, Commit, MaintainRequest, Snapshot, TargetConfig
+from dativo_plugin_sdk.models import AssetDefinition, Checkpoint, Commit, MaintainRequest, Snapshot, TargetConfig
 from dativo_plugin_sdk.writer import BaseWriter, SplitWriter
 
 from .control import committables, write_request, write_task
@@ -16,7 +16,7 @@ from .loaded import Loaded
 from .wire import BATCH, Channel
 
 # What the host's writer says of itself in place of the plugin's class.
-_SAID = ("modes", "quarantines", "writes_empty", "replaces_partitions", "needs_path")
+_SAID = ("modes", "quarantines", "writes_empty", "replaces_partitions", "needs_path", "resumes")
 
 
 class WriterCalls:
@@ -91,6 +91,15 @@ class WriterCalls:
 
     def _open(self, given: Mapping[str, Any]) -> Any:
         self._opened.open(write_request(given["request"]))
+
+    def _finished(self, given: Mapping[str, Any]) -> Any:
+        return [item.to_dict() for item in self._opened.finished(frozenset(given["splits"]))]
+
+    def _checkpoint(self, given: Mapping[str, Any]) -> Any:
+        self._opened.checkpoint(Checkpoint.from_dict(given["checkpoint"]))
+
+    def _suspend(self, given: Mapping[str, Any]) -> Any:
+        self._opened.suspend()
 
     def _commit(self, given: Mapping[str, Any]) -> Any:
         return _dumped(self._opened.commit(committables(given["committables"]), Commit.model_validate(given["commit"])))

@@ -87,7 +87,13 @@ def _fails(*arguments: Any) -> Any:
 class Host(Structure):
     """dativo_host."""
 
-    _fields_: ClassVar = [("api_version", c_uint32), ("size", c_uint32), ("context", c_void_p), ("log", Log)]
+    _fields_: ClassVar = [
+        ("api_version", c_uint32),
+        ("size", c_uint32),
+        ("context", c_void_p),
+        ("log", Log),
+        ("oldest_api_version", c_uint32),
+    ]
 
 
 class Head(Structure):

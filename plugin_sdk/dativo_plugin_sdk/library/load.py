@@ -15,7 +15,7 @@ from ctypes import byref, c_void_p
 from typing import Any
 
 from dativo_plugin_sdk.errors import DativoError, PluginError, from_dict, from_text
-from dativo_plugin_sdk.version import API_VERSION, check_api_version
+from dativo_plugin_sdk.version import API_VERSION, MIN_API_VERSION, api_versions, check_api_version
 
 from .abi import FORMAT, MAGIC, READER, TABLES, WRITER, Head, Host, Log, Table, field_offset, size_of
 
@@ -39,6 +39,8 @@ class Library:
         self.about = about
         self.name: str = about["name"]
         self.version = str(about.get("version") or "1.0.0")
+        self.table_version = table.head.api_version
+        self.api_version = api_versions(about.get("api_version", self.table_version))
         found = {name: getattr(table, name) for name in table.functions()}
         self.functions: dict[str, Callable[..., Any]] = {name: call for name, call in found.items() if call}
         self._free_text = table.head.free_text
@@ -198,7 +200,7 @@ def _host(reference: str, symbol: str, secrets: set[str]) -> Any:
             said = said.replace(secret, "***")
         logger.log(min(max(level, logging.DEBUG), logging.ERROR), said, extra={"fields": {"plugin": reference}})
 
-    host = Host(API_VERSION, size_of(Host), None, Log(log))
+    host = Host(API_VERSION, size_of(Host), None, Log(log), MIN_API_VERSION)
     _KEPT.append(host)
     return byref(host)
 
@@ -239,4 +241,10 @@ def _about(text: bytes | None, kind: int, reference: str) -> dict[str, Any]:
         value = about.get(key) if isinstance(about, dict) else None
         if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
             raise _refused(reference, f"has no {key} in about", 'about: {"name": "...", ...}: letters and digits')
+    try:
+        api_versions(about.get("api_version", API_VERSION))
+    except ValueError as error:
+        raise _refused(
+            reference, f"has no api_version in about: {error}", "leave it out, or [oldest, newest]"
+        ) from None
     return dict(about)

@@ -16,6 +16,10 @@ use crate::{Check, marked};
 const FEW: usize = 16;
 /// Bytes of a text that its key holds.
 const KEY_BYTES: usize = 16;
+/// Of a table of keys; a power of two.
+const PLACES: usize = 64;
+/// No text is so long.
+const NO_KEY: [u64; 3] = [u64::MAX; 3];
 
 /// Marks the rows of a column whose value is none of `values`, or, unless `accepted`, one of them.
 pub(crate) fn members(column: usize, data_type: &DataType, values: &[String], accepted: bool) -> Result<Check> {
@@ -38,14 +42,10 @@ pub(crate) fn members(column: usize, data_type: &DataType, values: &[String], ac
 
 fn words(column: usize, data_type: &DataType, values: &[String], accepted: bool) -> Result<Check> {
     let listed: BTreeSet<Box<[u8]>> = values.iter().map(|value| value.as_bytes().into()).collect();
-    if listed.len() <= FEW && listed.iter().all(|value| value.len() <= KEY_BYTES) {
-        let keys: Vec<_> = listed.iter().map(|value| key(value)).collect();
-        return texts(column, data_type, move |text| {
-            let key = key(text);
-            // No branch on which of them it is: nothing foretells that.
-            let differs = |other: &[u64; 3]| (key[0] ^ other[0]) | (key[1] ^ other[1]) | (key[2] ^ other[2]);
-            keys.iter().fold(false, |found, listed| found | (differs(listed) == 0)) != accepted
-        });
+    if listed.iter().all(|value| value.len() <= KEY_BYTES)
+        && let Some(table) = Table::new(listed.iter().map(|value| key(value)))
+    {
+        return texts(column, data_type, move |text| table.holds(&key(text)) != accepted);
     }
     if listed.len() <= FEW {
         let listed: Vec<_> = listed.into_iter().collect();
@@ -67,6 +67,43 @@ fn key(text: &[u8]) -> [u64; 3] {
         return [length, u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()];
     }
     [length, text.iter().fold(0, |bytes, byte| bytes << 8 | u64::from(*byte)), 0]
+}
+
+/// Keys, each in a place of its own: one look tells whether a key is among them, and no branch hangs on which it is.
+struct Table {
+    factor: u64,
+    places: Box<[[u64; 3]; PLACES]>,
+}
+
+impl Table {
+    /// `None` for keys that find no places of their own, as many do not.
+    fn new(keys: impl Iterator<Item = [u64; 3]> + Clone) -> Option<Self> {
+        // Odd numbers whose bits follow no pattern.
+        let factors = (1..=1000_u64).map(|n| n.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+        factors.into_iter().find_map(|factor| {
+            let mut places = Box::new([NO_KEY; PLACES]);
+            for key in keys.clone() {
+                let place = &mut places[place(factor, &key)];
+                if *place != NO_KEY {
+                    return None;
+                }
+                *place = key;
+            }
+            Some(Self { factor, places })
+        })
+    }
+
+    #[inline(always)]
+    fn holds(&self, key: &[u64; 3]) -> bool {
+        let found = &self.places[place(self.factor, key)];
+        (key[0] ^ found[0]) | (key[1] ^ found[1]) | (key[2] ^ found[2]) == 0
+    }
+}
+
+#[inline(always)]
+fn place(factor: u64, key: &[u64; 3]) -> usize {
+    let mixed = (key[0] ^ key[1] ^ key[2].rotate_left(32)).wrapping_mul(factor);
+    (mixed >> (u64::BITS - PLACES.ilog2())) as usize
 }
 
 fn booleans(column: usize, values: &[String], accepted: bool) -> Result<Check> {

@@ -18,6 +18,8 @@ const OPERATORS: [char; 12] = ['\\', '[', '(', ')', '{', '|', '.', '*', '+', '?'
 pub struct Pattern(Engine);
 
 enum Engine {
+    /// For one character that stands for itself.
+    Byte(u8),
     /// For characters that stand for themselves.
     Literal(Box<Finder<'static>>),
     /// A table of states: a look a byte, and nothing to set up for a text.
@@ -30,6 +32,9 @@ impl Pattern {
     /// Compiles an expression that means the same here as in RE2; any other is refused, which is no verdict on it.
     pub fn new(pattern: &str) -> Result<Self> {
         let translated = translate(pattern).ok_or_else(|| refused(pattern))?;
+        if let ([byte], false) = (pattern.as_bytes(), pattern.contains(OPERATORS)) {
+            return Ok(Self(Engine::Byte(*byte)));
+        }
         if !pattern.contains(OPERATORS) {
             return Ok(Self(Engine::Literal(Box::new(Finder::new(pattern).into_owned()))));
         }
@@ -57,6 +62,7 @@ impl Pattern {
     /// Whether the expression matches somewhere in the text.
     pub fn is_match(&self, text: &[u8]) -> bool {
         match &self.0 {
+            Engine::Byte(byte) => holds(text, *byte),
             Engine::Literal(literal) => literal.find(text).is_some(),
             Engine::Table { table, start } => {
                 let mut state = *start;
@@ -70,6 +76,16 @@ impl Pattern {
             }
             Engine::General(regex) => regex.is_match(text),
         }
+    }
+}
+
+/// Whether a byte is in a text: texts are short, and a search of any length takes longer to begin than to end.
+fn holds(text: &[u8], byte: u8) -> bool {
+    const LANES: usize = 16;
+    let any = |bytes: &[u8]| bytes.iter().fold(false, |found, one| found | (*one == byte));
+    match text.last_chunk::<LANES>() {
+        None => any(text),
+        Some(last) => text.as_chunks::<LANES>().0.iter().any(|chunk| any(chunk)) || any(last),
     }
 }
 
@@ -236,6 +252,11 @@ mod tests {
         assert!(!found("^[^@\\s]+@[^@\\s]+$", "no address"));
         assert!(found("", ""));
         assert!(found("@", "a@b") && !found("@", "a") && !found("ab", "a b") && found("é-", "é-1"));
+        for length in 0..70 {
+            let text = "x".repeat(length);
+            assert!(!found("@", &text));
+            assert!((0..=length).all(|at| found("@", &format!("{}@{}", &text[..at], &text[at..]))));
+        }
         assert!(found("^$", ""));
         assert!(!found("$^a", ""));
         assert!(!found("^a$", "a\n"));

@@ -10,8 +10,10 @@ import org.apache.parquet.schema.Type;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.util.HexFormat;
+import java.util.StringJoiner;
 
-/** Writes rows as parquet-java reads them: one line a row, one field a flat column, values as they are stored. */
+/** Writes rows as parquet-java reads them: one line a row, its fields between tabs, groups in round and lists in square
+ * brackets, values as they are stored. */
 class Dump {
     /** LEAST FILE...: each FILE's rows go to FILE.all; those whose `id` is at least LEAST, found by statistics, to FILE.some. */
     public static void main(String[] arguments) throws Exception {
@@ -31,26 +33,45 @@ class Dump {
     private static void dump(ParquetReader.Builder<Group> builder, String file) throws IOException {
         try (ParquetReader<Group> reader = builder.build(); var out = Files.newBufferedWriter(java.nio.file.Path.of(file))) {
             for (Group row = reader.read(); row != null; row = reader.read()) {
-                for (int column = 0; column < row.getType().getFieldCount(); column++) {
-                    out.append(column == 0 ? "" : "\t").append(value(row, column));
-                }
+                out.append(fields(row, "\t"));
                 out.append('\n');
             }
         }
     }
 
-    private static String value(Group row, int column) {
-        Type type = row.getType().getType(column);
-        if (row.getFieldRepetitionCount(column) == 0) {
-            return "null";
+    private static String fields(Group row, String between) {
+        var shown = new StringJoiner(between);
+        for (int field = 0; field < row.getType().getFieldCount(); field++) {
+            shown.add(values(row, field));
+        }
+        return shown.toString();
+    }
+
+    /** A field's value, or all of them where it may have many. */
+    private static String values(Group row, int field) {
+        int count = row.getFieldRepetitionCount(field);
+        if (!row.getType().getType(field).isRepetition(Type.Repetition.REPEATED)) {
+            return count == 0 ? "null" : value(row, field, 0);
+        }
+        var shown = new StringJoiner(",", "[", "]");
+        for (int index = 0; index < count; index++) {
+            shown.add(value(row, field, index));
+        }
+        return shown.toString();
+    }
+
+    private static String value(Group row, int field, int index) {
+        Type type = row.getType().getType(field);
+        if (!type.isPrimitive()) {
+            return "(" + fields(row.getGroup(field, index), ",") + ")";
         }
         return switch (type.asPrimitiveType().getPrimitiveTypeName()) {
-            case INT32 -> Integer.toString(row.getInteger(column, 0));
-            case INT64 -> Long.toString(row.getLong(column, 0));
-            case FLOAT -> Integer.toString(Float.floatToRawIntBits(row.getFloat(column, 0)));
-            case DOUBLE -> Long.toString(Double.doubleToRawLongBits(row.getDouble(column, 0)));
-            case BOOLEAN -> Boolean.toString(row.getBoolean(column, 0));
-            default -> "x" + HexFormat.of().formatHex(row.getBinary(column, 0).getBytes());
+            case INT32 -> Integer.toString(row.getInteger(field, index));
+            case INT64 -> Long.toString(row.getLong(field, index));
+            case FLOAT -> Integer.toString(Float.floatToRawIntBits(row.getFloat(field, index)));
+            case DOUBLE -> Long.toString(Double.doubleToRawLongBits(row.getDouble(field, index)));
+            case BOOLEAN -> Boolean.toString(row.getBoolean(field, index));
+            default -> "x" + HexFormat.of().formatHex(row.getBinary(field, index).getBytes());
         };
     }
 }

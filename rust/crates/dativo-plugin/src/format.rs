@@ -1,6 +1,7 @@
 //! File formats: a sink writes one file at a path it is given. Where that path is and when it becomes visible is
 //! the business of the delivery, not of the format.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use arrow_array::RecordBatch;
@@ -8,7 +9,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{CancelToken, Result};
+use crate::{API_VERSION, CancelToken, MIN_API_VERSION, Result};
 
 /// What a write may use.
 #[derive(Clone, Debug, Deserialize)]
@@ -71,6 +72,8 @@ pub trait FileFormat {
     const NAME: &'static str;
     /// The plugin's version.
     const VERSION: &'static str;
+    /// The versions of the plugin API that it works with; an installation that has none of them says who has to upgrade.
+    const API_VERSIONS: RangeInclusive<u32> = MIN_API_VERSION..=API_VERSION;
     /// Of the files, without the dot.
     const EXTENSION: &'static str;
     /// The sink it makes.

@@ -28,3 +28,6 @@ pub use types::{parse_type, type_name};
 
 /// The plugin API version these traits belong to: the same integer as the Python SDK's `API_VERSION`.
 pub const API_VERSION: u32 = 1;
+
+/// The oldest plugin API version that a plugin made with these traits works with.
+pub const MIN_API_VERSION: u32 = 1;

@@ -1,13 +1,14 @@
 //! Readers: a plan of splits first, then one stream of record batches a split.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{CancelToken, Result, Storage};
+use crate::{API_VERSION, CancelToken, MIN_API_VERSION, Result, Storage};
 
 /// What a reader is constructed with. Keys that this version does not know are kept out.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -193,6 +194,8 @@ pub trait ReaderPlugin {
     const NAME: &'static str;
     /// The plugin's version.
     const VERSION: &'static str;
+    /// The versions of the plugin API that it works with; an installation that has none of them says who has to upgrade.
+    const API_VERSIONS: RangeInclusive<u32> = MIN_API_VERSION..=API_VERSION;
     /// The optional things it does: `columns`, `schema`, `splits`, ...
     const CAPABILITIES: &'static [&'static str];
     /// The reader it makes.

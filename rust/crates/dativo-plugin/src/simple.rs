@@ -1,5 +1,7 @@
 //! Readers of the smallest kind: options, columns, batches. Splits, errors for options and the rest are done here.
 
+use std::ops::RangeInclusive;
+
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use schemars::JsonSchema;
@@ -7,8 +9,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    BatchStream, CancelToken, Check, Discovery, Error, ReadContext, ReadPlan, ReadRequest, Reader, ReaderPlugin,
-    Result, SourceConfig, Split,
+    API_VERSION, BatchStream, CancelToken, Check, Discovery, Error, MIN_API_VERSION, ReadContext, ReadPlan,
+    ReadRequest, Reader, ReaderPlugin, Result, SourceConfig, Split,
 };
 
 /// A reader that reads its source from the start to the end. Export it as `Simple<MyReader>`; implement [`Reader`] itself
@@ -18,6 +20,8 @@ pub trait SimpleReader: Send + Sync + Sized + 'static {
     const NAME: &'static str;
     /// The plugin's version.
     const VERSION: &'static str;
+    /// As of [`ReaderPlugin`].
+    const API_VERSIONS: RangeInclusive<u32> = MIN_API_VERSION..=API_VERSION;
     /// What a job says under `options`. Doc comments are descriptions, `#[serde(default)]` gives a default; an option that
     /// isn't a field is refused.
     type Options: DeserializeOwned + JsonSchema;
@@ -49,6 +53,7 @@ pub struct Simple<R>(R);
 impl<R: SimpleReader> ReaderPlugin for Simple<R> {
     const NAME: &'static str = R::NAME;
     const VERSION: &'static str = R::VERSION;
+    const API_VERSIONS: RangeInclusive<u32> = R::API_VERSIONS;
     const CAPABILITIES: &'static [&'static str] = &[];
     type Reader = Self;
 

@@ -1,6 +1,7 @@
 //! The structs of `dativo_plugin.h`.
 
 use std::ffi::{CString, c_char, c_void};
+use std::ops::RangeInclusive;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
@@ -16,6 +17,7 @@ pub struct Host {
     size: u32,
     context: *mut c_void,
     log: Option<unsafe extern "C" fn(*mut c_void, i32, *const c_char)>,
+    oldest_api_version: u32,
 }
 
 /// `dativo_plugin`: what every table begins with.
@@ -35,11 +37,17 @@ unsafe impl Send for Head {}
 unsafe impl Sync for Head {}
 
 impl Head {
-    /// The head of a table of type `T`; its text lives as long as the process.
-    pub(super) fn of<T>(kind: u32, about: String) -> Self {
+    /// The head of a table of type `T`; its text lives as long as the process. versions: those that it works with.
+    ///
+    /// # Safety
+    /// `host` is what the host gave.
+    pub(super) unsafe fn of<T>(host: *const Host, kind: u32, versions: RangeInclusive<u32>, about: String) -> Self {
+        // SAFETY: the caller's promise.
+        let wanted = unsafe { (*host).api_version };
         Self {
             magic: MAGIC,
-            api_version: dativo_plugin::API_VERSION,
+            // Where the host takes none of them, it says which side has to be upgraded.
+            api_version: wanted.clamp(*versions.start(), *versions.end()),
             size: size_of::<T>() as u32,
             kind,
             // JSON holds no NUL.

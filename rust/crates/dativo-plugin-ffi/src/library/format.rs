@@ -10,7 +10,7 @@ use arrow_schema::{DataType, Schema, SchemaRef};
 use dativo_plugin::{CancelToken, Error, FileFormat, FileSink, WriteContext};
 use serde_json::Value;
 
-use super::abi::{FORMAT, FormatTable, Head};
+use super::abi::{FORMAT, FormatTable, Head, Host};
 use super::{answered, borrow, give, take, text};
 use crate::control::{from_json, to_json};
 use crate::describe_file_format;
@@ -26,9 +26,13 @@ struct Handle {
 
 impl FormatTable {
     /// The table of a plugin, made once.
-    pub fn get<F: FileFormat>(table: &'static OnceLock<Self>) -> *const Head {
+    ///
+    /// # Safety
+    /// `host` is what the host gave.
+    pub unsafe fn get<F: FileFormat>(table: &'static OnceLock<Self>, host: *const Host) -> *const Head {
         let made = table.get_or_init(|| Self {
-            head: Head::of::<Self>(FORMAT, describe_file_format::<F>()),
+            // SAFETY: the caller's promise.
+            head: unsafe { Head::of::<Self>(host, FORMAT, F::API_VERSIONS, describe_file_format::<F>()) },
             create: create::<F>,
             close: close::<F>,
             write: write::<F>,

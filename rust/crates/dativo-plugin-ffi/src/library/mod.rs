@@ -23,18 +23,26 @@ macro_rules! export_library {
     ($(reader $symbol:ident = $plugin:ty;)* $(file_format $sink:ident = $format:ty;)*) => {
         $(
             /// The plugin's table, for a host that speaks `dativo_plugin.h`.
+            ///
+            /// # Safety
+            /// `host` is the host's.
             #[unsafe(no_mangle)]
-            pub extern "C" fn $symbol(_: *const $crate::library::Host) -> *const $crate::library::Head {
+            pub unsafe extern "C" fn $symbol(host: *const $crate::library::Host) -> *const $crate::library::Head {
                 static TABLE: ::std::sync::OnceLock<$crate::library::ReaderTable> = ::std::sync::OnceLock::new();
-                $crate::library::ReaderTable::get::<$plugin>(&TABLE)
+                // SAFETY: the header's rules: `host` is the host's.
+                unsafe { $crate::library::ReaderTable::get::<$plugin>(&TABLE, host) }
             }
         )*
         $(
             /// The plugin's table, for a host that speaks `dativo_plugin.h`.
+            ///
+            /// # Safety
+            /// `host` is the host's.
             #[unsafe(no_mangle)]
-            pub extern "C" fn $sink(_: *const $crate::library::Host) -> *const $crate::library::Head {
+            pub unsafe extern "C" fn $sink(host: *const $crate::library::Host) -> *const $crate::library::Head {
                 static TABLE: ::std::sync::OnceLock<$crate::library::FormatTable> = ::std::sync::OnceLock::new();
-                $crate::library::FormatTable::get::<$format>(&TABLE)
+                // SAFETY: the header's rules: `host` is the host's.
+                unsafe { $crate::library::FormatTable::get::<$format>(&TABLE, host) }
             }
         )*
     };

@@ -11,7 +11,7 @@ use arrow_schema::Schema;
 use dativo_plugin::{CancelToken, ReadContext, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split};
 use serde_json::{Map, Value, json};
 
-use super::abi::{Head, READER, ReaderTable};
+use super::abi::{Head, Host, READER, ReaderTable};
 use super::{answered, borrow, give, take, text};
 use crate::control::{from_json, to_json};
 use crate::describe_reader;
@@ -31,9 +31,13 @@ struct Handle {
 
 impl ReaderTable {
     /// The table of a plugin, made once.
-    pub fn get<P: ReaderPlugin>(table: &'static OnceLock<Self>) -> *const Head {
+    ///
+    /// # Safety
+    /// `host` is what the host gave.
+    pub unsafe fn get<P: ReaderPlugin>(table: &'static OnceLock<Self>, host: *const Host) -> *const Head {
         let made = table.get_or_init(|| Self {
-            head: Head::of::<Self>(READER, describe_reader::<P>()),
+            // SAFETY: the caller's promise.
+            head: unsafe { Head::of::<Self>(host, READER, P::API_VERSIONS, describe_reader::<P>()) },
             create: create::<P>,
             close: close::<P>,
             read: read::<P>,
