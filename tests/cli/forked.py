@@ -47,8 +47,9 @@ def dativo(
         text = printed.read()
         reading.join()
     process.join()
+    in_time = late.is_alive()
     late.cancel()
-    assert process.exitcode is not None
+    assert in_time and process.exitcode is not None, f"dativo {' '.join(arguments)} had no end after {timeout_s} s"
     return process.exitcode, text, errors[0]
 
 
