@@ -25,7 +25,15 @@ class DagsterDev:
     """What is asked of it by GraphQL. url: its address. session: of all its processes."""
 
     def __init__(self, url: str, session: int) -> None:
-        self.url, self.session = url, session
+        self.url = url
+        self.session = session
+
+    def answers(self) -> bool:
+        """Whether it is there and knows assets."""
+        try:
+            return bool(self.ask("{assetNodes {id}}")["assetNodes"])
+        except OSError:
+            return False
 
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -64,20 +72,13 @@ def dagster_dev(project: Path, home: Path, settings: str = "", timeout_s: float 
     try:
         found = DagsterDev(f"http://127.0.0.1:{port}", process.pid)
         deadline = time.monotonic() + timeout_s
-        while not _has_assets(found):
+        while not found.answers():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
         yield found
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def _has_assets(dagster: DagsterDev) -> bool:
-    try:
-        return bool(dagster.ask("{assetNodes {id}}")["assetNodes"])
-    except OSError:
-        return False
 
 
 def _end_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""The installed command, run as a person runs it."""
+"""The command, run as a person runs it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from .forked import dativo
 
 DATIVO = Path(sys.executable).with_name("dativo")
 
@@ -50,6 +52,15 @@ class Shell:
         return {**kept, **more}
 
     def __call__(self, *arguments: str, **environment: str) -> Said:
+        """A process of the command; only what Python reads as it starts makes it another than a fork."""
+        if any(name.startswith("PYTHON") for name in environment):
+            return self.started(*arguments, **environment)
+        code, out, err = dativo(arguments, self.root, self.environment(**environment))
+        assert "Traceback" not in err, err
+        return Said(code, out, err)
+
+    def started(self, *arguments: str, **environment: str) -> Said:
+        """The installed command, from its first import on."""
         done = subprocess.run(
             self.command(*arguments),
             cwd=self.root,

@@ -66,12 +66,6 @@ def status(dagster: DagsterDev, run: str) -> str:
     return str(dagster.ask(STATUS, run=run)["runOrError"]["status"])
 
 
-def answers(dagster: DagsterDev) -> bool:
-    with suppress(OSError):
-        return bool(dagster.ask(REPOSITORIES))
-    return False
-
-
 def wait(until: Callable[[], Any], what: str, timeout_s: float = 90) -> None:
     end = time.monotonic() + timeout_s
     while not until():
@@ -150,7 +144,7 @@ def test_a_run_goes_on_when_the_web_server_that_launched_it_is_killed(folder: Fo
     with dagster_dev(folder.root, folder.root / "home", INSTANCE) as server:
         run, process = stuck(server, folder)
         os.kill(web_server(server.session), signal.SIGKILL)
-        wait(lambda: not answers(server), "the web server is gone")
+        wait(lambda: not server.answers(), "the web server is gone")
         assert Path(f"/proc/{process}").exists() and not folder.files("rows")
         os.close(os.open(folder.root / "stuck", os.O_WRONLY))  # what the reader waited for
         with dg.DagsterInstance.from_config(str(folder.root / "home")) as instance:
