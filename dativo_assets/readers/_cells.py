@@ -47,7 +47,7 @@ class Cells:
             if batch.nbytes > self.options.max_field_bytes:
                 self._check_sizes(batch, done)
             done += batch.num_rows
-            yield batch
+            yield batch.select(list(self.wanted))
 
     def place(self, row: int, column: str) -> dict[str, int]:
         """Row, line and byte of a value, as they are in the file. row: among those that were given, from 1."""
@@ -81,6 +81,8 @@ class Cells:
     def _parse(self, block: int, done: int) -> Iterator[pa.RecordBatch]:
         source, bad = self.open(), _BadRows(self.options.bad_lines == "skip")
         last = self.names[-1]
+        # A field too long for a block ends the block, whatever its column.
+        looked_at = self.names if self.options.max_field_bytes < block else [*self.wanted, last]
         try:
             reader = pacsv.open_csv(
                 source,
@@ -94,7 +96,7 @@ class Cells:
                 convert_options=pacsv.ConvertOptions(
                     check_utf8=False,
                     column_types={name: pa.string() for name in self.names},
-                    include_columns=list(dict.fromkeys([*self.wanted, last])),
+                    include_columns=list(dict.fromkeys(looked_at)),
                     null_values=list(self.options.null_values),
                     strings_can_be_null=True,
                     quoted_strings_can_be_null=False,
@@ -107,7 +109,7 @@ class Cells:
                 end = batch.column(last)[-1].as_py() or ""
                 passed, done = min(done, batch.num_rows), max(0, done - batch.num_rows)
                 if passed < batch.num_rows:
-                    yield batch.slice(passed).select(list(self.wanted))
+                    yield batch.slice(passed)
         except pa.ArrowInvalid as error:
             if bad.first is not None and not bad.skip:
                 raise self._ragged(bad.first.number, bad.first.actual_columns) from error
@@ -169,7 +171,7 @@ class Cells:
         source = self.open()
         picked = [self.names.index(name) for name in self.wanted]
         columns: list[list[str | None]] = [[] for _ in picked]
-        rows = size = 0
+        rows = size = given = 0
         try:
             for row, record in enumerate(self.dialect.records(source), 1):
                 fields = self.dialect.fields(record)
@@ -178,6 +180,9 @@ class Cells:
                         raise self._ragged_at(record, row, len(fields))
                     self.skipped += 1
                     continue
+                if len(record.text) > self.options.max_field_bytes:
+                    self._check_fields(fields, given)
+                given += 1
                 for column, index in zip(columns, picked, strict=True):
                     column.append(self._value(*fields[index]))
                 rows, size = rows + 1, size + len(record.text)
@@ -222,10 +227,16 @@ class Cells:
 
     def _check_sizes(self, batch: pa.RecordBatch, done: int) -> None:
         """done: rows before the batch."""
-        for name in self.wanted:
+        for name in batch.schema.names:
             is_long = pc.greater(pc.binary_length(batch.column(name)), self.options.max_field_bytes)
             if (at := pc.index(is_long, True).as_py()) >= 0:
                 raise self._too_long({**self.place(done + at + 1, name), "column": name})
+
+    def _check_fields(self, fields: Sequence[tuple[str, bool]], given: int) -> None:
+        """given: rows before this one."""
+        for name, cell in zip(self.names, fields, strict=True):
+            if len((self._value(*cell) or "").encode()) > self.options.max_field_bytes:
+                raise self._too_long({**self.place(given + 1, name), "column": name})
 
 
 class _RecordOverBlock(Exception):

@@ -113,6 +113,7 @@ class ParquetMerge:
             return
         if self._deleted is not None:
             rows = pyarrow().concat_tables([self._deleted, rows])
+        pyarrow().default_memory_pool().release_unused()
         columns = [_whole(rows.column(key)) for key in rule.keys]
         if any(column.null_count for column in columns):
             nulls = pc.is_null(columns[0])
@@ -134,6 +135,7 @@ class ParquetMerge:
 
         rule, merged = self._rule, self.merged
         self._supersede(rows.num_rows - keys.size)
+        pyarrow().default_memory_pool().release_unused()
         newest = self._newest(rows, keys)
         cursors = None if rule.cursor is None else _whole(rows.column(rule.cursor)).take(newest)
         probed = self._each(lambda path: self._probe(path, keys, cursors), merged.files)
@@ -218,17 +220,17 @@ class ParquetMerge:
                 )
             cursor = rule.cursor if cursors is not None and rule.cursor in names else None
             wanted = [*rule.keys, *([cursor] if cursor and cursor not in rule.keys else [])]
-            for first, groups, span in _runs(file.metadata, [names.index(key) for key in rule.keys], keys):
+            runs = _runs(file.metadata, [names.index(key) for key in rule.keys], keys)
+            for first, part, span in _parts(file, runs, wanted):
                 self._check()
-                part = file.read_row_groups(groups, columns=wanted, use_threads=False)
-                found = span.find([_whole(part.column(key)) for key in rule.keys])
+                found = span.find([_decoded(part.column(key)) for key in rule.keys])
                 at = pc.indices_nonzero(pc.is_valid(found)).cast(pa.int64())
                 if not len(at):
                     continue
                 code = found.take(at)
                 is_fresh = pc.is_valid(at)
                 if cursor is not None:
-                    before = _whole(part.column(cursor)).take(at)
+                    before = _decoded(part.column(cursor)).take(at)
                     after = cursors.take(code)
                     newer = pc.fill_null(pc.greater_equal(after, before.cast(after.type)), _no())
                     is_fresh = pc.or_(pc.is_null(before), newer)
@@ -331,6 +333,17 @@ def _runs(metadata: Any, columns: Sequence[int], keys: KeySet) -> Iterator[tuple
         first += group.num_rows
     if run:
         yield start, run, keys.within(known)
+
+
+def _parts(
+    file: Any, runs: Iterator[tuple[int, list[int], KeySpan]], columns: Sequence[str]
+) -> Iterator[tuple[int, Any, KeySpan]]:
+    """(first row, rows, keys that they may hold): a row group may be more than should be held."""
+    for first, groups, span in runs:
+        size = max(_PROBED_ROWS, span.size)
+        for part in file.iter_batches(size, row_groups=groups, columns=columns, use_threads=False):
+            yield first, part, span
+            first += part.num_rows
 
 
 def _leaves(metadata: Any, columns: Sequence[int]) -> list[int | None]:

@@ -159,12 +159,12 @@ def places(tmp_path: Path, servers: Any, monkeypatch: pytest.MonkeyPatch) -> Pla
     return Places(tmp_path, *servers, monkeypatch)
 
 
-def outcome(reader: Any, source: SourceConfig, types: dict[str, str]) -> Any:
-    """The table as text, or the error: what it is and where."""
+def outcome(reader: Any, source: SourceConfig, types: dict[str, str], columns: tuple[str, ...] | None = None) -> Any:
+    """The table as text, or the error: what it is and where. columns: those asked for."""
     schema = pa.schema([(name, parse_type(text)) for name, text in types.items()]) if types else None
     made = reader(source)
     try:
-        plan = made.plan(ReadRequest(schema=schema))
+        plan = made.plan(ReadRequest(columns=columns, schema=schema))
         read = [made.read(split) for split in plan.splits]
         items = [item for one in read for item in ([one] if hasattr(one, "__arrow_c_stream__") else one)]
         table = pa.Table.from_batches([batch for item in items for batch in batches_of(item)], pa.schema(plan.schema))
@@ -286,3 +286,14 @@ def test_a_bad_row_is_named_by_file_row_line_and_byte(places: Places, kind: str)
     text, options, types, wanted = BAD[kind]
     found = outcomes(places, "bad.csv", text, options, types)
     assert_alike(found | {"wanted": (*wanted, *[None] * (6 - len(wanted)))})
+
+
+@pytest.mark.parametrize("more", [{}, {"trim": True}, {"comment": "#"}])
+@pytest.mark.parametrize("columns", [("a",), ("b",), ("c",)])
+def test_a_long_value_is_an_error_in_a_column_that_is_not_asked_for(
+    places: Places, more: dict[str, Any], columns: tuple[str, ...]
+) -> None:
+    text = b"a,b,c\n1,2,3\n1,23456,3\n"
+    with places.source("local", "long.csv", text, {"max_field_bytes": 4, **more}) as source:
+        for reader in READERS.values():
+            assert outcome(reader, source, {}, columns)[:4] == ("ValidationError", "FIELD_TOO_LONG", 2, 3)
