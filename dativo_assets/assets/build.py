@@ -28,7 +28,7 @@ from dativo_assets.sensors import Watched, alert_sensor, trigger_sensor
 from .alerts import LAG, alert_specs, with_alerts
 from .broken import broken_spec, group_of
 from .customize import Customization
-from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_compute
+from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_compute, told_once
 from .lineage import Origins
 from .metadata import check_specs
 from .runner import schedule_of
@@ -248,6 +248,7 @@ class Builder:
         compute = self._compute(job, tables)
         if job.alerts is not None and checks:
             compute = with_alerts(compute, job.alerts, alerts)
+        compute = told_once(compute)
         key = specs[0].key if tables[0].output == RESULT else asset_key(job.name, job.group)
         usable = job.name not in self.faults
         return self._assets_definition(

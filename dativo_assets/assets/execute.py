@@ -77,6 +77,8 @@ class JobAsset:
         Raises: dg.Failure: when that job is not to be had any more.
         """
         context = asset_context.op_execution_context
+        if context.run.job_code_origin is None:
+            return self  # the process that runs it made it, of this very job
         # Of the plan as it was launched: Dagster makes another one of the same name here, of the job as it is now.
         plan_id = context.run.execution_plan_snapshot_id
         wanted = (
@@ -146,6 +148,21 @@ class JobAsset:
                 yield from _run(plans, context, events, partition)
         except DativoError as error:
             raise failure(error.at(job=self.job.name)) from None
+
+
+def told_once(compute: Compute) -> Compute:
+    """The body of a step whose metadata stands in the events of its assets: Dagster keeps that of a result with the step's
+    output too.
+    """
+
+    def told(context: dg.AssetExecutionContext, inputs: Any) -> Iterator[Any]:
+        for event in compute(context, inputs):
+            if isinstance(event, dg.MaterializeResult) and event.metadata:
+                context.add_asset_metadata(event.metadata, event.asset_key)
+                event = event._replace(metadata=None)
+            yield event
+
+    return told
 
 
 def _materialized(table: Table, plan: JobPlan, result: RunResult) -> Iterator[Any]:

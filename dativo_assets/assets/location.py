@@ -183,6 +183,11 @@ class _RunDefinitions(dg.Definitions):
     def _whole(self) -> dg.Definitions:
         return build(self.__dict__["loading"].builder())
 
+    @cached_property
+    def _known(self) -> Known | None:
+        found: Known | None = self.__dict__["loading"].known(self.__dict__["digest"])
+        return found
+
     assets = property(lambda self: self._whole.assets)
     schedules = property(lambda self: self._whole.schedules)
     sensors = property(lambda self: self._whole.sensors)
@@ -190,7 +195,7 @@ class _RunDefinitions(dg.Definitions):
     def get_repository_def(self) -> dg.RepositoryDefinition:
         if not asked.for_a_location():
             return self._whole.get_repository_def()
-        known = self.__dict__["loading"].known(self.__dict__["digest"])
+        known = self._known
         return self._whole.get_repository_def() if known is None else _RunRepository(known, lambda: self._whole)
 
 

@@ -271,3 +271,13 @@ def test_a_job_opts_out_of_the_preview(bench) -> None:
     path.write_text(path.read_text() + "preview: false\n")
     metadata = bench.run("sales/orders").metadata("sales/orders")
     assert not {"preview", "profile"} & set(metadata)
+
+
+def test_the_metadata_of_a_table_is_kept_with_its_materialization_and_not_with_the_output_of_the_step(bench) -> None:
+    bench.orders()
+    ran = bench.run("sales/orders")
+    (output,) = [
+        e for e in ran.result.all_events if e.is_successful_output and e.step_output_data.output_name == "result"
+    ]
+    assert not output.step_output_data.metadata
+    assert ran.metadata("sales/orders")["rows_written"] == 2

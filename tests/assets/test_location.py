@@ -11,7 +11,7 @@ import pytest
 from dagster._core.definitions.definitions_load_context import DefinitionsLoadContext, DefinitionsLoadType
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.metadata.metadata_value import CodeLocationReconstructionMetadataValue
-from dagster._core.definitions.reconstruct import repository_def_from_target_def
+from dagster._core.definitions.reconstruct import ReconstructableRepository, repository_def_from_target_def
 from dagster._core.definitions.repository_definition import RepositoryLoadData
 from dagster._core.execution.api import create_execution_plan, execute_run
 
@@ -109,8 +109,13 @@ def test_a_plan_runs_the_job_it_was_made_of_or_says_that_it_is_gone(bench, load:
     launched = in_a_run(load(), ORDERS)
     config = {"execution": {"config": {"in_process": {}}}}
     plan = create_execution_plan(launched, run_config=config)
+    origin = ReconstructableRepository.for_module("dativo_assets.definitions", "defs").get_reconstructable_job(JOB)
     run = bench.instance.create_run_for_job(
-        launched, execution_plan=plan, run_config=config, asset_selection=frozenset({ORDERS})
+        launched,
+        execution_plan=plan,
+        run_config=config,
+        asset_selection=frozenset({ORDERS}),
+        job_code_origin=origin.get_python_origin(),
     )
     text = (bench.root / "jobs/orders.yaml").read_text()
     bench.write("jobs/orders.yaml", text.replace("path: warehouse/orders", "path: warehouse/moved"))
