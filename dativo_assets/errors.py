@@ -153,7 +153,7 @@ def _window(line: str, column: int) -> tuple[str, int]:
 
 
 def _places(details: Mapping[str, Any]) -> list[str]:
-    places = []
+    places = [] if details.get("declared") is None else [str(details["declared"])]
     if details.get("file") is not None:
         parts = (details["file"], details.get("line"), details.get("column"))
         places.append(":".join(str(part) for part in parts if part is not None))

@@ -271,7 +271,7 @@ def _headline(error: DativoError) -> str:
 
 
 def error_metadata(error: DativoError, text: str) -> dict[str, Any]:
-    """hint, where, error_code, error. text: the rendered error."""
+    """hint, where, error_code, error. text: the rendered error. Where: the place in a file, else that of the broken rule."""
     details = error.details
     # Without a file, `column` is the name of one in the data.
     in_file = details.get("file") is not None
@@ -281,7 +281,7 @@ def error_metadata(error: DativoError, text: str) -> dict[str, Any]:
     others = ("stage", "split", "row", "plugin") if in_file else ("stage", "split", "row", "column", "plugin")
     found: dict[str, Any] = {
         "hint": error.hint,
-        "where": place or None,
+        "where": place or details.get("declared"),
         "error_code": error.error_code,
         **{key: str(details[key]) for key in others if details.get(key) is not None},
         "error": dg.MetadataValue.md(f"```\n{text}\n```"),

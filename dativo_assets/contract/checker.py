@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dativo_assets.errors import ValidationError
+from dativo_assets.errors import Location, ValidationError
 
 from .model import MASK, Contract, Limit, Rule, RuleResult
 from .origin import check_origin_names
@@ -326,6 +326,7 @@ class Checker:
             what = f"{rule.description}, found {value}"
         others = [f"{name} ({rows})" for name, rows in counted.items() if name != rule.name]
         also = f"; rows that break others: {', '.join(others)}" if others else ""
+        declared = self._declared(rule, place["column"])
         return ValidationError(
             f"rule {rule.name} is broken by {counted[rule.name]} of the {rows.of} rows of a batch: {what}{also}",
             "CONTRACT_VIOLATION",
@@ -336,9 +337,15 @@ class Checker:
                 "rows": rows.of,
                 "rules": list(counted),
                 "job": self._job,
+                **({} if declared is None else {"declared": str(declared)}),
             },
             hint=self._hint(rule),
         )
+
+    def _declared(self, rule: Rule, column: str) -> Location | None:
+        """Where the rule stands, or the column that it is about. column: where a value does not fit its type."""
+        named = {item.name: item.location for item in self._contract.columns}
+        return rule.location or named.get(column if rule.kind == "types" else next(iter(rule.columns), column))
 
     def _hint(self, rule: Rule) -> str:
         if rule.kind == "types":

@@ -114,6 +114,8 @@ def test_a_violation_under_fail_is_no_materialization_and_stops_what_follows(ben
     failure = run.failure("sales__orders")
     assert failure.metadata["error_code"].value
     assert failure.metadata["error"].value.startswith("```\nerror[")
+    file, line, _ = failure.metadata["where"].value.split(":")
+    assert (file, "name: amount" in text.splitlines()[int(line) - 1]) == ("jobs/orders.yaml", True), "the rule's place"
     assert bench.instance.get_latest_materialization_event(dg.AssetKey(["sales", "orders"])) is None
 
 
