@@ -100,7 +100,10 @@ class PluginRef:
             return False
         from dativo_plugin_sdk.library import may_have_json_symbols
 
-        return may_have_json_symbols(self.kind, self.path)
+        try:
+            return may_have_json_symbols(self.kind, self.path)
+        except OSError:
+            return False  # `load` tells why it can't be read
 
     def load(self) -> Plugin:
         """Import the plugin.

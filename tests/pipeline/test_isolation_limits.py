@@ -17,6 +17,8 @@ from dativo_plugin_sdk import SandboxError
 from dativo_assets.isolation.group import Group
 from dativo_assets.isolation.settings import Isolation
 
+from .test_isolation import is_running
+
 JOB = """
     source: {{reader: "plugin.py:Rows", isolation: {isolation}}}
     target: {{writer: parquet, path: out}}
@@ -142,9 +144,9 @@ def test_what_a_plugin_starts_ends_with_it(bench: Any, plugin: Callable[[str], N
         """)
     bench.job(JOB.format(isolation="process"))
     bench.ok()
-    status = Path("/proc", str(bench.rows()[0]["pid"]), "status")
+    pid = bench.rows()[0]["pid"]
     deadline = time.monotonic() + 10
-    while status.exists() and "State:\tZ" not in status.read_text():
+    while is_running(pid):
         assert time.monotonic() < deadline, "it lives on"
         time.sleep(0.01)
 

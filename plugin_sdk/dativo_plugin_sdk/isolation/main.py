@@ -104,10 +104,10 @@ def _find(kind: str, reference: str, folder: str) -> Any:
 
 
 def _die_with(lifeline: int) -> None:
-    """Be killed when the host's end of a pipe is closed, whatever the plugin is doing then; where the system can't do that, the
-    child ends once it reads its control socket.
+    """Be killed when the host's end of a pipe is closed, with all of this process's group and whatever the plugin is doing then;
+    where the system can't do that, the child ends once it reads its control socket.
     """
     if hasattr(fcntl, "F_SETSIG"):
-        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
