@@ -27,7 +27,7 @@ Examples:
 @project_option
 def command(words: tuple[str, ...], kind: str | None, index: str | None, as_json: bool, project: str | None) -> int:
     """List the plugins of an index whose name, summary or capabilities hold every word."""
-    found = [item for item in index_of(project_folder(project), index).plugins if _matches(item, words, kind)]
+    found = [item for item in index_of(project_folder(project), index).listed() if _matches(item, words, kind)]
     if as_json:
         print_json([asdict(item) for item in found])
         return 0

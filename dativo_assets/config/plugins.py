@@ -19,5 +19,7 @@ class Plugins(Frozen):
         False, description="Every run is one with `--locked`: plugins must be as dativo.lock has them."
     )
     index: Path | None = Field(
-        None, description="Where `dativo plugin search` and `install` look: a folder or URL that holds an index.json."
+        None,
+        description="Where `dativo plugin search` and `install` look: a folder or URL that holds an index.json, "
+        "or `pypi`: uv's or pip's own index of packages.",
     )

@@ -100,6 +100,10 @@ class Index:
     where: str
     plugins: tuple[Listed, ...]
 
+    def listed(self) -> tuple[Listed, ...]:
+        """All plugins. Raises: ConfigurationError: for an index that can't tell."""
+        return self.plugins
+
     def find(self, name: str) -> Listed:
         """Raises: ConfigurationError: with the nearest name."""
         known = {item.name: item for item in self.plugins}
@@ -113,7 +117,7 @@ class Index:
 
     def fetch(self, release: Release) -> bytes:
         """The artefact of a release. Raises: ValidationError: when it is not what the index says."""
-        data = _read(_inside(self.where, release.artefact), _MAX_ARTEFACT_BYTES)
+        data = self._read(_inside(self.where, release.artefact))
         found = hashlib.sha256(data).hexdigest()
         if found != release.sha256:
             raise ValidationError(
@@ -122,6 +126,9 @@ class Index:
                 hint="nothing was installed; tell whoever keeps the index",
             )
         return data
+
+    def _read(self, where: str) -> bytes:
+        return _read(where, _MAX_ARTEFACT_BYTES)
 
 
 def read_index(where: str) -> Index:

@@ -255,7 +255,8 @@ class CsvReader(FileReader):
             path, options.encoding, options.compression, quote=quote, end_last_line=True, open_file=self.open_file
         )
         for _ in range(options.skip_rows):
-            source.readline()
+            if not source.readline():
+                break
         return source
 
     def _parse(

@@ -69,7 +69,7 @@ class CsvOptions(Options):
     bad_lines: Literal["error", "skip"] = Field("error", description="what to do with rows of another length")
     infer_types: bool = Field(True, description="false: every column without a contract type is a string")
     infer_rows: int = Field(
-        10_000, ge=1, description="rows sampled over the input to infer types; rust_csv: of 8 MiB at most"
+        10_000, ge=1, le=2**63 - 1, description="rows sampled over the input to infer types; rust_csv: of 8 MiB at most"
     )
     compression: Compression = Field("auto", description="auto: by the file's suffix")
     max_field_bytes: int = Field(256 << 20, ge=1, description="a longer field is an error (often a quote left open)")

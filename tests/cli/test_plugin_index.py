@@ -172,11 +172,11 @@ def test_an_index_that_is_not_there_is_told(shell: Any) -> None:
     assert "plugins: {index:" in shell("plugin", "search").err
 
 
-def wheel(path: Path, version: str) -> bytes:
-    info = f"planets_wheel-{version}.dist-info"
+def wheel(path: Path, version: str, package: str = "planets_wheel") -> bytes:
+    info = f"{package}-{version}.dist-info"
     files = {
         "planets_wheel.py": source(version).decode(),
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: planets-wheel\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": "[dativo.readers]\nplanets = planets_wheel:Planets\n",
     }

@@ -393,7 +393,11 @@ class WriterConformance(Conformance):
     def test_secrets_are_not_told(self) -> None:
         """A password shows neither in what the writer answers nor in how it is printed."""
         writer = self.open(credentials={"password": SECRET})
-        told = [repr(writer), repr(writer.target_config), text_of(writer.check_connection())]
+        told = [repr(writer), repr(writer.target_config)]
+        try:
+            told.append(text_of(writer.check_connection()))
+        except DativoError as error:  # where that is no password
+            told.append(json.dumps(error.to_dict(), default=str))
         writer.close()
         expect(not any(SECRET in text for text in told), "the password is in what the writer tells")
 
@@ -413,10 +417,15 @@ class WriterConformance(Conformance):
         finally:
             writer.close()
         expect(not rows, f"{when} {len(rows or ())} rows are visible")
+        seen = self.strays()
+        expect(not seen, f"{when} there is {', '.join(seen[:3])}")
+
+    def strays(self) -> list[str]:
+        """Files that others would take for rows of a table that has no commit. Override it where a log says which count."""
         place = self.folder / str(self.target.get("path") or "\0")
-        if "\0" not in str(place) and place.is_dir():
-            seen = [str(path.relative_to(self.folder)) for path in place.rglob("*") if path.is_file()]
-            expect(not seen, f"{when} there is {', '.join(seen[:3])}")
+        if "\0" in str(place) or not place.is_dir():
+            return []
+        return [str(path.relative_to(self.folder)) for path in place.rglob("*") if path.is_file()]
 
 
 def _write(split: SplitWriter, table: Any) -> None:
