@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
-import sys
 import threading
 import time
 from typing import Any
@@ -24,12 +23,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    module = build(
-        "python",
-        tmp_path_factory.mktemp("toy") / "toy_plugin.abi3.so",
-        PYO3_BUILD_EXTENSION_MODULE="1",
-        PYO3_PYTHON=sys.executable,
-    )
+    module = build("python", tmp_path_factory.mktemp("toy") / "toy_plugin.abi3.so")
     spec = importlib.util.spec_from_file_location("toy_plugin", module)
     assert spec is not None and spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)

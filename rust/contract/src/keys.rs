@@ -13,10 +13,9 @@ use arrow_array::{Array, ArrayRef, cast::AsArray, downcast_integer, downcast_tem
 use arrow_buffer::{BooleanBuffer, BooleanBufferBuilder};
 use arrow_schema::DataType;
 use dativo_plugin::{Error, Result};
-use hashbrown::HashSet;
 use twox_hash::XxHash3_128;
 
-use crate::Mask;
+use crate::{HashSet, Mask};
 
 const SHARDS: usize = 32;
 

@@ -20,6 +20,9 @@ pub use keys::UniqueIndex;
 pub use pattern::Pattern;
 pub use spec::{KindSpec, RuleSpec, Spec};
 
+/// The standard set, with a quicker hash.
+type HashSet<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;
+
 /// Rows that break a rule are marked; `None` where none does.
 type Mask = Option<arrow_buffer::BooleanBuffer>;
 

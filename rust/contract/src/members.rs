@@ -7,10 +7,9 @@ use arrow_array::types::Decimal128Type;
 use arrow_array::{Array, ArrowPrimitiveType, PrimitiveArray, cast::AsArray, downcast_integer, downcast_temporal};
 use arrow_schema::DataType;
 use dativo_plugin::{Error, Result};
-use hashbrown::HashSet;
 
 use crate::text::texts;
-use crate::{Check, marked};
+use crate::{Check, HashSet, marked};
 
 /// Up to here, looking at one after the other beats a hash.
 const FEW: usize = 16;
