@@ -85,7 +85,7 @@ class DirectoryTable(CommittedDirectory):
                 raise ConfigurationError(f"target {self.root} is a file", hint="set target.path to a directory")
             with os.scandir(folder) as inside:
                 foreign = next(inside, None)
-            if foreign is not None:
+            if foreign is not None and self.current()[1] is None:  # else another run has committed since
                 raise ConfigurationError(
                     f"target {self.root} holds files that no commit describes (such as {foreign.name!r})",
                     hint="choose an empty or new directory as target.path",

@@ -82,6 +82,26 @@ def run_child(code: str, *arguments: object) -> subprocess.Popen[bytes]:
     )
 
 
+def test_a_run_that_another_one_overtakes_while_it_opens_an_empty_target_has_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "t"
+    table, scandir = DirectoryTable(root), os.scandir
+
+    def overtaken(folder: Path) -> object:
+        if folder == root:
+            monkeypatch.undo()
+            deliver(root, "faster", "append", 1)
+        return scandir(folder)
+
+    root.mkdir()
+    monkeypatch.setattr(os, "scandir", overtaken)
+    stage(table, "late", 2)
+    with pytest.raises(CommitConflictError):
+        table.commit(record(1, "late"))
+    assert visible(root) == [1]
+
+
 def test_append_and_overwrite_in_any_order(tmp_path: Path) -> None:
     root = tmp_path / "t"
     assert DirectoryTable(root).last_commit() is None
