@@ -41,7 +41,7 @@ def run_until_known(shell: Any, *arguments: str, **environment: str) -> str:
     """Run until a run's files are older than a tick of their clock, so that it keeps them. Returns what stands then."""
     before = {path: path.read_bytes() for path in entries(shell)}
     for _ in range(20):
-        said = shell("run", *(arguments or ("orders",)), **environment)
+        said = shell.started("run", *(arguments or ("orders",)), **environment)  # what it knows hangs on what it loads
         assert said.code == 0, said.err
         for path in entries(shell):
             if before.get(path) != path.read_bytes():
@@ -82,12 +82,12 @@ def test_a_known_run_does_what_the_first_did(orders: Any) -> None:
         JOB + "schema:\n  - {name: id, type: int64, min: 2}\n  - {name: v, type: int64}\non_violation: quarantine\n",
     )
     run_until_known(orders)
-    said = orders("run", "orders", "--json")
+    said = orders.started("run", "orders", "--json")
     (result,) = said.json
     assert (result["status"], result["rows_written"], result["rows_rejected"]) == ("succeeded", 2, 1)
     (entry,) = entries(orders)
     entry.unlink()
-    (cold,) = orders("run", "orders", "--json").json
+    (cold,) = orders.started("run", "orders", "--json").json
     volatile = {
         "run_id",
         "seq",
@@ -111,7 +111,7 @@ def test_an_edit_is_seen_by_the_next_run_whatever_its_size(orders: Any, name: st
     run_until_known(orders)
     path = orders.root / name
     path.write_text(path.read_text().replace("out", "put").replace("partition_by: []", "partition_by: id"))
-    assert orders("run", "orders").code == 0
+    assert orders.started("run", "orders").code == 0
     kept = (orders.root / "put").exists() if name.startswith("jobs") else list((orders.root / "out").rglob("id=1"))
     assert kept
 
@@ -119,30 +119,30 @@ def test_an_edit_is_seen_by_the_next_run_whatever_its_size(orders: Any, name: st
 def test_a_mistake_in_a_known_job_is_told_as_in_one_never_seen(orders: Any) -> None:
     run_until_known(orders)
     orders.write("jobs/orders.yaml", JOB.replace("compression: zstd", "compresion: zstd"))
-    known = orders("run", "orders")
+    known = orders.started("run", "orders")
     for entry in entries(orders):
         entry.unlink()
     assert known.code == 2 and "jobs/orders.yaml:2" in known.err
-    assert known.err == orders("run", "orders").err
+    assert known.err == orders.started("run", "orders").err
 
 
 def test_where_a_key_stands_is_found_again_for_what_goes_wrong_later(orders: Any) -> None:
     orders.write("jobs/orders.yaml", JOB.replace("[a.csv]", '["${NAME}.csv"]'))
     run_until_known(orders, NAME="a")
-    known = orders("run", "orders")
+    known = orders.started("run", "orders")
     for entry in entries(orders):
         entry.unlink()
     assert known.code == 2 and "jobs/orders.yaml:1" in known.err and "NAME is not set" in known.err
-    assert known.err == orders("run", "orders").err
+    assert known.err == orders.started("run", "orders").err
 
 
 def test_variables_of_a_known_job_are_those_of_the_run(orders: Any) -> None:
     orders.write("jobs/orders.yaml", JOB.replace("path: out", 'path: "${OUT}"').replace("zstd", '"${CODEC}"'))
     kept = run_until_known(orders, OUT="first", CODEC="lz4_raw")
     assert "first" not in kept and "lz4_raw" not in kept
-    assert orders("run", "orders", OUT="two", CODEC="snappy").code == 0
+    assert orders.started("run", "orders", OUT="two", CODEC="snappy").code == 0
     assert (orders.root / "two").is_dir()
-    refused = orders("run", "orders", OUT="two", CODEC="rar")
+    refused = orders.started("run", "orders", OUT="two", CODEC="rar")
     assert refused.code == 2 and "jobs/orders.yaml:2" in refused.err
 
 
@@ -151,7 +151,7 @@ def test_a_job_that_holds_a_secret_is_not_kept(orders: Any) -> None:
     before = {path: path.read_bytes() for path in entries(orders)}
     orders.write("jobs/orders.yaml", JOB.replace("files:", "credentials: {password: hunter2}, files:"))
     for _ in range(3):
-        assert orders("run", "orders").code == 0
+        assert orders.started("run", "orders").code == 0
     assert {path: path.read_bytes() for path in entries(orders)} == before
     assert "hunter2" not in "".join(path.read_text() for path in entries(orders))
 
@@ -162,7 +162,7 @@ def test_what_is_not_as_it_was_written_is_passed_by_and_replaced(orders: Any) ->
     one_letter = good.replace(b"orders.yaml", b"others.yaml", 1)
     for text in (b"", b"{}", b"\xff\n\xff", good[:-1], one_letter):
         entry.write_bytes(text)
-        assert orders("run", "orders").code == 0
+        assert orders.started("run", "orders").code == 0
         assert entry.read_bytes() == good
 
 
@@ -180,11 +180,11 @@ def test_runs_side_by_side_leave_one_whole_entry(orders: Any) -> None:
 
 def test_a_project_that_cannot_be_written_runs_all_the_same(orders: Any) -> None:
     orders.write(".dativo", "a file where the folder would be")
-    assert [orders("run", "orders").code for _ in range(2)] == [0, 0]
+    assert [orders.started("run", "orders").code for _ in range(2)] == [0, 0]
 
 
 def test_a_folder_that_is_no_project_is_left_as_it_was(orders: Any) -> None:
     (orders.root / "dativo.yaml").unlink()
     (orders.root / "jobs/orders.yaml").rename(orders.root / "orders.yaml")
-    assert [orders("run", "orders.yaml").code for _ in range(2)] == [0, 0]
+    assert [orders.started("run", "orders.yaml").code for _ in range(2)] == [0, 0]
     assert entries(orders) == []
