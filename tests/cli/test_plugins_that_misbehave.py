@@ -151,6 +151,7 @@ def _started(shell: Any, word: str, verb: str = "run") -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's background ignores it
     )
     assert process.stdout is not None
     assert process.stdout.readline() == f"{word}\n"
