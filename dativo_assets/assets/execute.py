@@ -1,7 +1,5 @@
 """What a step does: bind its job, run it, and tell Dagster the outcome."""
 
-import atexit
-import gc
 import os
 import queue
 import threading
@@ -36,9 +34,6 @@ _MAX_PROGRESS_S = 30.0
 _POLL_S = 0.1
 _STOP_S = 5.0
 _WAITING = object()
-
-# At its end the interpreter looks through every object of Dagster for cycles: a cancelled run waited for half a second of CPU.
-atexit.register(gc.freeze)
 
 Compute = Callable[[Any, Any], Iterator[Any]]
 
