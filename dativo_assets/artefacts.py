@@ -14,10 +14,12 @@ from dativo_plugin_sdk import ConfigurationError
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
 
-LIBRARIES = (".so", ".pyd", ".dylib", ".dll")
+LIBRARIES = (".so", ".dylib", ".dll")
+"""What a shared library's name ends with."""
 ANY = "any"
 """The platform of what is the same on all."""
-_CODE = (".py", *LIBRARIES)
+_COMPILED = (".pyd", *LIBRARIES)
+_CODE = (".py", *_COMPILED)
 _NEEDS = ("pyproject.toml", "uv.lock")
 # What an installer writes of its own, or a machine makes anew.
 _OF_THE_INSTALLER = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json")
@@ -80,7 +82,7 @@ def module_platform(module: str) -> str:
 
 def folder_platform(folder: Path) -> str:
     """As `module_platform`, of the files at and below a folder."""
-    return this_platform() if any(path.suffix in LIBRARIES for path in _code_below(folder)) else ANY
+    return this_platform() if any(path.suffix in _COMPILED for path in _code_below(folder)) else ANY
 
 
 def wheel_platform(wheel: str) -> str:

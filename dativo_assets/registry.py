@@ -29,7 +29,7 @@ from dativo_plugin_sdk import (
 from dativo_plugin_sdk.native import api_version_of, describe
 from dativo_plugin_sdk.version import ApiVersions, check_api_version
 
-from dativo_assets.artefacts import check_unshared, file_sha256, record_sha256
+from dativo_assets.artefacts import LIBRARIES, check_unshared, file_sha256, record_sha256
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoints
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 Kind = Literal["reader", "writer"]
 GROUPS: dict[Kind, str] = {"reader": "dativo.readers", "writer": "dativo.writers"}
 API_KEYWORD = "dativo-api-"
-_LIBRARIES = (".so", ".dylib", ".dll")
 _EXTRAS = {"rust_csv": "native", "rust_parquet": "native", "sql": "duckdb"}
 _loading = threading.RLock()
 
@@ -96,7 +95,7 @@ class PluginRef:
     @property
     def takes_standard_error(self) -> bool:
         """Whether its calls take the standard error of the process they are in: no other plugin's place."""
-        if self.path is None or self.path.suffix not in _LIBRARIES:
+        if self.path is None or self.path.suffix not in LIBRARIES:
             return False
         from dativo_plugin_sdk.library import may_have_json_symbols
 
@@ -138,7 +137,7 @@ def _import(ref: PluginRef) -> Any:
     try:
         if ref.module is not None:
             return reduce(getattr, filter(None, ref.attribute.split(".")), importlib.import_module(ref.module))
-        if ref.path is not None and ref.reference.rpartition(":")[0].endswith(_LIBRARIES):
+        if ref.path is not None and ref.reference.rpartition(":")[0].endswith(LIBRARIES):
             from dativo_plugin_sdk.library import import_library
 
             return import_library(ref.kind, str(ref.path), ref.attribute, ref.reference)
@@ -233,7 +232,7 @@ class Registry:
                 f"plugin reference {reference!r} must be in format name, path.py:Class, lib.so:symbol or "
                 "package.module:Class"
             )
-        if where.endswith((".py", *_LIBRARIES)):
+        if where.endswith((".py", *LIBRARIES)):
             path = (self.root / where).resolve()
             if not path.is_file():
                 raise ConfigurationError(

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dativo_assets.artefacts import LIBRARIES
 from dativo_assets.config import JobConfig, plain
 from dativo_assets.config.masking import mask_line
 
@@ -56,7 +57,7 @@ def plugin_kinds(reference: str) -> tuple[str, ...]:
     library.
     """
     if ":" in reference:
-        return ("library",) if reference.rpartition(":")[0].endswith((".so", ".dylib", ".dll")) else ("python",)
+        return ("library",) if reference.rpartition(":")[0].endswith(LIBRARIES) else ("python",)
     if reference.startswith("rust_"):
         return (_kind(reference.removeprefix("rust_")), "rust")
     if reference == "sql":

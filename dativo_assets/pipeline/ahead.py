@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from dativo_plugin_sdk.twin import Original
+
 from .metrics import Tell, timed
 from .result import StageMetrics
-from .twin import Original
 
 _DEPTH = 2
 _POLL_S = 0.1

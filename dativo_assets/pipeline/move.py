@@ -13,6 +13,7 @@ from dativo_plugin_sdk import BaseReader, BaseWriter, Committable, SchemaMismatc
 from dativo_plugin_sdk.arrow import as_schema, iterate, translate, type_name, unify
 from dativo_plugin_sdk.native import left_out
 from dativo_plugin_sdk.rows import Rows
+from dativo_plugin_sdk.twin import Original
 
 from dativo_assets.errors import to_dativo_error
 
@@ -23,7 +24,6 @@ from .metrics import timed
 from .partition import PartitionRows
 from .result import StageMetrics
 from .settings import CancelToken
-from .twin import Original
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -101,11 +101,18 @@ def staged(folder: Folder) -> list[Path]:
     return list(folder.root.glob("warehouse/.rows.staging/*"))
 
 
-@pytest.mark.timeout(300)
-def test_a_run_that_dagster_ends_is_not_seen_and_the_next_one_leaves_nothing_of_it(folder: Folder) -> None:
+@pytest.fixture
+def waiting(folder: Folder) -> Folder:
+    """A project whose one reader waits until it is told to go on."""
     folder.write("plugin.py", READER)
     folder.write("jobs/rows.yaml", "source: {reader: 'plugin.py:Rows'}\ntarget: {path: warehouse/rows, mode: append}\n")
     os.mkfifo(folder.root / "stuck")
+    return folder
+
+
+@pytest.mark.timeout(300)
+def test_a_run_that_dagster_ends_is_not_seen_and_the_next_one_leaves_nothing_of_it(waiting: Folder) -> None:
+    folder = waiting
     with dagster_dev(folder.root, folder.root / "home", INSTANCE) as server:
         run, process = stuck(server, folder)
         assert staged(folder)
@@ -128,10 +135,8 @@ def test_a_run_that_dagster_ends_is_not_seen_and_the_next_one_leaves_nothing_of_
 
 
 @pytest.mark.timeout(300)
-def test_a_run_goes_on_when_the_web_server_that_launched_it_is_killed(folder: Folder) -> None:
-    folder.write("plugin.py", READER)
-    folder.write("jobs/rows.yaml", "source: {reader: 'plugin.py:Rows'}\ntarget: {path: warehouse/rows, mode: append}\n")
-    os.mkfifo(folder.root / "stuck")
+def test_a_run_goes_on_when_the_web_server_that_launched_it_is_killed(waiting: Folder) -> None:
+    folder = waiting
     with dagster_dev(folder.root, folder.root / "home", INSTANCE) as server:
         run, process = stuck(server, folder)
         os.kill(web_server(server.session), signal.SIGKILL)

@@ -7,7 +7,6 @@ comes from a child is taken for hostile.
 from __future__ import annotations
 
 import json
-import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from dativo_plugin_sdk.arrow import pyarrow
+from dativo_plugin_sdk.twin import Original
 
 CALL, RESULT, ERROR, BATCH = b"C", b"R", b"E", b"B"
 _HEAD = struct.Struct("<cQ")
@@ -36,7 +36,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket, timeout_s: float | None = None) -> None:
         self._sock = sock
-        self._pid = os.getpid()
+        self._original = Original()
         self._filled: Any = None  # what batches are sent from, one after the other
         # The kernel's own timeouts: with those of Python a call would return after each part that came.
         sock.settimeout(None)
@@ -88,8 +88,7 @@ class Channel:
         self._sock.close()
 
     def _send(self, kind: bytes, payload: Any) -> None:
-        if os.getpid() != self._pid:
-            os._exit(1)  # a plugin has forked the process, and only the first may speak
+        self._original.check()  # of two processes only the first may speak
         try:
             self._sock.sendall(_HEAD.pack(kind, len(payload)))
             self._sock.sendall(payload)

@@ -1,4 +1,4 @@
-"""A plugin may fork the process and go on in both: the run is that of the first, and the other ends where it comes back."""
+"""A plugin may fork the process and go on in both: the work is that of the first, and the other ends where it comes back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ class Original:
         self._pid = os.getpid()
 
     def check(self) -> None:
-        """End this process at once, with nothing of the run touched, if it is a fork of the one that made this."""
+        """End this process at once, with nothing of its work touched, if it is a fork of the one that made this."""
         if os.getpid() != self._pid:
             os._exit(1)
