@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import ValidationError
+from dativo_plugin_sdk.cursor_values import CursorValues
 
-from .cursor_value import CursorValues
 from .digests import MAX_ROWS, row_keys
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .cursor_value import CursorValues
+from dativo_plugin_sdk.cursor_values import CursorValues
 
 if TYPE_CHECKING:
     import pyarrow as pa

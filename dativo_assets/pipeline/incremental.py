@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import Commit, ConfigurationError, Incremental, ReadPlan, ValidationError
 from dativo_plugin_sdk.arrow import type_name
+from dativo_plugin_sdk.cursor_values import CursorValues
 
 from dativo_assets.contract.origin import ORIGIN_NAMES
 
 from .cursor_part import CursorPart, Met, check_count, is_above
-from .cursor_value import CursorValues
 from .digests import RejectedRows, row_keys
 
 if TYPE_CHECKING:

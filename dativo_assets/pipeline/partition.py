@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from dativo_plugin_sdk import BaseWriter, Commit, ConfigurationError
-
-from .cursor_value import CursorValues
+from dativo_plugin_sdk.cursor_values import CursorValues
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from dativo_plugin_sdk import (
     FileReader,
+    Incremental,
     InputFile,
     Options,
     ReadPlan,
@@ -18,7 +20,7 @@ from dativo_plugin_sdk import (
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text, type_name, unify
-from dativo_plugin_sdk.partition_rows import PartitionRange
+from dativo_plugin_sdk.cursor_values import lower_bound
 from dativo_plugin_sdk.remote import is_remote
 from pydantic import Field
 
@@ -51,11 +53,12 @@ class ParquetReader(FileReader):
             raise ValidationError(
                 f"{files[0].path} has no column {unknown[0]!r}", hint=f"columns are: {', '.join(schema.names)}"
             )
+        incremental = self.source_config.incremental
         schema = _targets(pa.schema([schema.field(name).remove_metadata() for name in wanted]), request)
         splits = [
             split
             for file, footer in footers
-            for split in self._splits(file, footer, schema, request.limit, _groups(footer, request))
+            for split in self._splits(file, footer, schema, request.limit, _groups(footer, request, incremental))
         ]
         applied = {"columns", "schema"} | ({"limit"} if len(splits) <= 1 else set())
         return ReadPlan(splits=tuple(splits), schema=schema, applied=frozenset(applied))
@@ -126,42 +129,73 @@ class ParquetReader(FileReader):
                 ) from error
 
 
-def _groups(footer: pq.FileMetaData, request: ReadRequest) -> Sequence[int]:
-    """The row groups that may hold rows of the run's partitions: by their statistics, all where these can't tell."""
-    found = range(footer.num_row_groups)
-    if request.partition is None:
-        return found
-    declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+@dataclass(frozen=True)
+class _Wanted:
+    """Which values of a column a run reads. limits: the least and the greatest, as Parquet's statistics have them; None: there
+    is no greatest. nulls: rows without a value too.
+    """
+
+    column: str
+    limits: Sequence[tuple[Any, Any]]
+    nulls: bool = False
+
+    def may_be_in(self, chunk: pq.ColumnChunkMetaData) -> bool:
+        known = chunk.statistics if chunk.physical_type in ("INT32", "INT64", "BYTE_ARRAY") else None
+        if (
+            known is None
+            or not known.has_min_max
+            or (self.nulls and not (known.has_null_count and not known.null_count))
+        ):
+            return True
+        return any(low <= known.max_raw and (high is None or known.min_raw <= high) for low, high in self.limits)
+
+
+def _groups(footer: pq.FileMetaData, request: ReadRequest, incremental: Incremental | None) -> Sequence[int]:
+    """The row groups that may hold rows of the run's partitions, or such that its cursor leaves to it: by their statistics,
+    all where these can't tell.
+    """
+    kept: Sequence[int] = range(footer.num_row_groups)
     types = {field.name: field.type for field in footer.schema.to_arrow_schema()}
     columns = {footer.schema.column(index).path: index for index in range(footer.num_columns)}
-    kept: Sequence[int] = found
-    for part in request.partition.ranges:
-        kind = types.get(part.column)
-        # What the contract is yet to cast is not what partitions are told by.
-        if kind is None or not kind.equals(declared.get(part.column, kind)) or part.column not in columns:
-            continue
-        if (limits := _limits(part, kind)) is not None:
-            kept = [group for group in kept if _may_hold(limits, footer.row_group(group).column(columns[part.column]))]
+    for wanted in (*_of_partitions(request, types), *_of_cursor(request, incremental, types)):
+        if (index := columns.get(wanted.column)) is not None:
+            kept = [group for group in kept if wanted.may_be_in(footer.row_group(group).column(index))]
     return kept
 
 
-def _limits(part: PartitionRange, kind: pa.DataType) -> list[tuple[Any, Any]] | None:
-    """The least and the greatest values of a range, or of each name, as Parquet's statistics have them; None where they have
-    none that compare.
-    """
-    if part.start is None:
-        return [(name.encode(),) * 2 for name in part.values] if kind == pa.string() else None
-    if not (pa.types.is_timestamp(kind) or pa.types.is_date32(kind)):
-        return None
-    low, high = (bound.cast(pa.int32() if pa.types.is_date32(kind) else pa.int64()) for bound in part.bounds(kind))
-    return [(low.as_py(), high.as_py() - 1)]
+def _of_partitions(request: ReadRequest, types: Mapping[str, pa.DataType]) -> Iterator[_Wanted]:
+    declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+    for part in () if request.partition is None else request.partition.ranges:
+        kind = types.get(part.column)
+        # What the contract is yet to cast is not what partitions are told by.
+        if kind is None or not kind.equals(declared.get(part.column, kind)):
+            continue
+        if part.start is None:
+            if kind == pa.string():
+                yield _Wanted(part.column, [(name.encode(),) * 2 for name in part.values])
+        elif pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
+            low, high = (_raw(bound) for bound in part.bounds(kind))
+            yield _Wanted(part.column, [(low, high - 1)])
 
 
-def _may_hold(limits: list[tuple[Any, Any]], chunk: pq.ColumnChunkMetaData) -> bool:
-    known = chunk.statistics if chunk.physical_type in ("INT32", "INT64", "BYTE_ARRAY") else None
-    if known is None or not known.has_min_max:
-        return True
-    return any(low <= known.max_raw and known.min_raw <= high for low, high in limits)
+def _of_cursor(
+    request: ReadRequest, incremental: Incremental | None, types: Mapping[str, pa.DataType]
+) -> Iterator[_Wanted]:
+    bound = lower_bound(request, incremental, types)
+    if bound is not None and (low := _raw(bound.low)) is not None:
+        yield _Wanted(bound.column, [(low, None)], nulls=True)
+
+
+def _raw(value: pa.Scalar) -> Any:
+    """A value as Parquet's statistics have it; None for a type whose statistics compare otherwise."""
+    kind = value.type
+    if pa.types.is_timestamp(kind):
+        return value.cast(pa.int64()).as_py()
+    if pa.types.is_date32(kind):
+        return value.cast(pa.int32()).as_py()
+    if pa.types.is_signed_integer(kind):
+        return value.as_py()
+    return value.as_py().encode() if kind == pa.string() else None
 
 
 def _common(field: pa.Field, known: pa.DataType, path: str, first: str) -> pa.DataType:

@@ -25,10 +25,12 @@ from dativo_plugin_sdk import (
     ValidationError,
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type
+from dativo_plugin_sdk.cursor_values import lower_bound
 from dativo_plugin_sdk.remote import RemoteFiles, is_remote
 
 if TYPE_CHECKING:
     import duckdb
+    from dativo_plugin_sdk import Incremental
     from dativo_plugin_sdk.partition_rows import PartitionSelection
 
 _LEAST_MEMORY_BYTES = 256 << 20
@@ -80,7 +82,7 @@ class SqlReader(BaseReader):
             return ReadPlan(splits=(), unchanged=True)
         with self._relation(request) as relation:
             schema = as_schema(relation.limit(0).to_arrow_table().schema)
-            where = None if request.partition is None else _condition(request.partition, schema, relation)
+            where = _condition(request, incremental, schema, relation)
         columns = None if request.columns is None else list(request.columns)
         return ReadPlan(
             splits=(Split("query", {"columns": columns, "limit": request.limit, "where": where}),),
@@ -268,8 +270,23 @@ def _remote(table: Upstream, schema: Any, opened: ExitStack) -> Any:
     return dataset.FileSystemDataset(fragments, schema, kind)
 
 
-def _condition(partition: PartitionSelection, schema: Any, relation: duckdb.DuckDBPyRelation) -> str | None:
-    """What the partitions say of rows, as SQL; None where it can't be said of this column, and the pipeline tells why."""
+def _condition(
+    request: ReadRequest, incremental: Incremental | None, schema: Any, relation: duckdb.DuckDBPyRelation
+) -> str | None:
+    """What the run's partitions or its cursor say of rows, as SQL; None where it can't be said of this query's columns, and
+    the pipeline tells why.
+    """
+    as_column = dict(zip(schema.names, relation.types, strict=True))
+    if request.partition is not None:
+        return _in_partitions(request.partition, schema, as_column)
+    bound = lower_bound(request, incremental, {field.name: field.type for field in schema})
+    if bound is None:
+        return None
+    column, low = _name(bound.column), _text(_as_text(bound.low))
+    return f"{column} >= CAST({low} AS {as_column[bound.column]}) OR {column} IS NULL"
+
+
+def _in_partitions(partition: PartitionSelection, schema: Any, as_column: Mapping[str, Any]) -> str | None:
     found = []
     for part in partition.ranges:
         if part.column not in schema.names:
@@ -279,12 +296,21 @@ def _condition(partition: PartitionSelection, schema: Any, relation: duckdb.Duck
             found.append(f"CAST({column} AS VARCHAR) IN ({', '.join(map(_text, part.values))})")
             continue
         try:
-            low, high = (str(bound.as_py()) for bound in part.bounds(kind))
+            low, high = (_text(_as_text(bound)) for bound in part.bounds(kind))
         except ValidationError:
             return None
-        as_column = relation.types[schema.names.index(part.column)]
-        found.append(f"{column} >= CAST({_text(low)} AS {as_column}) AND {column} < CAST({_text(high)} AS {as_column})")
+        to = as_column[part.column]
+        found.append(f"{column} >= CAST({low} AS {to}) AND {column} < CAST({high} AS {to})")
     return " AND ".join(found)
+
+
+def _as_text(value: Any) -> str:
+    """An Arrow scalar as DuckDB reads it; a point in time to the nanosecond."""
+    import pyarrow as pa
+
+    in_utc = pa.types.is_timestamp(value.type) and value.type.tz is not None
+    at = value.cast(pa.timestamp(value.type.unit, "UTC")) if in_utc else value
+    return str(at.cast(pa.string()).as_py())
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, schema: Any) -> str:

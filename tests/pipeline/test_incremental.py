@@ -10,6 +10,8 @@ from contextlib import closing
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 FILES = """
@@ -99,6 +101,26 @@ def test_lookback_reads_again_without_doubling(bench: Any) -> None:
     bench.write("data/a.csv", late)
     bench.ok()
     assert ids(bench) == [1, 2, 9], "late rows inside the lookback land, older ones do not"
+
+
+def test_row_groups_below_the_cursor_are_not_read_and_nulls_are_met_all_the_same(bench: Any) -> None:
+    def write(*at: int | None) -> None:
+        table = pa.table({"id": range(len(at)), "at": pa.array(at, pa.int64())})
+        (bench.root / "data").mkdir(exist_ok=True)
+        pq.write_table(table, bench.root / "data/a.parquet", row_group_size=2)
+
+    bench.job(CURSOR.replace("csv", "parquet"))
+    write(1, 2, 3, 4)
+    bench.ok()
+    write(1, 2, 3, 4, 4, 5)
+    result = bench.ok()
+    assert (result.rows_read, result.rows_written, result.rows_skipped) == (2, 2, 2), "those at the cursor are compared"
+    assert ids(bench) == [0, 1, 2, 3, 4, 5]
+    write(1, None, 3, 4, 4, 5)
+    assert "cursor field 'at' is null" in bench.run().error.message
+    write(1, 2, 3, 4)
+    assert bench.ok().rows_read == 0
+    assert bench.ok().status == "unchanged"
 
 
 def test_touching_a_file_without_new_rows_moves_no_row(bench: Any) -> None:

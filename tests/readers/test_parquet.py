@@ -7,7 +7,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dativo_plugin_sdk import ReadPlan, ReadRequest, SchemaMismatchError, SourceConfig, Split, ValidationError
+from dativo_plugin_sdk import (
+    Incremental,
+    ReadPlan,
+    ReadRequest,
+    SchemaMismatchError,
+    SourceConfig,
+    Split,
+    ValidationError,
+)
+from dativo_plugin_sdk.arrow import type_name
+from dativo_plugin_sdk.cursor_values import CursorValues
 from dativo_plugin_sdk.partition_rows import PartitionRange, PartitionSelection
 
 from dativo_assets.readers.parquet import ParquetReader
@@ -133,3 +143,57 @@ def test_a_column_that_the_contract_casts_leaves_nothing_out(tmp_path: Path) -> 
     assert len(groups(plan(tmp_path, of(DAY, schema=declared))[1])) == 20
     pq.write_table(pa.table({"at": ["2024-01-03", date(2024, 1, 3).isoformat()]}), tmp_path / "1.parquet")
     assert groups(plan(tmp_path, of(DAY))[1]) == [0]
+
+
+def since(low: Any, kind: pa.DataType, **more: Any) -> ReadRequest:
+    """After a commit whose highest value of `at` was low."""
+    stored = CursorValues("at", kind).store(pa.scalar(low).cast(kind))
+    return ReadRequest(cursor={"field": "at", "type": type_name(kind), "value": stored}, **more)
+
+
+def left(root: Path, request: ReadRequest, **incremental: Any) -> list[int]:
+    """The row groups that an incremental run reads."""
+    told = Incremental(**{"strategy": "append", "cursor_field": "at", **incremental})
+    return groups(ParquetReader(SourceConfig(root=str(root), files=("*.parquet",), incremental=told)).plan(request))
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("us"), pa.timestamp("ns"), pa.timestamp("ms", "UTC"), pa.timestamp("s")])
+def test_row_groups_below_the_cursor_are_not_read_but_for_those_with_nulls(tmp_path: Path, kind: pa.DataType) -> None:
+    pq.write_table(events(kind), tmp_path / "1.parquet", row_group_size=5)
+    with_nulls = list(range(0, 20, 2))
+    at = datetime(2024, 1, 8, 9)  # the last value of a group
+    assert left(tmp_path, since(at, kind)) == sorted({*with_nulls, 15, 17, 19})
+    assert left(tmp_path, since(at + timedelta(seconds=1), kind)) == sorted({*with_nulls, 17, 19})
+    assert left(tmp_path, since(at + timedelta(seconds=1), kind), lookback_s=1) == sorted({*with_nulls, 15, 17, 19})
+    assert left(tmp_path, since(at, kind), strategy="updated_at") == sorted({*with_nulls, 15, 17, 19})
+    assert left(tmp_path, ReadRequest()) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("column", "low", "expected"),
+    [
+        (pa.array(range(20), pa.int32()), 12, [2, 3]),
+        (pa.array([f"{number:02}" for number in range(20)]), "12", [2, 3]),
+        (pa.array([date(2024, 1, 1 + number) for number in range(20)]), date(2024, 1, 13), [2, 3]),
+        (pa.array(range(20), pa.uint32()), 12, [0, 1, 2, 3]),
+        (pa.array(range(20), pa.float64()), 12.0, [0, 1, 2, 3]),
+    ],
+)
+def test_cursors_whose_statistics_compare_leave_row_groups_out(
+    tmp_path: Path, column: pa.Array, low: Any, expected: list[int]
+) -> None:
+    pq.write_table(pa.table({"at": column}), tmp_path / "1.parquet", row_group_size=5)
+    assert left(tmp_path, since(low, column.type)) == expected
+
+
+def test_a_cursor_that_does_not_compare_leaves_nothing_out(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"at": pa.array(range(20), pa.int64())}), tmp_path / "1.parquet", row_group_size=5)
+    assert left(tmp_path, since(12, pa.int64())) == [2, 3]
+    assert left(tmp_path, since(12, pa.int64(), schema=pa.schema({"at": pa.string()}))) == [0, 1, 2, 3]
+    assert left(tmp_path, since(12, pa.int64(), widen={"at": "string"})) == [0, 1, 2, 3]
+    assert left(tmp_path, since("x", pa.string())) == [0, 1, 2, 3]
+    assert left(tmp_path, ReadRequest(cursor={"field": "other", "type": "int64", "value": "12"})) == [0, 1, 2, 3]
+    pq.write_table(
+        pa.table({"at": pa.array(range(20))}), tmp_path / "1.parquet", row_group_size=5, write_statistics=False
+    )
+    assert left(tmp_path, since(12, pa.int64())) == [0, 1, 2, 3]

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from dativo_plugin_sdk import (
     Upstream,
     ValidationError,
 )
+from dativo_plugin_sdk.arrow import type_name
+from dativo_plugin_sdk.cursor_values import CursorValues
 
 from dativo_assets.readers.sql import SqlReader, column_lineage
 
@@ -138,6 +141,31 @@ def test_a_snapshot_is_read_again_when_an_upstream_has_a_new_commit(numbers: Ups
     assert made(1).probe(cursor) is None
     assert not made(2).plan(ReadRequest(cursor=cursor)).unchanged
     assert made(2).probe(cursor) == "air-lines:2"
+
+
+@pytest.mark.parametrize(
+    ("column", "low", "kept"),
+    [
+        ("k::BIGINT", pa.scalar(3, pa.int64()), [None, 3, 4]),
+        ("k::INTEGER", pa.scalar(3, pa.int32()), [None, 3, 4]),
+        ("k::DOUBLE", pa.scalar(2.5), [None, 3, 4]),
+        ("s", pa.scalar("c"), [None, 3, 4]),
+        ("d", pa.scalar(date(2024, 1, 3)), [None, 3, 4]),
+        ("d::TIMESTAMP", pa.scalar(datetime(2024, 1, 3), pa.timestamp("us")), [None, 3, 4]),
+        ("d::TIMESTAMP_NS", pa.scalar(1704240000000000001, pa.timestamp("ns")), [None, 4]),
+        ("d::TIMESTAMPTZ", pa.scalar(datetime(2024, 1, 3), pa.timestamp("us", "UTC")), [None, 3, 4]),
+    ],
+)
+def test_rows_below_the_cursor_are_left_out_by_the_query(column: str, low: Any, kept: list[int | None]) -> None:
+    values = ", ".join(f"({n}, '{'abcd'[n - 1]}', DATE '2024-01-0{n}')" for n in range(1, 5))
+    query = f'SELECT k AS id, {column} AS "At" FROM (VALUES {values}, (NULL, NULL, NULL)) t(k, s, d)'
+    stored = CursorValues("At", low.type).store(low)
+    request = ReadRequest(cursor={"field": "At", "type": type_name(low.type), "value": stored})
+    for strategy, expected in (("append", kept), ("updated_at", kept), ("full_refresh", [None, 1, 2, 3, 4])):
+        made = reader(query, incremental=Incremental(strategy=strategy, cursor_field="At"))  # type: ignore[arg-type]
+        plan = made.plan(request)
+        rows = [batch.to_pydict()["id"] for split in plan.splits for batch in made.read(split)]
+        assert sorted((n for some in rows for n in some), key=lambda n: n or 0) == expected
 
 
 def test_column_lineage_goes_through_ctes_joins_unions_and_stars() -> None:

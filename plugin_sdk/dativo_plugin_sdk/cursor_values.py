@@ -1,18 +1,54 @@
-"""A cursor's value as a commit keeps it: JSON and back, and how far before it a run looks."""
+"""A cursor's value as a commit keeps it: JSON and back, and how far before it a run looks.
+
+lower_bound(request, incremental, {"at": timestamp}) -> Bound: what a reader may leave out.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dativo_plugin_sdk import ConfigurationError
-from dativo_plugin_sdk.arrow import parse_type, type_name
+from .arrow import as_schema, parse_type, type_name
+from .errors import ConfigurationError
+from .models import Incremental, ReadRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _FINER = ("s", "ms", "us", "ns")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Rows whose `column` is below `low`, a scalar of the source's own type, were read by earlier runs. A row without a value
+    may be new, and one at `low` too.
+    """
+
+    column: str
+    low: Any
+
+
+def lower_bound(
+    request: ReadRequest, incremental: Incremental | None, types: Mapping[str, pa.DataType]
+) -> Bound | None:
+    """Where a run of an incremental job begins to read; None where that can't be told: the pipeline, which leaves out the same
+    rows, knows why. types: of the source's columns, before any cast that the contract asks for.
+    """
+    by_value = incremental is not None and incremental.strategy in ("append", "updated_at")
+    name = incremental.cursor_field if incremental is not None and by_value else None
+    if incremental is None or name is None or request.cursor is None or name not in types or name in request.widen:
+        return None
+    declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+    if not types[name].equals(declared.get(name, types[name])):
+        return None
+    values = CursorValues(name, types[name])
+    try:
+        low = values.before(values.read(request.cursor), incremental.lookback_s)
+    except ConfigurationError:
+        return None
+    return None if low is None else Bound(name, low)
 
 
 class CursorValues:
