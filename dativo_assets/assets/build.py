@@ -32,7 +32,7 @@ from .execute import DIGEST_TAG, RESULT, Compute, JobAsset, Table, broken_comput
 from .lineage import Origins
 from .metadata import check_specs
 from .runner import schedule_of
-from .schedule import backfill_policy
+from .schedule import backfill_policy, dynamic_names
 from .sources import source_assets, source_key
 from .translate import AssetData, asset_key, external_key, op_name, pool
 
@@ -149,9 +149,11 @@ class Builder:
                     description="Starts the jobs with `trigger: {cron}` and `trigger: {on: upstream}`.",
                 )
             )
+        dynamic = {spec.key: dynamic_names(spec.partitions_def) for a in assets for spec in a.specs}
         watched = [
-            Watched(part, self.keys[part.name], tuple(self._source_keys(part.name)))
+            Watched(part, key, tuple(self._source_keys(part.name)), dynamic[key])
             for part in parts
+            for key in [self.keys[part.name]]
             if Watched.wants(part) and self.faults.keys().isdisjoint((part.name, part.job_name))
         ]
         if watched:

@@ -71,15 +71,15 @@ def _later(cron: str, minutes: int) -> str | None:
     return " ".join([str(total % 60), str(total // 60 % 24), *rest]) if total < 2 * _DAY_MINUTES else None
 
 
-def partitions_definition(partitions: Partitions | None, job: str) -> "dg.PartitionsDefinition[Any] | None":
-    """The partitions as the UI shows them. job: the name of those that are dynamic."""
+def partitions_definition(partitions: Partitions | None, name: str) -> "dg.PartitionsDefinition[Any] | None":
+    """The partitions as the UI shows them. name: of those that are dynamic, which an instance has once for all locations."""
     if partitions is None:
         return None
     if partitions.multi is not None:
-        inner = {name: partitions_definition(each, f"{job}/{name}") for name, each in partitions.multi.items()}
-        return dg.MultiPartitionsDefinition({name: each for name, each in inner.items() if each is not None})
+        inner = {part: partitions_definition(each, f"{name}:{part}") for part, each in partitions.multi.items()}
+        return dg.MultiPartitionsDefinition({part: each for part, each in inner.items() if each is not None})
     if partitions.dynamic is not None or partitions.files is not None:
-        return dg.DynamicPartitionsDefinition(name=job)
+        return dg.DynamicPartitionsDefinition(name=name)
     if partitions.static is not None:
         return dg.StaticPartitionsDefinition(list(partitions.static.values))
     kinds: dict[str, type[dg.TimeWindowPartitionsDefinition]] = {
@@ -95,6 +95,18 @@ def partitions_definition(partitions: Partitions | None, job: str) -> "dg.Partit
         end_date=None if given.end is None else _day(given.end, format_),
         timezone=given.timezone,
     )
+
+
+def dynamic_names(partitions: "dg.PartitionsDefinition[Any] | None") -> dict[str, str]:
+    """{part of the keys: the name that Dagster has its partitions by} of those that are dynamic; "" for keys of one part."""
+    parts: dict[str, dg.PartitionsDefinition[Any] | None] = {"": partitions}
+    if isinstance(partitions, dg.MultiPartitionsDefinition):
+        parts = {part.name: part.partitions_def for part in partitions.partitions_defs}
+    return {
+        part: each.name
+        for part, each in parts.items()
+        if isinstance(each, dg.DynamicPartitionsDefinition) and each.name is not None
+    }
 
 
 def backfill_policy(job: JobConfig | None) -> dg.BackfillPolicy:

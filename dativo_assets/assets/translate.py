@@ -85,8 +85,16 @@ def asset_spec(data: AssetData) -> dg.AssetSpec:
         metadata=definition_metadata(job, contract),
         freshness_policy=freshness_policy(job.freshness),
         automation_condition=automation_condition(job, data.upstream) if job.enabled else None,
-        partitions_def=partitions_definition(job.partitions, job.job_name),
+        partitions_def=partitions_definition(job.partitions, partitions_name(data)),
     )
+
+
+def partitions_name(data: AssetData) -> str:
+    """What Dagster calls dynamic partitions. Keys of assets are an instance's, and so are such names: the asset's key then, so
+    that jobs of one name, in other groups or projects, have partitions of their own. Streams share those of their job.
+    """
+    job = data.job
+    return (data.key if job.stream is None else asset_key(job.job_name, job.group)).to_user_string()
 
 
 def tags(job: JobConfig) -> dict[str, str]:

@@ -82,6 +82,11 @@ class DynamicPartitions(Frozen):
     """Partitions whose names come to be known one by one, such as tenants."""
 
     column: Text = Field(description="The column whose value names the partition of a row.")
+    find: Flag = Field(
+        True,
+        description="Whether the sensor finds the names in the source, where its reader can tell them; false: they are added "
+        "by hand.",
+    )
 
 
 class FilePartitions(Frozen):
@@ -105,7 +110,7 @@ class Partitions(Frozen):
     )
 
     dynamic: DynamicPartitions | None = Field(
-        None, description="Partitions named by a column's values, added in Dagster as they come."
+        None, description="Partitions named by a column's values: the sensor adds them in Dagster as they come."
     )
     files: FilePartitions | None = Field(
         None, description="One partition a file of the source: {column: file}. Each run loads one."

@@ -65,6 +65,10 @@ class IsolatedReader(BaseReader):
         found = self._ask("new_files", cursor=cursor)
         return {str(file): str(text) for file, text in dict(found or {}).items()}
 
+    def partition_values(self, column: str) -> Mapping[str, str] | None:
+        found = self._ask("partition_values", column=column)
+        return None if found is None else {str(value): str(text) for value, text in dict(found).items()}
+
     def get_total_records_estimate(self) -> int | None:
         found = self._ask("estimate")
         return found if isinstance(found, int) else None

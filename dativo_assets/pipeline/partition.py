@@ -88,7 +88,7 @@ def check_partitions(job: JobConfig, writer: BaseWriter, base: Commit | None) ->
     if job.partitions is not None and job.partitions.files is not None:
         return None
     incremental = job.incremental
-    if incremental is None or incremental.strategy in _WHOLE or job.target.mode == "merge":
+    if incremental is None or loads_whole(job) or job.target.mode == "merge":
         return None
     if incremental.strategy not in _BY_VALUE:
         raise _refused(
@@ -103,6 +103,11 @@ def check_partitions(job: JobConfig, writer: BaseWriter, base: Commit | None) ->
             "run the job once without partitions, or remove source.incremental",
         )
     return incremental.cursor_field
+
+
+def loads_whole(job: JobConfig) -> bool:
+    """Whether a run of all partitions reads all of the source, so that runs of each come to the same."""
+    return job.incremental is None or job.incremental.strategy in _WHOLE
 
 
 def check_whole(job: JobConfig) -> None:

@@ -26,6 +26,7 @@ from dativo_plugin_sdk import (
 )
 from dativo_plugin_sdk.arrow import as_schema, parse_type
 from dativo_plugin_sdk.cursor_values import lower_bound
+from dativo_plugin_sdk.partition_rows import PartitionRange
 from dativo_plugin_sdk.remote import RemoteFiles, is_remote
 
 if TYPE_CHECKING:
@@ -106,6 +107,24 @@ class SqlReader(BaseReader):
         if cursor is not None and cursor.get("upstream") == versions:
             return None
         return "|".join(f"{name}:{seq}" for name, seq in sorted(versions.items()))
+
+    def partition_values(self, column: str) -> Mapping[str, str]:
+        """Of each value its rows' count and the sum of their hashes: one pass over the query, in memory within its budget."""
+        with self._relation(ReadRequest()) as relation:
+            schema = as_schema(relation.limit(0).to_arrow_table().schema)
+            if column not in schema.names:
+                raise ValidationError(
+                    f"the query has no column {column!r}", hint=f"columns are: {', '.join(schema.names)}"
+                )
+            PartitionRange(column).check_values(schema.field(column).type)
+            name = _name(column)
+            found = relation.query(
+                "dativo_rows",
+                f"SELECT CAST({name} AS VARCHAR), count(*), sum(CAST(hash(dativo_rows) AS HUGEINT)) FROM dativo_rows "
+                f"WHERE {name} IS NOT NULL GROUP BY 1 ORDER BY 1",
+            )
+            rows = [] if found is None else found.fetchall()
+            return {value: f"{count}:{total}" for value, count, total in rows}
 
     def check_connection(self) -> ConnectionTestResult:
         with self._relation(ReadRequest()):

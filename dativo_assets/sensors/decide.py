@@ -65,10 +65,11 @@ class Tried:
 
 @dataclass(frozen=True)
 class Decision:
-    """attempt: of the run to start, from 1; 0 for none. why: in one line, for a person."""
+    """attempt: of the run to start, from 1; 0 for none. why: in one line, for a person. waits: for the trigger's waits alone."""
 
     attempt: int
     why: str
+    waits: bool = False
 
 
 def tried(keys: Iterable[str], instance: dg.DagsterInstance) -> Mapping[str, Tried]:
@@ -99,9 +100,11 @@ def decide(change: Change, waits: Waits, before: Tried | None, last_run_s: float
     if late:
         return Decision(1, f"new since its last commit, and waiting for {waits.max_lag_s:g} s, its maximum lag")
     if (left := change.since_s + waits.debounce_s - now_s) > 0:
-        return Decision(0, f"new, but it changed {now_s - change.since_s:.0f} s ago: {left:.0f} s of debounce left")
+        return Decision(
+            0, f"new, but it changed {now_s - change.since_s:.0f} s ago: {left:.0f} s of debounce left", True
+        )
     if last_run_s is not None and (left := last_run_s + waits.quiet_period_s - now_s) > 0:
-        return Decision(0, f"new, but its last run is recent: {left:.0f} s of its quiet period left")
+        return Decision(0, f"new, but its last run is recent: {left:.0f} s of its quiet period left", True)
     return Decision(1, "new since its last commit")
 
 

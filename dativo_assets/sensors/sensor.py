@@ -6,7 +6,6 @@ failed is tried again, later each time. The cursor holds where to go on, and the
 """
 
 import json
-import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,20 +17,19 @@ import dagster as dg
 from dativo_assets.config import JobConfig, Project
 from dativo_assets.config.cache import DIGEST_CHARACTERS
 from dativo_assets.config.timing import FilesTrigger, ProbeTrigger
-from dativo_assets.errors import DativoError, to_dativo_error
-from dativo_assets.pipeline.one_file import new_files
-from dativo_assets.plan import JobPlan, bind
+from dativo_assets.errors import DativoError
 from dativo_assets.registry import Registry
 
 from .decide import CHANGE_TAG, Change, Decision, decide, tried
 from .polling import Poller, Probed
+from .sources import Sources, found_columns, is_by_file
 
 NAME = "dativo_triggers"
 _BUDGET_S = 20.0  # Dagster ends a tick after 60
 _MAX_REQUESTS = 200
 _LEAST_INTERVAL_S = 5
 _NAMES_SHOWN = 20
-_MAX_FILES = 50  # that one job starts runs for in one tick, so that a flood of files leaves the others their turn
+_MAX_PARTITIONS = 50  # that one job starts runs for in one tick, so that a flood of files leaves the others their turn
 _MAX_WAITING = 500  # of the changes that the cursor keeps: it is copied into each tick's row
 _JOB_TAG = "dativo/job"
 
@@ -40,28 +38,29 @@ WithResources: TypeAlias = Callable[[Project, Any], Project]
 
 @dataclass(frozen=True)
 class Watched:
-    """A job that the sensor watches. sources: the external assets it reads."""
+    """A job that the sensor watches. sources: the external assets it reads. dynamic: {part of its partitions' keys: the name that
+    Dagster has those by} of the parts that are found as they come, "" for keys of one part.
+    """
 
     job: JobConfig
     key: dg.AssetKey
     sources: tuple[dg.AssetKey, ...] = ()
+    dynamic: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def wants(cls, job: JobConfig) -> bool:
-        """Whether the sensor has anything to do with a job: it starts it, or tells Dagster which files are its partitions."""
+        """Whether the sensor has anything to do with a job: it starts it, or tells Dagster which files or names are its
+        partitions.
+        """
         trigger = job.trigger
         started = trigger is not None and (trigger.files is not None or trigger.probe is not None)
-        return job.enabled and (started or _is_by_file(job))
+        return job.enabled and (started or is_by_file(job) or bool(found_columns(job)))
 
     @property
     def trigger(self) -> FilesTrigger | ProbeTrigger:
         trigger = self.job.trigger
         found = None if trigger is None else trigger.files or trigger.probe
         return found or FilesTrigger.model_validate({})
-
-
-def _is_by_file(job: JobConfig) -> bool:
-    return job.partitions is not None and job.partitions.files is not None
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def trigger_sensor(
 
     resource_keys, with_resources: what connections need that Dagster gives. budget_s: the longest that one tick probes.
     """
-    state = _State(project, registry, Poller(budget_s), with_resources)
+    state = _State(project, Sources(registry), Poller(budget_s), with_resources)
     by_name = {item.job.name: item for item in watched}
     interval_s = max(_LEAST_INTERVAL_S, int(min(item.trigger.poll_s for item in watched)))
 
@@ -114,18 +113,14 @@ def trigger_sensor(
 
 @dataclass
 class _State:
-    """What one process remembers between ticks, all of it expendable: bound plans, when a job was asked, what was told."""
+    """What one process remembers between ticks, all of it expendable: of sources, when a job was asked, what was told."""
 
     project: Project
-    registry: Registry
+    sources: Sources
     poller: Poller
     with_resources: WithResources
-    plans: dict[str, JobPlan] = field(default_factory=dict)
     asked: dict[str, float] = field(default_factory=dict)
     told: dict[str, str] = field(default_factory=dict)
-    listed: set[str] = field(default_factory=set)
-    loaded: dict[str, Sequence[str]] = field(default_factory=dict)
-    """Of jobs divided by files, those that were loaded before this process: somebody may have run `dativo run`."""
 
     def tick(self, context: dg.SensorEvaluationContext, watched: dict[str, Watched]) -> dg.SensorResult:
         now, now_s = time.monotonic(), time.time()
@@ -134,7 +129,7 @@ class _State:
         names = list(watched)
         offset = names.index(first) if first in watched else 0
         due = [name for name in names[offset:] + names[:offset] if self._is_due(watched[name], now)]
-        probes = {name: lambda name=name: self._probe(watched[name].job, project) for name in due}
+        probes = {name: lambda name=name: self.sources.news(watched[name].job, project) for name in due}
         outcomes = self.poller.ask(probes, due)
         news = {found.name: self._news(watched[found.name], found, waiting, now_s) for found in outcomes}
         started = [new for some in news.values() for new in some if new.item.job.trigger is not None]
@@ -147,8 +142,7 @@ class _State:
             item = watched[found.name]
             if found.state == "answered":
                 _forget(waiting, found.name)
-                if _is_by_file(item.job):
-                    tick.partitions += self._partitions(item.job, news[found.name], context.instance)
+                tick.partitions += self._partitions(item, news[found.name], context.instance)
             if not news[found.name] or item.job.trigger is None:
                 self.asked[found.name] = now
                 tick.told(found)
@@ -170,13 +164,13 @@ class _State:
     ) -> bool:
         """Start what is to be started of one job; whether all of it is decided."""
         started = left = 0
-        for new in news:
+        for new in sorted(news, key=lambda new: _in_turn(decisions[new.name])):
             decision = decisions[new.name]
-            if decision.attempt and not tick.is_full and started < _MAX_FILES:
+            if decision.attempt and not tick.is_full and started < _MAX_PARTITIONS:
                 started += 1
                 tick.requests.append(_request(new, decision.attempt))
                 tick.events += self._observations(new.item, new.watermark)
-            else:
+            elif decision.attempt or decision.waits:
                 left += bool(decision.attempt)
                 waiting[new.name] = new.change
             if not left:
@@ -193,15 +187,18 @@ class _State:
         return some
 
     def _partitions(
-        self, job: JobConfig, news: Sequence[_News], instance: dg.DagsterInstance
+        self, item: Watched, news: Sequence[_News], instance: dg.DagsterInstance
     ) -> list[dg.AddDynamicPartitionsRequest]:
-        """The files of a job that Dagster knows no partition of: new ones, and once a process those that are loaded."""
-        files = [*self.loaded.pop(job.name, ()), *(new.partition for new in news)]
-        if not files:
-            return []
-        known = set(instance.get_dynamic_partitions(job.job_name))
-        new = [file for file in dict.fromkeys(files) if file not in known and _can_be_partition(file)]
-        return [dg.AddDynamicPartitionsRequest(job.job_name, new)] if new else []
+        """Those of a job that Dagster does not know: new ones, and of files, once a process, those that are loaded."""
+        found = {part: list(keys) for part, keys in self.sources.found.pop(item.job.name, {}).items()}
+        found.setdefault("", []).extend(new.partition for new in news if new.partition)
+        requests = []
+        for part, name in item.dynamic.items():
+            if keys := found.get(part):
+                known = set(instance.get_dynamic_partitions(name))
+                new = [key for key in dict.fromkeys(keys) if key not in known and _can_be_partition(key)]
+                requests += [dg.AddDynamicPartitionsRequest(name, new)] if new else []
+        return requests
 
     def _decisions(self, instance: dg.DagsterInstance, news: Sequence[_News], now_s: float) -> dict[str, Decision]:
         before = tried((new.change.key for new in news), instance)
@@ -224,23 +221,6 @@ class _State:
         # Half a second of grace: ticks never come to the millisecond.
         return last is None or now - last >= item.trigger.poll_s - 0.5
 
-    def _probe(self, job: JobConfig, project: Project) -> Mapping[str, str]:
-        plan = self.plans.get(job.name)
-        if plan is None:
-            plan = self.plans[job.name] = bind(job, project, self.registry, locate=False)
-        if _is_by_file(job):
-            commit, files = new_files(plan, os.environ)
-            if job.name not in self.listed:
-                self.listed.add(job.name)
-                self.loaded[job.name] = list(((commit.cursor if commit else None) or {}).get("files", ()))
-            return files
-        try:
-            watermark = _watermark(plan)
-        except (Exception, SystemExit) as error:
-            found = to_dativo_error(error, job=job.name, stage="probe", plugin=plan.reader.reference)
-            raise plan.redacted(found) from None
-        return {} if watermark is None else {"": watermark}
-
     def _observations(self, item: Watched, watermark: str) -> list[dg.AssetObservation]:
         """What the sources' pages show, once for each new watermark."""
         if self.told.get(item.job.name) == watermark:
@@ -254,20 +234,6 @@ class _State:
             )
             for key in item.sources
         ]
-
-
-def _watermark(plan: JobPlan) -> str | None:
-    """What the reader says is new since the job's last commit; None: nothing."""
-    writer = plan.open_writer(os.environ)
-    try:
-        commit = writer.last_commit()
-    finally:
-        writer.close()
-    reader = plan.open_reader(os.environ)
-    try:
-        return reader.probe(None if commit is None else commit.cursor)
-    finally:
-        reader.close()
 
 
 @dataclass
@@ -292,9 +258,9 @@ class _Tick:
         (self.no_time if no_time else self.too_many).append(name)
         self.first = self.first or name
 
-    def more(self, name: str, files: int) -> None:
-        """More files of a job are new than it starts runs for in one tick."""
-        self.lines.append(f"{name}: {files} more files are new; the next tick goes on with them")
+    def more(self, name: str, partitions: int) -> None:
+        """More partitions of a job are new than it starts runs for in one tick."""
+        self.lines.append(f"{name}: {partitions} more partitions are new; the next tick goes on with them")
         if self.is_full:
             self.first = self.first or name
 
@@ -319,7 +285,7 @@ class _Tick:
         told = [f"{len(names)} watched, {asked} asked, {len(self.nothing_new)} without anything new", *self.lines]
         for name, count in self.unsaid.items():
             if count > _NAMES_SHOWN:
-                told.append(f"{name}: and {count - _NAMES_SHOWN} files more")
+                told.append(f"{name}: and {count - _NAMES_SHOWN} partitions more")
         early = set(names).difference(due)
         for what, which in (
             ("nothing new", self.nothing_new),
@@ -351,6 +317,11 @@ def _last_run_s(job: str, instance: dg.DagsterInstance) -> float | None:
     """When the job's last run was asked for that this sensor started."""
     records = instance.get_run_records(dg.RunsFilter(tags={_JOB_TAG: job[:63]}), limit=1)
     return records[0].create_timestamp.timestamp() if records else None
+
+
+def _in_turn(decision: Decision) -> int:
+    """What is started first, then what waits: of many partitions, some are told."""
+    return 0 if decision.attempt else 1 if decision.waits else 2
 
 
 def _request(new: _News, attempt: int) -> dg.RunRequest:

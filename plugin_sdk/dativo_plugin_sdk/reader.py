@@ -79,6 +79,14 @@ class BaseReader:
             hint="divide the job by a column: partitions: {dynamic: {column: ...}}",
         )
 
+    def partition_values(self, column: str) -> Mapping[str, str] | None:
+        """Level 3, for jobs divided by the values of a column, such as tenants: {value: a text that changes as its rows do} of
+        all there are now. None: that has to be read, which is done where each split of a plan has its `version`.
+
+        Called by a sensor, and again whenever `probe` tells of something new.
+        """
+        return None
+
     @classmethod
     def query_tables(cls, query: str) -> frozenset[str]:
         """For a reader of queries: the tables a query names; those that are jobs of the project become upstream."""

@@ -134,7 +134,7 @@ def test_a_run_on_its_way_is_not_asked_for_again(shop: Shop) -> None:
 
 
 def test_a_flood_of_files_is_spread_over_ticks(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sensor, "_MAX_FILES", 2)
+    monkeypatch.setattr(sensor, "_MAX_PARTITIONS", 2)
     for name in "abcde":
         shop.file(name)
     begun: list[str | None] = []

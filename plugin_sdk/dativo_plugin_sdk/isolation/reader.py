@@ -107,6 +107,10 @@ class ReaderCalls:
     def _new_files(self, given: Mapping[str, Any]) -> Any:
         return dict(self._opened.new_files(given["cursor"]))
 
+    def _partition_values(self, given: Mapping[str, Any]) -> Any:
+        found = self._opened.partition_values(given["column"])
+        return None if found is None else dict(found)
+
     def _estimate(self, given: Mapping[str, Any]) -> Any:
         return self._opened.get_total_records_estimate()
 
