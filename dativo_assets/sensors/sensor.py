@@ -150,7 +150,8 @@ class _State:
                 if _is_by_file(item.job):
                     tick.partitions += self._partitions(item.job, news[found.name], context.instance)
             if not news[found.name] or item.job.trigger is None:
-                self.asked[found.name] = now
+                if found.state != "hanging":  # be it that the tick ended in the middle of it
+                    self.asked[found.name] = now
                 tick.told(found)
             elif self._decided(tick, news[found.name], decisions, waiting):
                 self.asked[found.name] = now
