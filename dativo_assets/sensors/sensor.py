@@ -144,7 +144,8 @@ class _State:
                 _forget(waiting, found.name)
                 tick.partitions += self._partitions(item, news[found.name], context.instance)
             if not news[found.name] or item.job.trigger is None:
-                self.asked[found.name] = now
+                if found.state != "hanging":  # be it that the tick ended in the middle of it
+                    self.asked[found.name] = now
                 tick.told(found)
             elif self._decided(tick, news[found.name], decisions, waiting):
                 self.asked[found.name] = now

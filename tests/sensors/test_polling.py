@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from dativo_assets.sensors import Poller
+import pytest
+
+from dativo_assets.sensors import Poller, polling
 
 
 def test_one_that_fails_or_hangs_harms_no_other_and_is_asked_again_once_it_is_back() -> None:
@@ -43,3 +45,23 @@ def test_what_the_budget_leaves_no_time_for_is_told() -> None:
     assert [item.name for item in found] == list(probes)
     assert found[0].state == "answered"
     assert found[-1].state == "no time"
+
+
+def test_what_is_ready_when_the_budget_ends_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [0.0]
+
+    class AtOnce(threading.Thread):
+        """All its work is done before the thread that waits for it comes to look."""
+
+        def start(self) -> None:
+            self.run()
+
+    monkeypatch.setattr(polling.threading, "Thread", AtOnce)
+    monkeypatch.setattr(polling.time, "monotonic", lambda: now_s[0])
+
+    def last() -> dict[str, str]:
+        now_s[0] = 2.0
+        return {}
+
+    found = Poller(budget_s=1.0, threads=1).ask({"a": dict, "b": last, "c": dict}, "abc")
+    assert [item.state for item in found] == ["answered", "answered", "no time"]

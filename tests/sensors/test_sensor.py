@@ -40,7 +40,10 @@ class Shop:
             self.write(f"data/{name}/a.csv", f"n\n{rows}")
 
     def tick(self, cursor: str | None = None) -> dg.SensorResult:
-        definitions = build_definitions(self.root)
+        return self.tick_of(build_definitions(self.root), cursor)
+
+    def tick_of(self, definitions: dg.Definitions, cursor: str | None = None) -> dg.SensorResult:
+        """Another one of the process that loaded these."""
         triggers = next(item for item in definitions.sensors or () if item.name == "dativo_triggers")
         assert isinstance(triggers, dg.SensorDefinition)
         with dg.build_sensor_context(instance=self.instance, cursor=cursor, definitions=definitions) as context:
@@ -314,3 +317,25 @@ def test_ticks_too_short_for_all_jobs_ask_each_of_them_in_turn(shop: Shop, monke
         cursor = result.cursor
         asked += [request.tags["dativo/job"] for request in result.run_requests]
     assert asked == (names * 3)[: 8 * 7]
+
+
+def test_a_probe_that_the_end_of_a_tick_cuts_short_has_its_turn_in_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Cut(sensor.Poller):
+        """Its first tick ends in the middle of the first probe."""
+
+        is_first = True
+
+        def ask(self, probes: Mapping[str, Probe], order: Sequence[str]) -> list[sensor.Probed]:
+            if not self.is_first:
+                return super().ask(probes, order)
+            self.is_first = False
+            return [sensor.Probed(order[0], "hanging"), *super().ask(probes, order[1:])]
+
+    monkeypatch.setattr(sensor, "Poller", Cut)
+    for name in "ab":
+        shop.job(name)
+    loaded = build_definitions(shop.root)
+    begun = [[request.tags["dativo/job"] for request in shop.tick_of(loaded).run_requests] for _ in range(2)]
+    assert begun == [["b"], ["a"]]
