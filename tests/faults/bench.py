@@ -16,7 +16,7 @@ from dativo_assets.pipeline import RunResult, RunSettings, run
 from dativo_assets.plan import bind
 
 from .children import At, Child, ask, warm
-from .targets import Row, Target
+from .targets import FOLDER, Row, Target
 
 FILE_ROWS = 50
 FILES = 2
@@ -58,7 +58,7 @@ class Bench:
         change: Callable[[], None] | None = None,
     ) -> None:
         self.target, self.mode, self.tally, self.change = target, mode, tally, change
-        self.root = Path(tempfile.mkdtemp(prefix="dativo-faults-"))
+        self.root = Path(tempfile.mkdtemp(prefix="dativo-faults-", dir=FOLDER))
         self.table = f"t{self.root.name[-8:].lower()}"
         self.batches = self.landed = self._runs = 0
         self.told: dict[str, bool] = {}
@@ -129,7 +129,8 @@ class Bench:
 
     def warm(self) -> None:
         """Have the modules that a run and a look need."""
-        self.plan.open_writer(self._environment)
+        self.plan.open_writer(self._environment).close()
+        self.plan.open_reader(self._environment).close()
 
         def body() -> None:
             self._run(self.new_run())

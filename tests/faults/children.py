@@ -7,6 +7,7 @@ outside of the process, or asks a database to. What a child returns comes back a
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import json
 import os
@@ -94,6 +95,7 @@ class Child:
 
     def __init__(self, body: Callable[[], Any]) -> None:
         assert threading.active_count() == 1, "a process with threads of its own must not fork"
+        gc.freeze()  # or its first collection has it copy what it shares with its parent
         self._read, write = os.pipe()
         self.pid = os.fork()
         if not self.pid:

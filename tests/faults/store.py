@@ -68,7 +68,7 @@ class Store:
             protocol_version = "HTTP/1.1"
 
         s3_backends["123456789012"]["aws"].create_bucket(_BUCKET, KEYS["region"])
-        app = self._misbehaving(moto.DomainDispatcherApplication(moto.create_backend_app))
+        app = self._misbehaving(moto.create_backend_app("s3"))
         make_server(
             "127.0.0.1", self.port, app, threaded=True, request_handler=Handler, fd=self._listener.fileno()
         ).serve_forever()

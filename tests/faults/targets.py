@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,8 +15,24 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.s3 import one_certificate
+from tests.writers.postgres import Server
+
 from .proxy import Line
 from .store import Store
+
+_FORGET_VIEWS = """SET allow_system_table_mods = on; DROP SCHEMA information_schema CASCADE; DO $$
+DECLARE name text;
+BEGIN
+    FOR name IN SELECT viewname FROM pg_views LOOP EXECUTE 'DROP VIEW IF EXISTS ' || name || ' CASCADE'; END LOOP;
+END $$"""
+"""ADBC reads every column of every table and view there is each time that it connects: two thirds are these."""
+
+_ROOM = 1 << 30
+_MEMORY = Path("/dev/shm")
+FOLDER = _MEMORY if _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ROOM else Path(tempfile.gettempdir())
+"""Where tables are: in memory where there is room, for a killed process loses nothing that it wrote. test_power.py cuts
+the power."""
 
 Row = tuple[int, int]
 """(id, v)."""
@@ -174,36 +191,27 @@ class Postgres(Database):
     name = "postgres"
     slow = 2
     drops = True
-    connection: dict[str, Any]
+    _server: Server
 
     def yaml(self, table: str) -> dict[str, Any]:
         return {"writer": "postgres", "connection": "pg", "table": table}
 
     def query(self, path: Path) -> Callable[[str], list[Any]]:
-        from adbc_driver_postgresql import dbapi
-
-        def ask(sql: str) -> list[Any]:
-            uri = "postgresql://{user}:{password}@{host}:{port}/{database}".format(**self.connection)
-            with dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
-                cursor.execute(sql)
-                return cursor.fetchall()
-
-        return ask
+        return lambda sql: [
+            [int(value) if value else None for value in row.split("|")] for row in self._server.psql(sql)
+        ]
 
     def drop(self, table: str) -> None:
-        for name in (table, f"{table}_quarantine"):
-            self.query(Path())(f"DROP TABLE IF EXISTS {name}")
+        self._server.psql(f"DROP TABLE IF EXISTS {table}, {table}_quarantine")
 
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
-        from tests.writers.postgres import Server
-
-        folder = Path(tempfile.gettempdir())
-        with Server(folder) as server, Line(server.port, b"COMMIT") as self.line:
-            self.connection = server.connection("postgres")
-            self.far = {"pg": {**self.connection, "port": self.line.port}}
-            self.restart = server.restart
-            yield {"pg": self.connection}
+        with Server(Path(tempfile.gettempdir())) as self._server, Line(self._server.port, b"COMMIT") as self.line:
+            self._server.psql(_FORGET_VIEWS)
+            connection = self._server.connection("postgres")
+            self.far = {"pg": {**connection, "port": self.line.port}}
+            self.restart = self._server.restart
+            yield {"pg": connection}
 
 
 class ParquetS3(Target):
@@ -252,6 +260,7 @@ class ParquetS3(Target):
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
         with (
+            one_certificate(),
             Store(r"/\w+/0\d{19}\.parquet$") as self.store,
             Line(self.store.port, rb"PUT /lake/\w+/0\d{19}\.parquet ") as self.line,
         ):
@@ -364,7 +373,7 @@ class IcebergRest(Iceberg):
     def serving(self) -> Iterator[dict[str, Any]]:
         from tests.writers.lake import rest_server
 
-        with tempfile.TemporaryDirectory() as folder, rest_server(Path(folder)) as self._connection:
+        with tempfile.TemporaryDirectory(dir=FOLDER) as folder, rest_server(Path(folder)) as self._connection:
             self._warehouse = Path(folder)
             port = int(self._connection["uri"].rpartition(":")[2])
             with Line(port, rb"POST /v1/namespaces/ns/tables/t\w+ ") as self.line:
@@ -414,6 +423,7 @@ class DeltaS3(ParquetS3):
     @contextmanager
     def serving(self) -> Iterator[dict[str, Any]]:
         with (
+            one_certificate(),
             Store(r"/\w+/_delta_log/0\d{19}\.json$") as self.store,
             Line(self.store.port, rb"PUT /lake/t\w*/_delta_log/0\d{19}\.json ") as self.line,
         ):

@@ -71,6 +71,26 @@ class Server:
         self.stop()
         self.start()
 
+    def psql(self, statements: str, database: str = "postgres") -> list[str]:
+        """What psql prints: a row a line, its columns between bars."""
+        command = [
+            str(self._bin / "psql"),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "dativo",
+            "-AtXqc",
+            statements,
+        ]
+        done = subprocess.run(
+            [*command, database], capture_output=True, text=True, env={"PGPASSWORD": PASSWORD}, check=False
+        )
+        if done.returncode:
+            raise OSError(done.stderr)
+        return done.stdout.splitlines()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
