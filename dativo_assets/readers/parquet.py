@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from ._text import file_errors
 from ._unchanged import KEY, listed, while_unchanged
 
 _ROWS = 1 << 16
+_WHOLE = re.compile(r"-?[0-9]+")
 
 
 class ParquetOptions(Options):
@@ -173,6 +175,8 @@ def _of_partitions(request: ReadRequest, types: Mapping[str, pa.DataType]) -> It
         if part.start is None:
             if kind == pa.string():
                 yield _Wanted(part.column, [(name.encode(),) * 2 for name in part.values])
+            elif pa.types.is_signed_integer(kind):
+                yield _Wanted(part.column, [(int(name),) * 2 for name in part.values if _WHOLE.fullmatch(name)])
         elif pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
             low, high = (_raw(bound) for bound in part.bounds(kind))
             yield _Wanted(part.column, [(low, high - 1)])

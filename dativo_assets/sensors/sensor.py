@@ -197,7 +197,7 @@ class _State:
         for part, name in item.dynamic.items():
             if keys := found.get(part):
                 known = set(instance.get_dynamic_partitions(name))
-                new = [key for key in dict.fromkeys(keys) if key not in known and _can_be_partition(key)]
+                new = [key for key in dict.fromkeys(keys) if key not in known and _can_be_partition(key, part)]
                 requests += [dg.AddDynamicPartitionsRequest(name, new)] if new else []
         return requests
 
@@ -340,9 +340,9 @@ def _request(new: _News, attempt: int) -> dg.RunRequest:
     )
 
 
-def _can_be_partition(name: str) -> bool:
-    """Whether Dagster takes it for a partition's name."""
-    return "..." not in name and all(character >= " " for character in name)
+def _can_be_partition(name: str, part: str = "") -> bool:
+    """Whether Dagster takes it for a partition's name. part: of keys of several, which stand between bars."""
+    return "..." not in name and all(character >= " " for character in name) and not (part and "|" in name)
 
 
 def _forget(waiting: dict[str, Change], job: str) -> None:

@@ -129,6 +129,20 @@ def test_row_groups_without_a_row_of_the_partitions_are_not_read(
     assert found.filter(request.partition.mask(found)).equals(table.filter(request.partition.mask(table)))
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int32(), pa.int64()])
+def test_row_groups_without_a_whole_number_that_names_a_partition_are_not_read(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    table = pa.table({"tenant": pa.array([-1, 3, 3, None, 7, 8], kind)})
+    pq.write_table(table, tmp_path / "1.parquet", row_group_size=2)
+    for names, expected in ((("3",), [0, 1]), (("-1", "8"), [0, 2]), (("acme",), []), (("5",), [])):
+        request = of(PartitionRange("tenant", values=names))
+        assert request.partition is not None
+        assert groups(plan(tmp_path, request)[1]) == expected
+        found = read(tmp_path, request)
+        assert found.filter(request.partition.mask(found)).equals(table.filter(request.partition.mask(table)))
+
+
 def test_a_partition_without_rows_reads_nothing(tmp_path: Path) -> None:
     pq.write_table(events(pa.date32()), tmp_path / "1.parquet", row_group_size=5)
     late = PartitionRange("at", start="2025-01-01T00:00:00+00:00", end="2025-01-02T00:00:00+00:00")

@@ -163,8 +163,9 @@ def test_tenants_are_known_where_nothing_starts_the_job_and_of_keys_of_two_parts
     assert asked(shop.tick()) == [] and shop.partitions == {"acme"}
     multi = "partitions: {multi: {day: {static: {values: [mon], column: day}}, who: {dynamic: {column: tenant}}}}"
     shop.write("jobs/sales.yaml", FILES.replace("partitions: {dynamic: {column: tenant}}", multi))
+    offer(shop, "a", "1,acme", "2,a|b")
     assert asked(shop.tick()) == ["None"]
-    assert shop.instance.get_dynamic_partitions("sales:who") == ["acme"]
+    assert shop.instance.get_dynamic_partitions("sales:who") == ["acme"], "a bar stands between the parts of a key"
     (asset,) = [item for item in build_definitions(shop.root).assets or () if isinstance(item, dg.AssetsDefinition)]
     assert asset.partitions_def is not None
     assert asset.partitions_def.get_partition_keys(dynamic_partitions_store=shop.instance) == ["mon|acme"]
