@@ -9,10 +9,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from operator import sub, truediv
 from pathlib import Path
+from typing import Any
 
 from . import bars, dagster_scale, report
 from .bars import Bar
-from .measure import Command, Measured, median, paired, ratio
+from .measure import Command, Measured, median, once, paired, ratio
 
 _TICK_BUDGET_S = 20.0
 
@@ -30,15 +31,21 @@ class ManyJobs:
     def location(self) -> str:
         """What a code server loads and hands on."""
         hand, jobs = f"{self.many:,} assets by hand", f"{self.many:,} jobs"
+        by_jobs = self._command(jobs, self.many, "load", made="jobs")
+        once(by_jobs)  # it parses all files
         found = paired(
             [
-                self._command(hand, self.many, "load", by_hand=True),
-                self._command("1 job", 1, "load", by_hand=False),
-                self._command(jobs, self.many, "load", by_hand=False),
+                self._command(hand, self.many, "load", made="by hand"),
+                self._command("1 job", 1, "load", made="jobs"),
+                by_jobs,
             ],
             self.rounds,
+            not_counted=0,
         )
         self.bars.append(bars.at_most(f"load of {jobs}, against by hand", 1.2, ratio(found[jobs], found[hand])))
+        some = self.many // 10
+        peer = _command(f"{some:,} assets of dagster-dlt", self._roots[self.many], some, "load", made="dlt")
+        found[peer.label] = [once(peer)]
         rows = [[*_row(label, runs), report.megabytes(median(runs, "size_bytes"))] for label, runs in found.items()]
         return (
             "### The code server loads its location\n\nWithout the import of Dagster; job files are known from a load "
@@ -46,15 +53,20 @@ class ManyJobs:
         )
 
     def runs(self) -> str:
-        """The process of a run, its import of Dagster included."""
+        """The process of a run, its import of Dagster included; those by hand, which take minutes, once."""
         hand, jobs = f"{self.many:,} assets by hand", f"{self.many:,} jobs"
-        commands = []
-        for assets, in_process in ((1, True), (20, True), (1, False)):
-            for label, size, by_hand in ((hand, self.many, True), ("1 job", 1, False), (jobs, self.many, False)):
-                if assets <= size:
-                    asked = {"by_hand": by_hand, "assets": assets, "in_process": in_process}
-                    commands.append(self._command(_run(assets, label, in_process), size, "run", **asked))
-        found = paired(commands, self.rounds)
+        kinds = ((1, True), (20, True), (1, False))
+        found: dict[str, list[Measured]] = {}
+        for assets, in_process in kinds:
+            asked = {"assets": assets, "in_process": in_process}
+            sizes = [("1 job", 1), (jobs, self.many)] if assets == 1 else [(jobs, self.many)]
+            by_hand = self._command(_run(assets, hand, in_process), self.many, "run", made="by hand", **asked)
+            found[by_hand.label] = [once(by_hand)]
+            commands = [
+                self._command(_run(assets, label, in_process), size, "run", made="jobs", **asked)
+                for label, size in sizes
+            ]
+            found |= paired(commands, self.rounds)
         for in_process in (True, False):
             one, alone = found[_run(1, jobs, in_process)], found[_run(1, "1 job", in_process)]
             self.bars.append(bars.at_most(f"{_run(1, jobs, in_process)}, against 1 job", 1.5, ratio(one, alone)))
@@ -62,24 +74,30 @@ class ManyJobs:
         return f"### A run's process\n\n{report.table(['run', 'wall', 'CPU', 'peak memory'], rows)}\n"
 
     def ticks(self) -> str:
-        """Ticks of the sensor over half the jobs, each of which has something new."""
-        watched = self.many // 2
-        root = self.folder / "watched"
-        dagster_scale.write(root, watched, dagster_scale.SCHEMA + dagster_scale.TRIGGER)
-        labels = {f"first tick, {watched:,} jobs watched": 1, f"later tick, {watched:,} jobs watched": 2}
-        commands = [_command(label, root, watched, "tick", number=number) for label, number in labels.items()]
-        found = paired(commands, self.rounds)
-        for label, runs in found.items():
-            self.bars.append(bars.at_most_seconds(label, _TICK_BUDGET_S, median(runs, "wall_s")))
-        rows = [_row(label, runs) for label, runs in found.items()]
-        return f"### The sensor\n\n{report.table(['tick', 'wall', 'CPU of the process', 'peak memory'], rows)}\n"
+        """The first tick of a process, which binds every job; and short ticks until each of half the jobs had its turn."""
+        half, rows = self.many // 2, []
+        for watched in (half, self.many):
+            root = self.folder / f"watched_{watched}"
+            dagster_scale.write(root, watched, dagster_scale.SCHEMA + dagster_scale.TRIGGER)
+            found = _told("benchmarks.dagster_ticks", str(root), str(int(watched == half)))
+            self.bars.append(bars.at_most_seconds(f"a tick, {watched:,} jobs watched", _TICK_BUDGET_S, found["first"]))
+            rows.append([f"first tick, {watched:,} jobs watched", report.seconds(found["first"])])
+            if watched == half:
+                again = found["again"]
+                rows += [
+                    ["the longest of ticks with 1 s to ask in", report.seconds(found["longest"])],
+                    ["such ticks until each of them was started, 200 a tick at most", f"{found['turns']}"],
+                    ["of them, jobs started twice meanwhile", f"{again}"],
+                ]
+                self.bars.append(Bar("jobs with a second turn before all had one", "none", f"{again}", again == 0))
+        return f"### The sensor\n\nEach job has something new.\n\n{report.table(['what', 'measured'], rows)}\n"
 
     def overhead(self) -> str:
         """What Dagster costs a small job, in process."""
         many = self.many // 10
-        argv = [sys.executable, "-m", "benchmarks.dagster_overhead", str(self.folder), str(self.rounds), str(many)]
-        told = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
-        found: dict[str, list[float]] = json.loads(told.splitlines()[-1])
+        found: dict[str, list[float]] = _told(
+            "benchmarks.dagster_overhead", str(self.folder), str(self.rounds), str(many)
+        )
         rows = []
         for what, figures in (
             ("a job, an empty asset", ("an empty asset", "a job", "its pipeline")),
@@ -104,6 +122,12 @@ class ManyJobs:
 
     def _command(self, label: str, size: int, task: str, **asked: object) -> Command:
         return _command(label, self._roots[size], size, task, **asked)
+
+
+def _told(module: str, *arguments: str) -> Any:
+    """What a module prints as its last line, JSON."""
+    told = subprocess.run([sys.executable, "-m", module, *arguments], check=True, capture_output=True, text=True).stdout
+    return json.loads(told.splitlines()[-1])
 
 
 def _command(label: str, root: Path, size: int, task: str, **asked: object) -> Command:

@@ -25,9 +25,13 @@ SCHEMA = """schema:
   - {name: id, type: int64, required: true}
   - {name: amount, type: double}
 """
-TRIGGER = "trigger: {files: {poll: 1s}}\n"
+TRIGGER = "trigger: {files: {poll: 1h}}\n"
 GROUPS = 20
-_BY_HAND = "benchmarks.dagster_by_hand"
+MODULES = {
+    "jobs": "dativo_assets.definitions",
+    "by hand": "benchmarks.dagster_by_hand",
+    "dlt": "benchmarks.dagster_dlt_assets",
+}
 _SETTINGS = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
 
@@ -43,15 +47,18 @@ def write(root: Path, jobs: int, more: str = SCHEMA) -> None:
         (root / f"jobs/job_{number:05}.yaml").write_text(text)
 
 
-def load(by_hand: bool) -> float:
-    """What a code server does first: it loads its location, and makes the snapshot of it that others ask for."""
+def load(made: str) -> float:
+    """What a code server does first: it loads its location, and makes the snapshot of it that others ask for.
+
+    made: how, of MODULES.
+    """
     from dagster._core.code_pointer import ModuleCodePointer
     from dagster._core.definitions.reconstruct import initialize_repository_def_from_pointer
     from dagster._core.remote_representation.external_data import RepositorySnap
     from dagster_shared.serdes import serialize_value
 
     start = time.perf_counter()
-    repository = initialize_repository_def_from_pointer(ModuleCodePointer(_module(by_hand), "defs", None))
+    repository = initialize_repository_def_from_pointer(ModuleCodePointer(MODULES[made], "defs", None))
     repository.load_all_definitions()
     snapshot = serialize_value(RepositorySnap.from_def(repository, defer_snapshots=True))
     seconds = time.perf_counter() - start
@@ -61,7 +68,7 @@ def load(by_hand: bool) -> float:
     return seconds
 
 
-def run(by_hand: bool, assets: int, in_process: bool) -> float:
+def run(made: str, assets: int, in_process: bool) -> float:
     """The process of a run, from its start to its end, of a location that a code server has loaded."""
     import dagster as dg
     from dagster._core.code_pointer import ModuleCodePointer
@@ -71,8 +78,8 @@ def run(by_hand: bool, assets: int, in_process: bool) -> float:
     from dagster_shared.serdes import deserialize_value, serialize_value
 
     os.environ["DAGSTER_HOME"] = str(_root() / "home")
-    repository = ReconstructableRepository(ModuleCodePointer(_module(by_hand), "defs", None))
-    if not by_hand:
+    repository = ReconstructableRepository(ModuleCodePointer(MODULES[made], "defs", None))
+    if made == "jobs":
         data: Any = deserialize_value(_load_data().read_text())
         repository = repository.with_repository_load_data(data)
     keys = frozenset(dg.AssetKey([f"g{number % GROUPS}", f"job_{number:05}"]) for number in range(assets))
@@ -104,31 +111,6 @@ def run(by_hand: bool, assets: int, in_process: bool) -> float:
     return seconds
 
 
-def tick(number: int) -> float:
-    """The sensor's tick of that number, from 1, in one process; nothing is ever committed, so all jobs have something new."""
-    import logging
-
-    import dagster as dg
-
-    from dativo_assets.assets import build_definitions
-
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
-    definitions = build_definitions(_root())
-    repository = definitions.get_repository_def()
-    sensor = repository.get_sensor_def("dativo_triggers")
-    seconds, cursor = 0.0, None
-    with dg.DagsterInstance.ephemeral() as instance:
-        for _ in range(number):
-            time.sleep(1)  # the jobs' `poll`
-            with dg.build_sensor_context(instance, cursor, repository_def=repository) as context:
-                start = time.perf_counter()
-                told = sensor(context)
-                seconds = time.perf_counter() - start
-            assert isinstance(told, dg.SensorResult) and told.run_requests
-            cursor = told.cursor
-    return seconds
-
-
 def _root() -> Path:
     return Path(os.environ["DATIVO_PROJECT"])
 
@@ -137,12 +119,8 @@ def _load_data() -> Path:
     return _root() / "load_data.json"
 
 
-def _module(by_hand: bool) -> str:
-    return _BY_HAND if by_hand else "dativo_assets.definitions"
-
-
 if __name__ == "__main__":
     import dagster  # noqa: F401  # every task pays for it, and none is about it
 
-    tasks: dict[str, Callable[..., float]] = {"load": load, "run": run, "tick": tick}
+    tasks: dict[str, Callable[..., float]] = {"load": load, "run": run}
     print(json.dumps({"seconds": tasks[sys.argv[1]](**json.loads(sys.argv[2]))}))

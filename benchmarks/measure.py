@@ -93,15 +93,15 @@ def size(path: Path | None) -> int:
     return sum(file.stat().st_size for file in path.resolve().rglob("*.parquet"))
 
 
-def paired(commands: Sequence[Command], rounds: int) -> dict[str, list[Measured]]:
+def paired(commands: Sequence[Command], rounds: int, not_counted: int = 1) -> dict[str, list[Measured]]:
     """Every command once a round, in turn: what disturbs the machine meanwhile disturbs them all. The order turns round
-    each time, and a first round that warms caches is not counted."""
+    each time. not_counted: rounds before, which warm caches."""
     found: dict[str, list[Measured]] = {command.label: [] for command in commands}
-    for number in range(rounds + 1):
+    for number in range(not_counted + rounds):
         order = commands if number % 2 == 0 else list(reversed(commands))
         for command in order:
             measured = once(command)
-            if number:
+            if number >= not_counted:
                 found[command.label].append(measured)
     return found
 

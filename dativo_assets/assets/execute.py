@@ -94,11 +94,12 @@ class JobAsset:
         raise failure(error.at(job=self.job.name, **self.job.location("name").details()))
 
     def tag_run(self, context: dg.AssetExecutionContext) -> None:
-        """Puts the job's digest into the tags of a run of this job alone, where what launched it did not; that of each of
-        several jobs is in the tags of its step.
+        """Puts the job's digest into the tags of a launched run of this job alone, where what launched it did not; that of
+        each of several jobs is in the tags of its step. A run in the process that made it has the tags that it was given.
         """
-        if len(context.job_def.nodes) == 1 and DIGEST_TAG not in context.run.tags:
-            context.instance.add_run_tags(context.run.run_id, {DIGEST_TAG: self.job.digest[:DIGEST_CHARACTERS]})
+        is_launched = context.run.job_code_origin is not None
+        if is_launched and len(context.job_def.nodes) == 1 and DIGEST_TAG not in context.run.tags:
+            context.instance.add_run_tags(context.run.run_id, digest_tags([self.job]))
 
     def execute(self, asset_context: dg.AssetExecutionContext) -> Iterator[Any]:
         """The body of the op. A stream that fails leaves the others alone.
@@ -143,6 +144,11 @@ class JobAsset:
                 yield from _run(plans, context, events, partition)
         except DativoError as error:
             raise failure(error.at(job=self.job.name)) from None
+
+
+def digest_tags(jobs: Sequence[JobConfig]) -> dict[str, str]:
+    """The tags of a run of these jobs: the digest of the only one; none of several, whose steps have theirs."""
+    return {DIGEST_TAG: jobs[0].digest[:DIGEST_CHARACTERS]} if len(jobs) == 1 else {}
 
 
 def told_once(compute: Compute) -> Compute:

@@ -48,6 +48,7 @@ def command(
 
     from dativo_assets.assets import build_definitions
     from dativo_assets.assets.build import define_some
+    from dativo_assets.assets.execute import digest_tags
 
     names = list(dict.fromkeys(item.job.job_name for item in selection.jobs if item.job is not None))
     alone = all(item.job is not None for item in selection.jobs)
@@ -69,6 +70,7 @@ def command(
             asset_selection=keys,
             run_config={} if verbose else _QUIET,
             raise_on_error=False,
+            tags=digest_tags([selection.project.jobs[name] for name in names]) if alone else None,
         )
         events = [entry.dagster_event for entry in instance.all_logs(run_id) if entry.dagster_event]
     steps: dict[str, dict[dg.AssetKey, str]] = {}

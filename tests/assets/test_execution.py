@@ -254,6 +254,7 @@ def test_a_materialization_shows_rows_and_a_profile_with_personal_data_masked(be
         {"id": "2", "amount": "20.0", "email": "***"},
     ]
     profile = {record.data["column"]: record.data for record in metadata["profile"].records}
+    assert "\n| csv 1.0.0 | read | " in metadata["plugin_calls"]
     assert profile["amount"] == {
         "column": "amount",
         "type": "double",

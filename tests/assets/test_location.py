@@ -95,28 +95,37 @@ def test_the_digest_of_a_job_is_in_the_tags_of_its_run(bench, load: Load) -> Non
     bench.report()
     handed = load()
     digest = load_project(bench.root).jobs["orders"].digest
-    ran = in_a_run(handed, ORDERS).execute_in_process(instance=bench.instance)
-    run = bench.instance.get_run_by_id(ran.run_id)
-    assert run is not None and digest.startswith(run.tags["dativo/digest"])
-    both = in_a_run(handed, ORDERS, dg.AssetKey(["sales", "report"])).execute_in_process(instance=bench.instance)
-    run = bench.instance.get_run_by_id(both.run_id)
-    assert run is not None and "dativo/digest" not in run.tags
+    assert digest.startswith(tags_of_a_run(bench.instance, handed, ORDERS)["dativo/digest"])
+    assert "dativo/digest" not in tags_of_a_run(bench.instance, handed, ORDERS, dg.AssetKey(["sales", "report"]))
+
+
+def tags_of_a_run(instance: dg.DagsterInstance, handed: Mapping[str, Any], *keys: dg.AssetKey) -> Mapping[str, str]:
+    """After its end, of one that was launched without tags."""
+    job = in_a_run(handed, *keys)
+    run = launched_run(instance, job, *keys)
+    assert execute_run(InMemoryJob(job), run, instance).success
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    return ended.tags
+
+
+def launched_run(instance: dg.DagsterInstance, job: dg.JobDefinition, *keys: dg.AssetKey) -> dg.DagsterRun:
+    """A run of these assets as the webserver makes it."""
+    config = {"execution": {"config": {"in_process": {}}}}
+    origin = ReconstructableRepository.for_module("dativo_assets.definitions", "defs").get_reconstructable_job(JOB)
+    return instance.create_run_for_job(
+        job,
+        execution_plan=create_execution_plan(job, run_config=config),
+        run_config=config,
+        asset_selection=frozenset(keys),
+        job_code_origin=origin.get_python_origin(),
+    )
 
 
 @pytest.mark.parametrize("cache", ["kept", "gone"])
 def test_a_plan_runs_the_job_it_was_made_of_or_says_that_it_is_gone(bench, load: Load, cache: str) -> None:
     bench.orders()
-    launched = in_a_run(load(), ORDERS)
-    config = {"execution": {"config": {"in_process": {}}}}
-    plan = create_execution_plan(launched, run_config=config)
-    origin = ReconstructableRepository.for_module("dativo_assets.definitions", "defs").get_reconstructable_job(JOB)
-    run = bench.instance.create_run_for_job(
-        launched,
-        execution_plan=plan,
-        run_config=config,
-        asset_selection=frozenset({ORDERS}),
-        job_code_origin=origin.get_python_origin(),
-    )
+    run = launched_run(bench.instance, in_a_run(load(), ORDERS), ORDERS)
     text = (bench.root / "jobs/orders.yaml").read_text()
     bench.write("jobs/orders.yaml", text.replace("path: warehouse/orders", "path: warehouse/moved"))
     if cache == "gone":

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from dativo_assets.config import load_project
+
 JOB = "source: {reader: csv, files: [a.csv]}\ntarget: {writer: parquet, path: out}\n"
 RULES = "schema:\n  - {name: id, type: int64, primary_key: true}\n  - {name: v, type: int64, min: 0}\n"
 
@@ -202,8 +204,13 @@ def test_schema_is_a_json_schema_with_plugin_options(shell: Any) -> None:
 
 
 def test_materialize_is_recorded_in_the_projects_instance(orders: Any, tmp_path: Path) -> None:
+    import dagster as dg
+
     (outcome,) = orders("materialize", "orders", "--json").json
     assert (outcome["status"], outcome["rows"], outcome["commit"]) == ("materialized", 2, 1)
+    with dg.DagsterInstance.from_config(str(tmp_path / ".dagster")) as instance:
+        run = instance.get_run_by_id(outcome["run_id"])
+    assert run is not None and load_project(tmp_path).jobs["orders"].digest.startswith(run.tags["dativo/digest"])
     assert (tmp_path / ".dagster/dagster.yaml").exists()
     orders.write("a.csv", "id\n1\n")
     failed = orders("materialize", "orders")
