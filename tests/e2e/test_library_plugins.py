@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from dativo_plugin_sdk.library import header_folder
 
+from tests.web import SECRET, Web, web_server
+
 from .conftest import ROOT, Folder, copy_example
 
 PAGE = ROOT / "docs" / "how-to" / "first-plugin-c.md"
@@ -33,12 +35,12 @@ def build(example: str, target: Path, compiler: str) -> Folder:
 
 
 def test_the_how_to_quotes_the_examples() -> None:
-    folders = (ROOT / "examples" / "c_reader", ROOT / "examples" / "c_writer")
+    folders = [ROOT / "examples" / name for name in ("c_reader", "c_files", "c_writer")]
     files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".c", ".yaml", "")]
     texts = [path.read_text(encoding="utf-8") for path in files if path.is_file() and "warehouse" not in path.parts]
     page = PAGE.read_text(encoding="utf-8")
     quoted = re.findall(r"^```(?:c|yaml|makefile)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    assert len(quoted) >= 6
+    assert len(quoted) >= 11
     for block in quoted:
         assert any(block in text for text in texts), block
 
@@ -54,6 +56,34 @@ def test_a_reader_in_a_library_conforms_and_runs(tmp_path: Path, example: str, c
     assert result["rows_written"] == 10_000
     table = project.table("squares").sort("n")
     assert table["square"].to_list() == [n * n for n in range(10_000)]
+
+
+def test_a_library_reads_files_of_its_host_and_writes_to_its_log(tmp_path: Path) -> None:
+    project = build("c_files", tmp_path / "project", "cc")
+    told = project.dativo("run", "poem", "--log-format", "console")
+    assert told.returncode == 0, told.stderr
+    assert "reads the lines of 2 files" in told.stderr
+    assert project.table("poem")["line"].to_list()[1:] == [
+        "The moon was a ghostly galleon tossed upon cloudy seas.",
+        "Zwölf Boxkämpfer jagen Viktor quer",
+        "über den großen Sylter Deich",
+    ]
+    far = "".join(f"line {number} \U0001f600\n" for number in range(200_000))
+    with web_server() as address:
+        Web.files["/far.txt"] = far.encode()
+        project.write(
+            "jobs/far.yaml", f"source: {{reader: 'liblines.so:lines', files: ['{address}/far.txt?signature={SECRET}']}}"
+        )
+        assert project.run("far")["far"]["rows_written"] == 200_000
+        assert project.table("far")["line"].to_list() == far.splitlines()
+        project.write(
+            "jobs/none.yaml",
+            f"source: {{reader: 'liblines.so:lines', files: ['{address}/none.txt?signature={SECRET}']}}",
+        )
+        told = project.dativo("run", "none")
+    assert told.returncode == 2
+    assert "none.txt does not exist" in told.stderr
+    assert SECRET not in told.stderr
 
 
 def test_columns_that_hold_no_null_need_no_contract(tmp_path: Path) -> None:

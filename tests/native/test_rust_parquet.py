@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import datetime as dt
 import decimal
 import json
+import struct
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -25,9 +27,12 @@ from dativo_plugin_sdk import (
     TargetConfig,
     WriteRequest,
 )
+from dativo_plugin_sdk.library.abi import ArrowArray, ArrowSchema
 from dativo_plugin_sdk.models import WriteTask
 from dativo_rust_parquet import RustParquetOptions, RustParquetWriter
 from dativo_rust_parquet._native import Sink
+
+from tests.sdk.lies import Lying
 
 DAY = dt.datetime(2024, 1, 2, 3, 4, 5, 6)
 COLUMNS = {
@@ -148,6 +153,86 @@ def test_a_batch_whose_strings_are_no_text_is_refused(
         sink.write(pa.record_batch({"a": lie}))
     with pytest.raises(RuntimeError, match=r"(?i)utf|offset"):
         sink.write_stream(pa.table({"a": lie}))
+    sink.abort()
+
+
+class Foreign:
+    """A batch and its schema as C structs of somebody else's making."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self.schema, self.array = Lying(batch.schema, ArrowSchema, None), Lying(batch, ArrowArray, None)
+        self.column: ArrowArray = self.array.root.children[0].contents
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[Any, Any]:
+        return _capsule(self.schema, b"arrow_schema"), _capsule(self.array, b"arrow_array")
+
+    def undo(self) -> None:
+        assert (self.schema.released, self.array.released) == (1, 1), "what was taken is released, once"
+        self.schema.undo()
+        self.array.undo()
+
+
+def _capsule(lying: Lying, name: bytes) -> Any:
+    make = ctypes.pythonapi.PyCapsule_New
+    make.restype, make.argtypes = ctypes.py_object, [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    return make(ctypes.addressof(lying.root), name, None)
+
+
+_TEXTS = pa.array(["a", None, "ccc"])
+
+
+@pytest.mark.parametrize(
+    ("column", "lie", "message"),
+    [
+        (_TEXTS, {"length": -2}, "it has length -2 and offset 0"),
+        (_TEXTS, {"offset": 2**40}, "it has length 3 and offset 1099511627776"),
+        (_TEXTS, {"n_buffers": 2}, "Utf8 has 3 buffers, not 2"),
+        (_TEXTS, {"n_buffers": -1}, "Utf8 has 3 buffers, not -1"),
+        (_TEXTS, {"n_children": -1}, "it has -1 children, not 0"),
+        (_TEXTS, {"buffers": None}, "Utf8 has 3 buffers"),
+        (pa.array([[1], None, [2]]), {"children": None}, "a child is NULL"),
+        (_TEXTS.dictionary_encode(), {"dictionary": None}, "its dictionary is NULL"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else None,
+)
+def test_an_array_that_lies_about_its_form_is_refused(
+    tmp_path: Path, column: pa.Array, lie: dict[str, Any], message: str
+) -> None:
+    batch = pa.record_batch({"a": column})
+    sink = Sink(str(tmp_path / "a.parquet"), batch.schema, "{}")
+    foreign = Foreign(batch)
+    for name, value in lie.items():
+        kind = dict(ArrowArray._fields_)[name]
+        setattr(foreign.column, name, kind() if value is None else value)
+    with pytest.raises(RuntimeError, match=message):
+        sink.write(foreign)
+    foreign.undo()
+    sink.abort()
+
+
+@pytest.mark.parametrize("end", [-1, -(2**31)])
+def test_texts_that_end_before_they_begin_are_refused(tmp_path: Path, end: int) -> None:
+    places = bytearray(struct.pack("=3i", 0, 1, 1))
+    texts = pa.Array.from_buffers(pa.string(), 2, [None, pa.py_buffer(places), pa.py_buffer(b"a")])
+    batch = pa.record_batch({"a": texts})
+    places[8:] = struct.pack("=i", end)
+    sink = Sink(str(tmp_path / "a.parquet"), batch.schema, "{}")
+    with pytest.raises(RuntimeError, match=f"its values end at {end}"):
+        sink.write(batch)
+    sink.abort()
+
+
+@pytest.mark.parametrize(
+    ("lie", "message"), [({"format": None}, "a format is NULL"), ({"n_children": -2}, "it has -2 children")], ids=str
+)
+def test_a_schema_that_lies_is_refused(tmp_path: Path, lie: dict[str, Any], message: str) -> None:
+    foreign = Foreign(pa.record_batch({"a": _TEXTS}))
+    sink = Sink(str(tmp_path / "a.parquet"), pa.schema([("a", pa.string())]), "{}")
+    for name, value in lie.items():
+        setattr(foreign.schema.root, name, value)
+    with pytest.raises(RuntimeError, match=message):
+        sink.write(foreign)
+    foreign.undo()
     sink.abort()
 
 

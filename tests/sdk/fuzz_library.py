@@ -1,27 +1,44 @@
-"""Arrays and schemas of every form, each with a field changed for a value that lies: refused, or as good as before.
+"""Libraries, arrays and schemas that lie: refused with a typed error that names the plugin, or as good as true.
 
-`python tests/sdk/fuzz_library.py SECONDS [SEED]` prints how many were tried; a crash of it is the finding.
+`python -m tests.sdk.fuzz_library SECONDS [SEED]` prints how many were tried; a crash of it, or a traceback, is the finding.
 """
 
 from __future__ import annotations
 
 import ctypes
-import datetime as dt
-import decimal
+import gc
 import random
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from dativo_plugin_sdk import PluginError
-from dativo_plugin_sdk.library.abi import ArrowArray, ArrowSchema
+from dativo_plugin_sdk import (
+    AssetDefinition,
+    Commit,
+    Committable,
+    DativoError,
+    PluginError,
+    ReadRequest,
+    SourceConfig,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
+)
+from dativo_plugin_sdk.library import host, load_library
+from dativo_plugin_sdk.library.abi import FORMAT, READER, WRITER, ArrowArray, ArrowSchema
 from dativo_plugin_sdk.library.stream import check_array, import_schema, shape_of
+from dativo_plugin_sdk.native import left_out
+from pydantic import ValidationError
 
-_LIES = (-(2**63), -(2**31), -2, -1, 2**31, 2**62, 2**63 - 1)
-_COUNTS = (*_LIES, 0, 1, 2, 3, 5)
+from .faked_library import FakedLibrary
+from .lies import Lying, columns
+
+_MOST_BATCHES = 5
 
 
 class _Plugin:
@@ -31,87 +48,19 @@ class _Plugin:
         return PluginError(what, code)
 
 
-def _columns() -> dict[str, Any]:
-    texts = ["a", None, "ccc"]
-    return {
-        "n": pa.array([1, None, 3]),
-        "b": pa.array([True, None, False]),
-        "s": pa.array(texts),
-        "l": pa.array(texts, pa.large_string()),
-        "v": pa.array(texts, pa.string_view()),
-        "x": pa.array([b"aa", b"bb", None], pa.binary(2)),
-        "d": pa.array([decimal.Decimal("1.5"), None, None], pa.decimal128(10, 2)),
-        "t": pa.array([dt.datetime(2024, 1, 1), None, None], pa.timestamp("us", "UTC")),
-        "z": pa.nulls(3),
-        "li": pa.array([["a"], [], None]),
-        "fl": pa.array([[1, 2], [3, None], None], pa.list_(pa.int32(), 2)),
-        "st": pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}]),
-        "m": pa.array([[("k", 1)], [], None], pa.map_(pa.string(), pa.int64())),
-        "di": pa.array(texts).dictionary_encode(),
-        "r": pa.RunEndEncodedArray.from_arrays([2, 3], [1, 2]),
-    }
-
-
-def _nodes(node: Any) -> Iterator[Any]:
-    """A struct and all below it."""
-    yield node
-    for index in range(node.n_children):
-        yield from _nodes(node.children[index].contents)
-    if node.dictionary:
-        yield from _nodes(node.dictionary.contents)
-
-
-def _lie(node: Any, chance: random.Random) -> None:
-    """Change one field. Not to a length that is plausible and too long: no consumer of this interface can see that."""
-    array = isinstance(node, ArrowArray)
-    what = chance.choice(["count", "child", "children", "dictionary", *(["number"] * 3 + ["buffers"] if array else [])])
-    if what == "number":
-        setattr(node, chance.choice(["length", "null_count", "offset"]), chance.choice((*_LIES, 0)))
-    elif what == "count":
-        fewer = [count for count in _COUNTS if not 0 <= count <= 5 or count <= node.n_children]
-        node.n_children = chance.choice(fewer)
-    elif what == "child" and node.n_children > 0:
-        pointers = node.children[: node.n_children]
-        pointers[chance.randrange(node.n_children)] = type(pointers[0])()
-        node.children = (type(pointers[0]) * len(pointers))(*pointers)
-    elif what == "children":
-        node.children = type(node.children)()
-    elif what == "dictionary":
-        node.dictionary = type(node.dictionary)()
-    elif what == "buffers" and chance.random() < 0.5:
-        node.buffers = type(node.buffers)()
-    elif what == "buffers" and node.n_buffers > 0:
-        node.buffers[chance.randrange(node.n_buffers)] = None
-
-
 @contextmanager
-def lied(exporter: Any, kind: type[Any], chance: random.Random) -> Iterator[Any]:
-    """A struct with a lie somewhere in it. As a library's own would, its release does not fall for the lie."""
-    root = kind()
-    exporter._export_to_c(ctypes.addressof(root))
-    nodes = list(_nodes(root))
-    before = [bytes(node) for node in nodes]
-    release = next(field for name, field in kind._fields_ if name == "release")
-
-    def forget(pointer: Any) -> None:
-        pointer.contents.release = release()
-
-    kept = release(forget)
-    for node in nodes:
-        node.release = kept
-    _lie(chance.choice(nodes), chance)
+def _lied(exporter: Any, kind: type[Any], chance: random.Random) -> Iterator[Any]:
+    lying = Lying(exporter, kind, chance)
     try:
-        yield root
+        yield lying.root
     finally:
-        for node, content in zip(nodes, before, strict=True):
-            ctypes.memmove(ctypes.addressof(node), content, len(content))
-        root.release(ctypes.byref(root))
+        lying.undo()
 
 
 def try_array(column: Any, chance: random.Random) -> bool:
     """Whether a batch of one column, lied about, was taken."""
     batch = pa.record_batch({"c": column})
-    with lied(batch, ArrowArray, chance) as array:
+    with _lied(batch, ArrowArray, chance) as array:
         return _taken(array, batch.schema)
 
 
@@ -128,7 +77,7 @@ def _taken(array: ArrowArray, schema: Any) -> bool:
 
 def try_schema(column: Any, chance: random.Random) -> bool:
     """Whether a schema of one column, lied about, was taken."""
-    with lied(pa.schema([("c", column.type)]), ArrowSchema, chance) as schema:
+    with _lied(pa.schema([("c", column.type)]), ArrowSchema, chance) as schema:
         try:
             import_schema(_Plugin(), schema)  # type: ignore[arg-type]
         except PluginError:
@@ -136,13 +85,102 @@ def try_schema(column: Any, chance: random.Random) -> bool:
         return True
 
 
+def try_library(column: Any, chance: random.Random, folder: Path) -> bool:
+    """Whether a library of chance was loaded and used. Raises: AssertionError: where its host broke a rule of the header."""
+    batch, lies = pa.record_batch({"c": column}), []
+
+    def fill(target: ArrowSchema | ArrowArray) -> None:
+        if chance.random() < 0.02:
+            return  # as if it were released
+        exporter = batch if isinstance(target, ArrowArray) else batch.schema
+        lying = Lying(exporter, type(target), chance if chance.random() < 0.3 else None)
+        lies.append(lying)
+        ctypes.memmove(ctypes.addressof(target), ctypes.addressof(lying.root), ctypes.sizeof(target))
+
+    library = FakedLibrary(chance.choice((READER, FORMAT, WRITER)), chance, fill)
+    taken = _use(library, batch, chance, folder)
+    host._KEPT.clear()
+    if library.left() or any(lying.released == 0 for lying in lies):
+        gc.collect()
+    assert not library.faults, library.faults
+    assert not library.left(), library.left()
+    assert all(lying.released == 1 for lying in lies), [lying.released for lying in lies]
+    for lying in lies:
+        lying.undo()
+    return taken
+
+
+def _use(library: FakedLibrary, batch: Any, chance: random.Random, folder: Path) -> bool:
+    kind = chance.choice(("reader", "writer")) if chance.random() < 0.05 else library.kind_name
+    try:
+        found = load_library(kind, library, "faked", "faked.so:faked")  # type: ignore[arg-type]
+        if kind == "reader":
+            _read(found, chance)
+        else:
+            _write(found, batch, chance, folder)
+    except (DativoError, ValidationError):
+        return False
+    return True
+
+
+def _each(calls: list[Callable[[], Any]], chance: random.Random) -> None:
+    """Some of the calls, in any order, each with whatever error of ours."""
+    for call in chance.choices(calls, k=chance.randrange(6)):
+        with suppress(DativoError):
+            call()
+
+
+def _read(found: Any, chance: random.Random) -> None:
+    reader = found(SourceConfig(job="j", credentials={"key": "secret"}, options={}))
+
+    def read() -> None:
+        declared = pa.schema([("c", pa.int64())]) if chance.random() < 0.5 else None
+        plan = reader.plan(ReadRequest(schema=declared))
+        assert sum(split.rows or 0 for split in plan.splits) + len("".join(plan.notes)) + len(plan.cursor or {}) >= 0
+        for split in plan.splits[:2]:
+            stream = reader.read(split)
+            # In Python alone: a release of Python's own can't be called where C is about to raise.
+            for count, got in enumerate(stream):
+                got.to_pylist()
+                if count > _MOST_BATCHES:
+                    reader.cancel()
+            assert left_out(stream) >= 0
+
+    _each([read, read, reader.check_connection, reader.discover, lambda: reader.probe({"at": 1})], chance)
+
+
+def _write(found: Any, batch: Any, chance: random.Random, folder: Path) -> None:
+    path = f"t{chance.randrange(2**60)}"
+    writer = found(AssetDefinition(name="a"), TargetConfig(root=str(folder), path=path, options={}))
+
+    def write() -> None:
+        writer.open(WriteRequest("j", "r", 0, schema=batch.schema))
+        split = writer.writer(WriteTask(0, "data", batch.schema))
+        for _ in range(chance.randrange(3)):
+            split.write(batch)
+        done = split.finish() if chance.random() < 0.8 else [Committable(rows=3)]
+        if chance.random() < 0.1:
+            writer.cancel()
+        if writer.library.kind == WRITER:
+            writer.commit(done, Commit(job="j", seq=1, run_id="r"))
+
+    looks = [writer.last_commit, writer.history, writer.check_connection, writer.snapshot]
+    _each([write, write, *looks, writer.abort], chance)
+
+
 def main(seconds: float, seed: int) -> None:
-    chance, columns, tried, taken = random.Random(seed), list(_columns().values()), 0, 0
+    chance, found, tried, taken = random.Random(seed), list(columns().values()), 0, 0
+    unraisable: list[Any] = []
+    sys.unraisablehook = unraisable.append  # what is raised in a call from C
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        for column in columns:
-            taken += try_array(column, chance) + try_schema(column, chance)
-            tried += 2
+    with tempfile.TemporaryDirectory() as folder:
+        while time.monotonic() < end:
+            for column in found:
+                taken += (
+                    try_array(column, chance) + try_schema(column, chance) + try_library(column, chance, Path(folder))
+                )
+                tried += 3
+                assert not unraisable, unraisable
     sys.stdout.write(f"{tried:,} lies of seed {seed}, {taken:,} taken for true\n")
 
 

@@ -223,20 +223,28 @@ static int32_t plan(void *self, const char *request, const struct ArrowSchema *d
   const reader *owner = self;
   (void)request;
   (void)declared;
-  (void)schema;
+  if (is(owner->mode, "plan_words") || is(owner->mode, "good")) fill_schema(schema, owner->mode);
   if (is(owner->mode, "plan_nothing")) return DATIVO_OK;
   *answer = text_of(is(owner->mode, "plan_words")   ? "not JSON"
                     : is(owner->mode, "plan_list")  ? "[]"
                     : is(owner->mode, "plan_other") ? "{\"splits\": [{\"name\": 1}]}"
                     : is(owner->mode, "plan_deep")  ? "[[[[[[[["
+                    : is(owner->mode, "plan_rows")  ? "{\"splits\": [{\"id\": \"one\", \"rows\": -1}]}"
+                    : is(owner->mode, "plan_cursor") ? "{\"splits\": [], \"cursor\": [1]}"
+                    : is(owner->mode, "plan_notes") ? "{\"splits\": [], \"notes\": [1]}"
                                                     : "{\"splits\": [{\"id\": \"one\"}], \"notes\": [\"planned\"]}");
   return DATIVO_OK;
 }
 
-static int32_t metrics(void *self, struct ArrowArrayStream *from, char **answer) {
+static int32_t discover(void *self, char **answer) {
   (void)self;
+  *answer = text_of("{\"objects\": [], \"metadata\": 1.5}");
+  return DATIVO_OK;
+}
+
+static int32_t metrics(void *self, struct ArrowArrayStream *from, char **answer) {
   (void)from;
-  *answer = text_of("{\"bad_rows\": 4}");
+  *answer = text_of(is(((reader *)self)->mode, "metrics_odd") ? "{\"bad_rows\": \"4\"}" : "{\"bad_rows\": 4}");
   return DATIVO_OK;
 }
 
@@ -246,7 +254,7 @@ static int32_t metrics(void *self, struct ArrowArrayStream *from, char **answer)
 #define MODE ", \"options_schema\": {\"properties\": {\"mode\": {\"type\": \"string\", \"default\": \"good\"}}}"
 #define TABLE(symbol, magic, version, size, kind, about, reading)                                          \
   static const dativo_reader symbol##_table = {{magic, version, size, kind, about, free_text},             \
-                                               create, close_reader, reading, cancel, plan, NULL, NULL, NULL, metrics}; \
+                                               create, close_reader, reading, cancel, plan, NULL, discover, NULL, metrics}; \
   const dativo_plugin *symbol(const dativo_host *host) {                                                   \
     known_host = host;                                                                                     \
     return &symbol##_table.head;                                                                           \
@@ -286,6 +294,43 @@ TABLE(odd_pattern, DATIVO_MAGIC, 1, WHOLE, DATIVO_READER,
       ABOUT(", \"options_schema\": {\"properties\": {\"a\": {\"type\": \"string\", \"pattern\": \"(\"}}}"), read_split)
 TABLE(odd_option, DATIVO_MAGIC, 1, WHOLE, DATIVO_READER,
       ABOUT(", \"options_schema\": {\"properties\": {\"__init__\": {\"type\": \"string\"}}}"), read_split)
+TABLE(odd_required, DATIVO_MAGIC, 1, WHOLE, DATIVO_READER,
+      ABOUT(", \"options_schema\": {\"required\": 7, \"properties\": {\"a\": {\"type\": \"string\"}}}"), read_split)
+TABLE(odd_default, DATIVO_MAGIC, 1, WHOLE, DATIVO_READER,
+      ABOUT(", \"options_schema\": {\"properties\": {\"a\": {\"type\": \"string\", \"default\": 7}}}"), read_split)
+
+/* A format that tells of rows and leaves no file. */
+static int32_t sink_create(const char *path, const struct ArrowSchema *schema, const char *options, const char *context,
+                           void **out, char **answer) {
+  (void)path;
+  (void)schema;
+  (void)options;
+  (void)context;
+  (void)answer;
+  *out = calloc(1, sizeof(reader));
+  alive_readers++;
+  return DATIVO_OK;
+}
+
+static int32_t sink_write(void *self, struct ArrowArray *batch, char **answer) {
+  (void)self;
+  (void)batch;
+  (void)answer;
+  return DATIVO_OK;
+}
+
+static int32_t sink_finish(void *self, char **answer) {
+  (void)self;
+  *answer = text_of("{\"rows\": 3}");
+  return DATIVO_OK;
+}
+
+const dativo_plugin *fileless(const dativo_host *host) {
+  static const dativo_format table = {{DATIVO_MAGIC, 1, sizeof table, DATIVO_FORMAT, ABOUT(", \"extension\": \"x\""), free_text},
+                                      sink_create, close_reader, sink_write, sink_finish, NULL, NULL};
+  (void)host;
+  return &table.head;
+}
 
 const dativo_plugin *nothing(const dativo_host *host) {
   (void)host;

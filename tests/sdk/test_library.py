@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import logging
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from dativo_plugin_sdk import (
+    AssetDefinition,
     CancelledError,
     ConnectionError,
     DativoError,
@@ -23,12 +25,17 @@ from dativo_plugin_sdk import (
     ReadRequest,
     SchemaMismatchError,
     SourceConfig,
+    TargetConfig,
+    WriteRequest,
+    WriteTask,
 )
 from dativo_plugin_sdk.errors import from_text
 from dativo_plugin_sdk.files import FileReader
 from dativo_plugin_sdk.library import LibraryReader, abi, host, load_library, open_library
 
 from .libraries import compiled
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -92,6 +99,21 @@ def test_the_structs_are_those_of_the_header(tmp_path: Path) -> None:
     assert dict(zip(wanted, map(int, found.stdout.split()), strict=True)) == wanted
 
 
+def test_texts_of_an_array_come_out_of_its_json_as_they_went_in(tmp_path: Path) -> None:
+    texts = ["", "plain", 'say "hi"\\', "tab\tline\n", "é", "€", "\U0001f600", "]},{[", "\x7f\x01"]
+    source = tmp_path / "texts.c"
+    source.write_text(
+        '#include <stdio.h>\n#include "dativo_json.h"\nint main(int count, char **given) {\n'
+        'for (const char *at = json_first(json_member(given[count - 1], "a")); at; at = json_next(at)) {\n'
+        'char *text = json_text(at);\nif (text) printf("%s%c", text, 0);\nfree(text);\n}\nreturn 0;\n}\n'
+    )
+    program = compiled(source, tmp_path / "texts", "-D_GNU_SOURCE")
+    for ascii_alone in (True, False):
+        given = json.dumps({"b": [1, {}], "a": [*texts[:4], 7, *texts[4:]]}, ensure_ascii=ascii_alone)
+        told = subprocess.run([program, given], capture_output=True, text=True, check=True).stdout
+        assert told.split("\0")[:-1] == texts
+
+
 def test_rows_come_as_they_are(path: Path) -> None:
     three = [{"n": 1, "s": "a"}, {"n": 2, "s": "bb"}, {"n": 3, "s": None}]
     assert rows(path, "good") == three * 2
@@ -139,6 +161,8 @@ def test_what_was_counted_is_known_at_the_end(path: Path) -> None:
         ("odd_name", "has no name in about"),
         ("odd_pattern", "its options_schema can't be used"),
         ("odd_option", "its options_schema can't be used"),
+        ("odd_required", "its options_schema can't be used"),
+        ("odd_default", "its options_schema can't be used: the default of a: Input should be a valid string"),
     ],
 )
 def test_a_table_that_is_none_is_refused(path: Path, symbol: str, message: str) -> None:
@@ -220,9 +244,9 @@ def test_a_library_that_vouches_for_its_arrays_is_still_held_to_their_form(path:
             rows(path, mode, "trusted")
 
 
-def test_lies_about_arrays_and_schemas_of_every_type_end_no_process() -> None:
-    fuzz = [sys.executable, "-X", "faulthandler", str(Path(__file__).with_name("fuzz_library.py")), "1"]
-    done = subprocess.run(fuzz, capture_output=True, text=True, check=False)
+def test_lies_of_a_library_and_about_arrays_and_schemas_of_every_type_end_no_process() -> None:
+    fuzz = [sys.executable, "-X", "faulthandler", "-m", "tests.sdk.fuzz_library", "1"]
+    done = subprocess.run(fuzz, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -258,13 +282,32 @@ def test_an_error_half_way_is_the_librarys_own(path: Path) -> None:
         ("plan_words", "plan answered what is no JSON"),
         ("plan_deep", "plan answered what is no JSON"),
         ("plan_list", r"plan answered \[\]"),
-        ("plan_other", "plan answered what is no plan"),
+        ("plan_other", "plan answered what is no plan: a split's id is None"),
+        ("plan_rows", "the rows or bytes of split one are no counts"),
+        ("plan_cursor", r"cursor is \[1\], neither an object nor null"),
+        ("plan_notes", "notes is no array of texts"),
+        ("metrics_odd", "metrics told bad_rows '4'"),
     ],
 )
 def test_what_a_function_gets_wrong_is_a_typed_error(path: Path, mode: str, message: str) -> None:
     with pytest.raises(DativoError, match=message) as caught:
         rows(path, mode)
     assert caught.value.details["plugin"] == "liar.so:liar"
+
+
+def test_metadata_that_are_none_are_refused(path: Path) -> None:
+    with pytest.raises(PluginError, match="discover answered metadata that are no object"):
+        made(path).discover()
+
+
+def test_a_format_that_leaves_no_file_is_named(path: Path, tmp_path: Path) -> None:
+    writer = loaded(path, "fileless", "writer")(AssetDefinition(name="a"), TargetConfig(root=str(tmp_path), path="p"))
+    batch = pa.record_batch({"n": [1, 2, 3]})
+    writer.open(WriteRequest("job", "run", 0, schema=batch.schema))
+    split = writer.writer(WriteTask(0, "data", batch.schema))
+    split.write(batch)
+    with pytest.raises(PluginError, match="plugin liar: finish succeeded and left no file"):
+        split.finish()
 
 
 def test_a_stream_without_an_end_stops_when_it_is_cancelled(path: Path) -> None:

@@ -52,4 +52,60 @@ static inline int json_int(const char *value, int64_t *out) {
   return errno == 0 && strchr(",}] \n\t\r", *end) != NULL;
 }
 
+/* The first item of an array; NULL where there is none, or no array. */
+static inline const char *json_first(const char *array) {
+  if (array == NULL || *array != '[') return NULL;
+  array += 1 + strspn(array + 1, " \n\t\r");
+  return *array == ']' ? NULL : array;
+}
+
+/* The item after an item; NULL after the last. */
+static inline const char *json_next(const char *item) {
+  if (item == NULL) return NULL;
+  item = json_skip(item);
+  item += strspn(item, " \n\t\r");
+  return *item == ',' ? item + 1 + strspn(item + 1, " \n\t\r") : NULL;
+}
+
+static inline unsigned json_unit(const char *digits) {
+  char hex[5] = {0};
+  strncpy(hex, digits, 4);
+  return (unsigned)strtoul(hex, NULL, 16);
+}
+
+/* A copy of a text, to be freed, as UTF-8; NULL where the value is no text, or there is no memory left. A NUL ends it. */
+static inline char *json_text(const char *value) {
+  if (value == NULL || *value != '"') return NULL;
+  char *made = (char *)malloc((size_t)(json_skip(value) - value)), *out = made;
+  if (made == NULL) return NULL;
+  for (const char *at = value + 1; *at != '\0' && *at != '"';) {
+    if (*at != '\\') {
+      *out++ = *at++;
+    } else if (at[1] != 'u') {
+      const char *names = "bfnrt", *values = "\b\f\n\r\t", *found = strchr(names, at[1]);
+      *out++ = found != NULL && *found != '\0' ? values[found - names] : at[1];
+      at += 2;
+    } else {
+      unsigned code = json_unit(at + 2);
+      at += 6;
+      if (code >> 10 == 0x36 && at[0] == '\\' && at[1] == 'u') { /* the first of two surrogates */
+        code = 0x10000 + ((code & 0x3ff) << 10) + (json_unit(at + 2) & 0x3ff);
+        at += 6;
+      }
+      if (code < 0x80) {
+        *out++ = (char)code;
+        continue;
+      }
+      if (code >= 0x10000) *out++ = (char)(0xf0 | code >> 18);
+      if (code >= 0x10000) *out++ = (char)(0x80 | (code >> 12 & 0x3f));
+      if (code < 0x10000 && code >= 0x800) *out++ = (char)(0xe0 | code >> 12);
+      if (code < 0x800) *out++ = (char)(0xc0 | code >> 6);
+      if (code >= 0x800) *out++ = (char)(0x80 | (code >> 6 & 0x3f));
+      *out++ = (char)(0x80 | (code & 0x3f));
+    }
+  }
+  *out = '\0';
+  return made;
+}
+
 #endif

@@ -111,6 +111,11 @@ def _close(close: Callable[[int], Any], pointer: int, _: Owned | None) -> None:
     close(pointer)
 
 
+def is_count(value: Any) -> bool:
+    """Whether a JSON value says how many."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+
+
 def _shortened(text: str | None) -> str:
     return "nothing" if text is None else text[:80]
 

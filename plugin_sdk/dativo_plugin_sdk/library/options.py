@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Optional, Union
 
-from pydantic import Field, JsonValue, create_model
+from pydantic import Field, JsonValue, ValidationError, create_model
 
 from dativo_plugin_sdk.options import Options
 
@@ -30,24 +30,34 @@ def options_model(name: str, schema: Mapping[str, Any], base: type[Options] = Op
     """A model of the properties in a JSON Schema: types, enum, const, bounds, lengths, patterns, items, defaults. What it does
     not know of JSON Schema is left to the library.
 
-    Raises: ValueError: for a schema that is none, or a property whose name is no identifier.
+    Raises: ValueError: for a schema that is none, a property whose name is no identifier, or a default that isn't of its type.
     """
     properties = schema.get("properties", {})
     if not isinstance(properties, Mapping):
         raise ValueError("properties is no object")
-    fields: dict[str, Any] = {}
-    for key, value in properties.items():
+    for key in properties:
         if not key.isidentifier() or key.startswith("_"):
             raise ValueError(f"the option {key!r} is no name: letters, digits and underscores")
-        fields[key] = _field(value, key in schema.get("required", ()))
     try:
+        required = frozenset(schema.get("required", ()))
+        fields: dict[str, Any] = {key: _field(value, key in required) for key, value in properties.items()}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an option may be named as a method of pydantic's
             model = create_model(f"{name}_options", __base__=base, **fields)
             model.model_rebuild()
-    except Exception as error:  # of pydantic's many kinds, for a pattern or bound that is none
+    except Exception as error:  # of pydantic's many kinds, for a type, pattern or bound that is none
         raise ValueError(str(error)) from error
+    _check_defaults(model)
     return model
+
+
+def _check_defaults(model: type[Options]) -> None:
+    try:
+        model.model_validate({})
+    except ValidationError as error:
+        for wrong in error.errors(include_url=False):
+            if wrong["type"] != "missing":
+                raise ValueError(f"the default of {wrong['loc'][0]}: {wrong['msg']}") from None
 
 
 def _field(schema: Any, required: bool) -> tuple[Any, Any]:
@@ -60,7 +70,7 @@ def _field(schema: Any, required: bool) -> tuple[Any, Any]:
     elif kind is float:
         constraints["allow_inf_nan"] = False
     if "default" in schema or required:
-        return kind, Field(schema.get("default", ...), **constraints)
+        return kind, Field(schema.get("default", ...), validate_default=True, **constraints)
     return Optional[kind], Field(None, **constraints)  # noqa: UP045 - of a type that is a value here
 
 

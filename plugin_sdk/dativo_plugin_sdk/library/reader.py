@@ -16,10 +16,9 @@ from dativo_plugin_sdk.models import ConnectionTestResult, DiscoveryResult, Read
 from dativo_plugin_sdk.native import plan_of, request_json
 from dativo_plugin_sdk.reader import BaseReader
 
-from .abi import ArrowSchema
 from .host import Lent
-from .load import Library
-from .stream import LibraryStream, exported, import_schema
+from .load import Library, is_count
+from .stream import LibraryStream, exported, filled_schema, import_schema
 
 
 class LibraryReader(BaseReader):
@@ -53,7 +52,10 @@ class LibraryReader(BaseReader):
         objects = found.get("objects")
         if not isinstance(objects, list) or not all(isinstance(one, dict) for one in objects):
             raise self.library.broken("discover answered no array of objects")
-        return DiscoveryResult(objects, found.get("metadata") or None)
+        metadata = found.get("metadata")
+        if not isinstance(metadata, dict | None):
+            raise self.library.broken("discover answered metadata that are no object")
+        return DiscoveryResult(objects, metadata)
 
     def probe(self, cursor: Mapping[str, Any] | None) -> str | None:
         if not self.library.has("probe"):
@@ -65,14 +67,13 @@ class LibraryReader(BaseReader):
     def plan(self, request: ReadRequest) -> ReadPlan:
         if not self.library.has("plan"):
             return super().plan(request)
-        schema, text = ArrowSchema(), request_json(request).encode()
-        with exported(request.schema) as declared:
+        text = request_json(request).encode()
+        with exported(request.schema) as declared, filled_schema() as schema:
             value = self.library.answer("plan", dict, self._reader.pointer, text, declared, byref(schema))
-        known = import_schema(self.library, schema) if schema.release else None
-        try:
-            plan = plan_of(json.dumps(value), known)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise self.library.broken(f"plan answered what is no plan: {type(error).__name__}: {error}") from None
+            known = import_schema(self.library, schema) if schema.release else None
+        if fault := _plan_fault(value):
+            raise self.library.broken(f"plan answered what is no plan: {fault}")
+        plan = plan_of(json.dumps(value), known)
         # Its batches go through a conversion that holds them to the plan's schema.
         return replace(plan, schema_text=None, unchanged=bool(value.get("unchanged")))
 
@@ -110,6 +111,29 @@ class LibraryFileReader(FileReader):
         reader = getattr(self, "_reader", None)
         if reader is not None:
             reader.cancel()
+
+
+def _plan_fault(value: dict[str, Any]) -> str | None:
+    """What of a plan is not as the header says."""
+    splits, cursor = value.get("splits"), value.get("cursor")
+    if not isinstance(splits, list) or not all(isinstance(split, dict) for split in splits):
+        return "splits is no array of objects"
+    for split in splits:
+        if not isinstance(split.get("id"), str | int):
+            return f"a split's id is {split.get('id')!r}, no text"
+        if not isinstance(split.get("payload"), dict | None):
+            return f"the payload of split {split['id']} is no object"
+        if not all(split.get(name) is None or is_count(split[name]) for name in ("rows", "bytes")):
+            return f"the rows or bytes of split {split['id']} are no counts"
+        if not isinstance(split.get("version"), str | None):
+            return f"the version of split {split['id']} is no text"
+    if not isinstance(cursor, dict | None):
+        return f"cursor is {cursor!r}, neither an object nor null"
+    for name in ("applied", "notes"):
+        texts = value.get(name) or []
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            return f"{name} is no array of texts"
+    return None
 
 
 def checked(library: Library, pointer: int) -> ConnectionTestResult | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dativo_plugin_sdk.arrow import as_schema, pyarrow
 from dativo_plugin_sdk.errors import CancelledError, DativoError, PluginError
 
 from .abi import ArrowArray, ArrowArrayStream, ArrowSchema
-from .load import Library, Owned
+from .load import Library, Owned, is_count
 
 _MAX_DEPTH = 64
 _MAX_FIELDS = 1 << 20
@@ -60,7 +61,7 @@ class LibraryStream:
                 self._count += 1
                 return self._batch(array)
             if self._library.has("metrics"):
-                self.metrics = self._library.call("metrics", self._reader.pointer, self._at)
+                self.metrics = self._read_metrics()
         except BaseException:
             self._release()
             raise
@@ -69,6 +70,12 @@ class LibraryStream:
             self._count = 1
             return _without_rows(self._schema)
         raise StopIteration
+
+    def _read_metrics(self) -> str | None:
+        found = self._library.answer("metrics", (dict, type(None)), self._reader.pointer, self._at)
+        if found is not None and not is_count(found.get("bad_rows", 0)):
+            raise self._library.broken(f"metrics told bad_rows {found['bad_rows']!r}, not how many there are")
+        return None if found is None else json.dumps(found)
 
     def _read_schema(self) -> Any:
         schema = ArrowSchema()
@@ -124,18 +131,25 @@ def import_schema(library: Library, schema: ArrowSchema) -> Any:
 
 
 @contextmanager
+def filled_schema() -> Iterator[ArrowSchema]:
+    """A schema for a library to fill in, released at the end unless it was imported."""
+    schema = ArrowSchema()
+    try:
+        yield schema
+    finally:
+        if schema.release:
+            schema.release(byref(schema))
+
+
+@contextmanager
 def exported(schema: Any) -> Iterator[Any]:
     """A pointer to a schema that is lent to a library; NULL for None."""
     if schema is None:
         yield None
         return
-    lent = ArrowSchema()
-    as_schema(schema)._export_to_c(ctypes.addressof(lent))
-    try:
+    with filled_schema() as lent:
+        as_schema(schema)._export_to_c(ctypes.addressof(lent))
         yield byref(lent)
-    finally:
-        if lent.release:
-            lent.release(byref(lent))
 
 
 def _check_schema(schema: ArrowSchema, depth: int) -> None:

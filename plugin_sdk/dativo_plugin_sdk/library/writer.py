@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 from collections.abc import Sequence
 from ctypes import byref
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ from dativo_plugin_sdk.options import DirectoryOptions
 from dativo_plugin_sdk.writer import BaseWriter, SplitWriter
 
 from .abi import ArrowArray
-from .load import Library, Owned
+from .load import Library, Owned, is_count
 from .reader import checked
 from .stream import exported
 
@@ -65,7 +66,11 @@ class _Rows:
 
 
 class _Sink(_Rows):
-    """A library's sink as a FileSink."""
+    """A library's sink as a FileSink. path: of its file."""
+
+    def __init__(self, library: Library, made: Owned, schema: Any, path: str) -> None:
+        super().__init__(library, made, schema)
+        self._path = path
 
     @property
     def bytes_written(self) -> int | None:
@@ -77,8 +82,10 @@ class _Sink(_Rows):
     def finish(self) -> dict[str, Any]:
         info: dict[str, Any] = self._library.answer("finish", dict, self._pointer)
         self._made = None
-        if not _is_count(info.get("rows")):
+        if not is_count(info.get("rows")):
             raise self._library.broken(f"finish told rows {info.get('rows')!r}, not how many there are")
+        if not os.path.isfile(self._path):
+            raise self._library.broken("finish succeeded and left no file")
         return info
 
     def cancel(self) -> None:
@@ -100,7 +107,7 @@ class LibraryFormat(DirectoryWriter):
         told = json.dumps(options).encode(), write_context(self).encode()
         with exported(schema) as lent:
             sink = self.library.make("create", "close", path.encode(), lent, *told)
-        return _Sink(self.library, sink, schema)
+        return _Sink(self.library, sink, schema, path)
 
 
 class _Split(_Rows, SplitWriter):
@@ -114,7 +121,8 @@ class _Split(_Rows, SplitWriter):
         except TypeError as error:
             raise self._library.broken(f"finish answered what is no committable: {error}") from None
         for one in items:
-            if one.kind not in ("data", "quarantine") or not _is_count(one.rows) or not isinstance(one.payload, dict):
+            counted = is_count(one.rows) and is_count(one.bytes)
+            if one.kind not in ("data", "quarantine") or not counted or not isinstance(one.payload, dict):
                 raise self._library.broken(f"finish answered what is no committable: {one}")
         return items
 
@@ -180,15 +188,16 @@ class LibraryWriter(BaseWriter):
         found = self.library.answer("snapshot", (dict, type(None)), self._writer.pointer)
         if found is None:
             return None
+        files = found.get("files") or []
+        counted = is_count(found.get("seq")) and all(is_count(found.get(name) or 0) for name in ("rows", "bytes"))
+        texts = [found.get("uri"), found.get("format"), *files] if isinstance(files, list) else [None]
+        if not counted or not all(isinstance(text, str) for text in texts):
+            raise self.library.broken("snapshot answered what is none: seq, uri, format or files")
         try:
-            return Snapshot(**{**found, "files": tuple(found.get("files") or ())})
+            return Snapshot(**{**found, "files": tuple(files)})
         except TypeError as error:
             raise self.library.broken(f"snapshot answered what is none: {error}") from None
 
     def cancel(self) -> None:
         if self.library.has("cancel"):
             self.library.functions["cancel"](self._writer.pointer)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,6 +1,8 @@
 //! Any columns are read back equal by the parquet crate, whatever the sizes of pages, row groups and batches.
 #![no_main]
 
+mod source;
+
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,33 +16,7 @@ use dativo_rust_parquet::ParquetFormat;
 use libfuzzer_sys::fuzz_target;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
-
-/// Values taken off the front of the input: small ones often, so that dictionaries and runs come about.
-struct Source<'a>(&'a [u8]);
-
-impl Source<'_> {
-    fn byte(&mut self) -> u8 {
-        let (first, rest) = self.0.split_first().map_or((0, self.0), |(first, rest)| (*first, rest));
-        self.0 = rest;
-        first
-    }
-
-    fn number(&mut self) -> i64 {
-        match self.byte() {
-            wide @ 250.. => i64::from_le_bytes(std::array::from_fn(|_| self.byte())).rotate_left(u32::from(wide)),
-            small => i64::from(small) - 100,
-        }
-    }
-
-    fn text(&mut self) -> String {
-        let length = usize::from(self.byte() % 20);
-        (0..length).map(|_| char::from(self.byte())).collect()
-    }
-
-    fn maybe<T>(&mut self, make: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        (self.byte() % 5 > 0).then(|| make(self))
-    }
-}
+use source::Source;
 
 fn column(source: &mut Source, kind: u8, rows: usize) -> ArrayRef {
     macro_rules! of {
@@ -71,7 +47,8 @@ fuzz_target!(|input: &[u8]| {
     let rows = values.len().min(3000);
     let mut source = Source(values);
     let columns = [("a", column(&mut source, *kind, rows)), ("b", column(&mut source, *other, rows))];
-    let batch = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).expect("a batch");
+    let batch =
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).expect("a batch");
     let codec = ["snappy", "zstd", "lz4_raw", "gzip", "none"][usize::from(codec % 5)];
     let options = json!({
         "compression": codec,

@@ -3,16 +3,17 @@
 use std::ffi::CStr;
 use std::ptr::NonNull;
 
-use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, to_ffi};
 use arrow_array::ffi_stream::{FFI_ArrowArrayStream, RecordBatchStreamReader};
 use arrow_array::{Array, RecordBatch, RecordBatchReader, StructArray};
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::{ArrowError, DataType, Schema};
 use dativo_plugin::Result;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::checked::validate;
+use crate::form;
 use crate::stream::checked_batch;
 
 const SCHEMA: &CStr = c"arrow_schema";
@@ -49,8 +50,7 @@ pub fn schema_of(object: &Bound<'_, PyAny>) -> PyResult<Schema> {
     let pointer = pointer::<FFI_ArrowSchema>(&capsule, SCHEMA)?;
     // SAFETY: the capsule has the name that the protocol reserves for an ArrowSchema, it is alive, and the schema is
     // only borrowed here: the capsule's destructor releases it.
-    let schema = unsafe { pointer.as_ref() };
-    Schema::try_from(schema).map_err(|error| crate::control::raise(error.into()))
+    unsafe { form::schema(pointer.as_ref()) }.map_err(crate::control::raise)
 }
 
 /// A record batch on its way in: moved out of its capsules, not looked at yet.
@@ -85,7 +85,10 @@ impl ImportedBatch {
     pub fn into_batch(self) -> Result<RecordBatch> {
         // SAFETY: array and schema came together from one `__arrow_c_array__`, whose contract is that they describe
         // each other and that the buffers live until release.
-        let data = unsafe { from_ffi(self.array, &self.schema) }?;
+        let data = unsafe {
+            let columns = form::schema(&self.schema)?;
+            form::array(self.array, DataType::Struct(columns.fields))
+        }?;
         checked_batch(data, self.validated)
     }
 }

@@ -13,6 +13,7 @@ mod checked;
 pub mod control;
 #[cfg(feature = "python")]
 mod export;
+mod form;
 pub mod library;
 #[cfg(feature = "python")]
 mod log;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{RecordBatch, RecordBatchReader, StructArray};
 use arrow_data::ArrayData;
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_schema::{ArrowError, SchemaRef};
 use dativo_plugin::{BatchStream, CancelToken, Error, Result, guard};
 use serde_json::{Map, Value};
 
@@ -53,15 +53,12 @@ impl RecordBatchReader for GuardedStream {
     }
 }
 
-/// The record batch of a struct array, after looking at every offset, every null count and every text unless somebody
-/// vouches for them.
+/// The record batch of a struct array that [`crate::form::array`] gave, after looking at every offset, every null count and
+/// every text unless somebody vouches for them.
 pub(crate) fn checked_batch(mut data: ArrayData, validated: bool) -> Result<RecordBatch> {
     data.align_buffers();
     if !validated {
         validate(&data)?;
-    }
-    if !matches!(data.data_type(), DataType::Struct(_)) {
-        return Err(Error::plugin(format!("a record batch is a struct array, got {}", data.data_type())));
     }
     if data.null_count() > 0 {
         return Err(Error::plugin("a record batch cannot have null rows"));

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow_array::RecordBatch;
-use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
-use arrow_schema::{DataType, Schema, SchemaRef};
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema};
+use arrow_schema::{DataType, SchemaRef};
 use dativo_plugin::{CancelToken, Error, FileFormat, FileSink, WriteContext};
 use serde_json::Value;
 
@@ -15,6 +15,7 @@ use super::host::Lent;
 use super::{answered, borrow, give, take, text};
 use crate::control::{from_json, to_json};
 use crate::describe_file_format;
+use crate::form;
 use crate::stream::checked_batch;
 
 /// What a host holds as a sink.
@@ -62,7 +63,7 @@ unsafe extern "C" fn create<F: FileFormat>(
             let options: Value = from_json("options", text("options", options)?)?;
             let context: WriteContext = from_json("write context", text("write context", context)?)?;
             let context = WriteContext { log: Lent::of(F::NAME)?.log(), ..context };
-            let schema = Arc::new(Schema::try_from(&*schema)?);
+            let schema = Arc::new(form::schema(&*schema)?);
             let cancel = context.cancel.clone();
             let sink = F::create(Path::new(text("path", path)?), schema.clone(), &options, context)?;
             give(Handle { schema, sink: Mutex::new(Some(Box::new(sink))), cancel }, out);
@@ -100,7 +101,7 @@ unsafe extern "C" fn write<F: FileFormat>(
             let handle = borrow::<Handle>(sink);
             handle.cancel.check()?;
             let columns = DataType::Struct(handle.schema.fields().clone());
-            let data = from_ffi_and_data_type(FFI_ArrowArray::from_raw(batch), columns)?;
+            let data = form::array(FFI_ArrowArray::from_raw(batch), columns)?;
             let batch = RecordBatch::try_new(handle.schema.clone(), checked_batch(data, false)?.columns().to_vec())?;
             let mut sink = handle.sink.lock().unwrap_or_else(PoisonError::into_inner);
             sink.as_mut().ok_or_else(finished)?.write(&batch)?;

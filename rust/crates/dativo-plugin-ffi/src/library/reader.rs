@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use arrow_array::ffi::FFI_ArrowSchema;
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_schema::Schema;
 use dativo_plugin::{CancelToken, Error, ReadContext, ReadRequest, Reader, ReaderPlugin, SourceConfig, Split};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -17,6 +16,7 @@ use super::host::Lent;
 use super::{answered, borrow, give, take, text};
 use crate::control::{from_json, to_json};
 use crate::describe_reader;
+use crate::form;
 use crate::stream::GuardedStream;
 
 type Counts = Mutex<Map<String, Value>>;
@@ -101,7 +101,7 @@ unsafe extern "C" fn plan<P: ReaderPlugin>(
         answered(P::NAME, answer, || {
             let handle = borrow::<Handle>(reader);
             let mut request: ReadRequest = from_json("read request", text("read request", request)?)?;
-            request.schema = declared.as_ref().map(Schema::try_from).transpose()?.map(Arc::new);
+            request.schema = declared.as_ref().map(|declared| form::schema(declared)).transpose()?.map(Arc::new);
             let context = ReadContext {
                 parallelism: request.parallelism.max(1),
                 memory_bytes: request.memory_bytes,
