@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -39,13 +40,13 @@ class Model:
 
     def __post_init__(self) -> None:
         """Raises: ValueError: for a value of another kind than its field's."""
-        for item in fields(self):  # type: ignore[arg-type]
-            kind, value = _KINDS.get(str(item.type)), getattr(self, item.name)
+        for name, kind, annotation in _checked(type(self)):  # type: ignore[arg-type]
+            value = getattr(self, name)
             if kind is tuple and isinstance(value, list):
                 value = tuple(value)
-                object.__setattr__(self, item.name, value)
-            if kind is not None and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
-                raise ValueError(f"{type(self).__name__}.{item.name} is a {type(value).__name__}, not {item.type}")
+                object.__setattr__(self, name, value)
+            if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+                raise ValueError(f"{type(self).__name__}.{name} is a {type(value).__name__}, not {annotation}")
 
     @classmethod
     def model_validate(cls, value: Mapping[str, Any]) -> Self:
@@ -75,6 +76,13 @@ class Model:
     def model_dump_json(self, indent: int | None = None) -> str:
         separators = (",", ":") if indent is None else None
         return json.dumps(vars(self), default=_json, indent=indent, separators=separators, ensure_ascii=False)
+
+
+@cache
+def _checked(model: type) -> tuple[tuple[str, type | tuple[type, ...], str], ...]:
+    """(name, kind, annotation) of the fields whose values are looked at."""
+    found = ((item.name, str(item.type)) for item in fields(model))
+    return tuple((name, _KINDS[text], text) for name, text in found if text in _KINDS)
 
 
 def _json(value: Any) -> Any:

@@ -32,6 +32,7 @@ from .explore import Explored, Process, Schedule, Violation, World, explore
 SOAK = bool(os.environ.get("DATIVO_SOAK"))
 THIS = sys.modules[__name__]
 CONFLICT, FAILED = "conflict", "failed"
+JOB, TARGET = AssetDefinition(name="j"), TargetConfig()
 
 
 class Store:
@@ -59,7 +60,7 @@ class StoreWriter(BaseWriter):
     """A client of the store: each of its calls is a step."""
 
     def __init__(self, store: Store, schedule: Schedule, attempt: str) -> None:
-        super().__init__(AssetDefinition(name="j"), TargetConfig())
+        super().__init__(JOB, TARGET)
         self.store, self.schedule, self.attempt = store, schedule, attempt
 
     def _ask(self, what: str, answer: Callable[[], Any]) -> Any:
@@ -228,7 +229,7 @@ def test_in_every_order_of_events_no_row_is_lost_or_doubled(
 def test_rows_that_do_not_add_up_are_not_committed() -> None:
     record = new_record(None, job="j", run_id="r", rows_read=3, rows_written=1, rows_rejected=1)
     with pytest.raises(DativoError, match="3 rows were read, but 1 written and 1 rejected"):
-        commit_once(BaseWriter(AssetDefinition(name="j"), TargetConfig()), [], record)
+        commit_once(BaseWriter(JOB, TARGET), [], record)
 
 
 def own_before_newest(writer: BaseWriter, run_id: str) -> tuple[Commit | None, Commit | None]:
