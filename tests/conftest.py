@@ -20,14 +20,24 @@ settings.register_profile("soak", deadline=None, max_examples=5000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dativo"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what a test does with a native plugin, where there is no cargo to build one."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of several workers none shall wait for another one's last test: those that may take long come first. Leave out what a
+    test does with a native plugin, where there is no cargo to build one.
+    """
+    if hasattr(config, "workerinput"):
+        items.sort(key=_patience_s, reverse=True)
     if shutil.which("cargo") is not None or find_spec("dativo_rust_csv") is not None:
         return
     for item in items:
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if any(isinstance(value, str) and value.startswith("rust_") for value in values):
             item.add_marker(pytest.mark.skip(reason="no cargo"))
+
+
+def _patience_s(item: pytest.Item) -> float:
+    """The time limit that a test has for itself, in seconds."""
+    found = item.get_closest_marker("timeout")
+    return float(found.args[0]) if found is not None else 0.0
 
 
 @pytest.hookimpl(wrapper=True)
