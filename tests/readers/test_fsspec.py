@@ -15,7 +15,8 @@ from dativo_plugin_sdk.remote_fsspec import FsspecFiles
 from dativo_assets.config import load_project
 from dativo_assets.pipeline import RunResult, RunSettings, run
 from dativo_assets.plan import bind
-from dativo_assets.sensors.sensor import _watermark
+from dativo_assets.registry import Registry
+from dativo_assets.sensors.sources import Sources
 
 JOB = """
 source: {reader: READER, files: ["memory://landing/*.EXT"], incremental: {strategy: file_modified_time}}
@@ -53,13 +54,13 @@ def test_new_files_of_a_server_are_seen_by_the_trigger_and_read_once(
     server.pipe(f"/landing/a.{extension}", text(1))
     server.pipe(f"/landing/other/b.{extension}", text(9))
     loaded = project(tmp_path, reader, extension)
-    plan = bind(loaded.jobs["orders"], loaded)
-    assert (_watermark(plan) or "").startswith(f"1:memory://landing/a.{extension}:")
+    job, watched = loaded.jobs["orders"], Sources(Registry(tmp_path))
+    assert watched.news(job, loaded)[""].startswith(f"1:memory://landing/a.{extension}:")
     result = load(loaded)
     assert (result.error, result.rows_written) == (None, 1)
-    assert _watermark(plan) is None
+    assert watched.news(job, loaded) == {}
     server.pipe(f"/landing/c.{extension}", text(2))
-    assert _watermark(plan) is not None
+    assert watched.news(job, loaded)
     assert load(loaded).rows_written == 1
 
 

@@ -11,7 +11,8 @@ from dativo_plugin_sdk.remote_fsspec import FsspecFiles
 from dativo_assets.config import load_project
 from dativo_assets.pipeline import RunSettings, run
 from dativo_assets.plan import bind
-from dativo_assets.sensors.sensor import _watermark
+from dativo_assets.registry import Registry
+from dativo_assets.sensors.sources import Sources
 
 from .sftp_server import PASSWORD, USER, serving
 
@@ -37,14 +38,14 @@ def test_new_files_are_seen_by_the_trigger_and_read_once(tmp_path: Path, monkeyp
         (tmp_path / "dativo.yaml").touch()
         (tmp_path / "jobs/orders.yaml").write_text(JOB % (USER, port))
         loaded = load_project(tmp_path)
-        plan = bind(loaded.jobs["orders"], loaded)
-        assert (_watermark(plan) or "").startswith("1:sftp://127.0.0.1/landing/a.csv:")
-        result = run(plan, RunSettings(retries=False))
+        job, watched = loaded.jobs["orders"], Sources(Registry(tmp_path))
+        assert watched.news(job, loaded)[""].startswith("1:sftp://127.0.0.1/landing/a.csv:")
+        result = run(bind(job, loaded), RunSettings(retries=False))
         assert (result.error, result.rows_written) == (None, 1)
-        assert _watermark(plan) is None
+        assert watched.news(job, loaded) == {}
         (landing / "b.csv").write_text("n\n2\n3\n")
-        assert _watermark(plan) is not None
-        assert run(bind(loaded.jobs["orders"], loaded), RunSettings(retries=False)).rows_written == 2
+        assert watched.news(job, loaded)
+        assert run(bind(job, loaded), RunSettings(retries=False)).rows_written == 2
 
 
 def test_a_server_that_refuses_or_is_not_there_says_so_without_the_password(tmp_path: Path) -> None:
