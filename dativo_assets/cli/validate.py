@@ -49,6 +49,9 @@ def command(jobs: tuple[str, ...], as_json: bool, project: str | None) -> int:
         for error in {str(error.to_dict()): error for error in mistakes}.values():
             print_error(error)
             click.echo(err=True)
+        notes = (f"{named.name}: {note}" for named in selection.jobs if named.job for note in named.job.notes)
+        for note in dict.fromkeys(notes):
+            click.echo(f"note: {note}", err=True)
         fine = len(errors) - len(broken)
         click.echo(f"{fine} of {len(errors)} jobs valid" if mistakes else f"{fine} valid, no mistake found")
     if not broken:

@@ -75,7 +75,7 @@ def find_project(start: Path | str | None = None, explicit: Path | str | None = 
     """The project's folder.
 
     It is `explicit`, else DATIVO_PROJECT, else the nearest folder upwards of `start` (the current folder) that holds a
-    dativo.yaml, else the start itself.
+    dativo.yaml, else the current folder where the start is below it, else the start itself.
 
     start: a folder, or a file such as a job's. explicit: a folder, or its dativo.yaml.
 
@@ -93,7 +93,9 @@ def find_project(start: Path | str | None = None, explicit: Path | str | None = 
         return folder
     begin = Path(start or ".").expanduser().resolve()
     begin = begin if begin.is_dir() else begin.parent
-    return next((folder for folder in (begin, *begin.parents) if (folder / PROJECT_FILE).is_file()), begin)
+    here = Path.cwd()
+    without = here if here in begin.parents else begin
+    return next((folder for folder in (begin, *begin.parents) if (folder / PROJECT_FILE).is_file()), without)
 
 
 def job_files(root: Path, patterns: Iterable[str]) -> list[Path]:

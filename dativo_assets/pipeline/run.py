@@ -175,7 +175,7 @@ class _Run:
     def _plan_read(self, widen: dict[str, str], guess: bool) -> ReadPlan:
         self._tell("plan")
         self.settings.cancel.check()
-        self.notes = [*self.changed]
+        self.notes = [*self.plan.job.notes, *self.changed]
         with self.attendant.calling("plan", self.plan.reader.reference):
             self.reader = self.plan.open_reader(self.settings.environment)
         selection = self.settings.partition

@@ -316,6 +316,14 @@ def test_the_project_is_the_nearest_dativo_yaml_upwards(tmp_path: Path, monkeypa
         find_project(tmp_path)
 
 
+def test_without_dativo_yaml_the_project_is_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATIVO_PROJECT", raising=False)
+    (tmp_path / "here/jobs").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_project("jobs/j.yaml") == tmp_path / "here"
+    assert find_project(tmp_path / "j.yaml") == tmp_path, "a job that is not below"
+
+
 def test_a_folder_without_dativo_yaml_is_a_project_too(make: Make) -> None:
     project = make(j=MINIMAL)
     assert set(project.jobs) == {"j"} and project.name == project.root.name

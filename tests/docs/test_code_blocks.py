@@ -33,6 +33,7 @@ PAGES = (
     "docs/how-to/publish-a-plugin.md",
     "docs/how-to/load-partitions.md",
     "docs/how-to/load-several-tables.md",
+    "docs/how-to/move-from-dativo-ingest.md",
     "docs/how-to/read-any-csv.md",
     "docs/how-to/test-a-plugin.md",
     "plugin_sdk/README.md",
