@@ -8,18 +8,22 @@ from pathlib import Path
 
 _PACKAGED = Path(__file__).parent / "examples"
 _EXAMPLES = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "examples"  # a checkout
+_CRATES = _EXAMPLES.parent / "rust" / "crates"  # of a checkout
 _JOB = ("dativo.yaml", "jobs/$word.yaml")
 
 
 @dataclass(frozen=True)
 class Example:
-    """A folder of examples/. word: what its plugin is called there. files: what a package has of it. test: what tests it."""
+    """A folder of examples/. word: what its plugin is called there. files: what a package has of it. test: what tests it.
+    use: what runs its job after that, where the test does not.
+    """
 
     folder: str
     word: str
     files: tuple[str, ...]
     test: str = "make test"
     setup: str = "pip install dativo-assets"
+    use: str = ""
 
     def texts(self, name: str, module: str) -> dict[str, str]:
         """The package's files: {path: text}."""
@@ -29,21 +33,25 @@ class Example:
             text = (_EXAMPLES / self.folder / path).read_text(encoding="utf-8")
             path = path.removeprefix("project/").replace(self.word, module)
             texts[path] = self._renamed(text, name, module)
-        told = {"NAME": name, "TEST": self.test, "SETUP": self.setup, "MAIN": next(iter(texts))}
+        use = "".join(f"\n    {line}" for line in self.use.splitlines()).replace("$word", module)
+        told = {"NAME": name, "TEST": self.test, "SETUP": self.setup, "MAIN": next(iter(texts)), "USE": use}
         for path, text in _COMMON.items():
             texts[path] = re.sub("|".join(told), lambda found: told[found[0]], text)
         return texts
 
     def _renamed(self, text: str, name: str, module: str) -> str:
         word = self.word
-        symbol = rf"(?:(?<=\.so:)|(?<=plugin \*)|(?<=reader )(?=\w+ =)){word}\b"
+        symbol = rf"(?:(?<=\.so:)|(?<=plugin \*)|(?:(?<=reader )|(?<=file_format ))(?=\w+ =)){word}\b"
         text = re.sub(symbol, f"{module}_plugin", text)
         text = text.replace(f"dativo-{word}", f"dativo-{name}").replace(f"dativo_{word}", f"dativo_{module}")
-        before = r'^|(?<=lib)|(?<=run )|(?<=reader: )|(?<=")|(?<=com/)|(?<= )(?=\w+\.(?:c|go)\b)'
+        quoted = r'(?<=(?<!EXTENSION: &\'static str = )")'
+        before = rf"^|(?<=lib)|(?<=run )|(?<=reader: )|(?<=writer: )|{quoted}|(?<=com/)|(?<= )(?=\w+\.(?:c|go)\b)"
         names = rf"(?:{before}){word}\b"
         text = re.sub(names, module, text, flags=re.MULTILINE)
         text = re.sub(rf"\b{word.title()}\b", "".join(part.title() for part in module.split("_")), text)
-        return re.sub(r'\{ path = "\.\./\.\./rust/crates/[\w-]+"', '{ version = "0.1"', text)
+        # In a checkout the crates are those beside it, which may be newer than what is published.
+        here = rf'{{ path = "{_CRATES.as_posix()}/\1", version = "0.1"' if _CRATES.is_dir() else '{ version = "0.1"'
+        return re.sub(r'\{ path = "\.\./\.\./rust/crates/([\w-]+)"', here, text)
 
 
 _COMMON = {
@@ -67,7 +75,7 @@ jobs:
 A plugin for [Dativo](https://pypi.org/project/dativo-assets/). What it does is in `MAIN`: replace it by what yours does.
 
     SETUP
-    TEST
+    TESTUSE
 """,
 }
 
@@ -92,5 +100,21 @@ EXAMPLES: dict[tuple[str, str], Example] = {
         ),
         test="cargo test",
         setup="pip install dativo-assets maturin",
+        use="pip install . && dativo run $word",
+    ),
+    ("writer", "rust"): Example(
+        "rust_writer",
+        "tsv",
+        (
+            "src/lib.rs",
+            "Cargo.toml",
+            "pyproject.toml",
+            "project/dativo.yaml",
+            "project/jobs/readings.yaml",
+            "project/plugins/readings.py",
+        ),
+        test="cargo test",
+        setup="pip install dativo-assets maturin",
+        use="pip install . && dativo run readings",
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,14 +106,32 @@ def test_a_new_package_in_rust_is_the_example_under_its_name(shell: Any) -> None
         assert name in found
         found = found.replace(name, word)
     assert found == example.read_text()
-    assert "path =" not in (package / "Cargo.toml").read_text()
+    crates = re.findall(r'\{ path = "(.+?)", version = "0.1"', (package / "Cargo.toml").read_text())
+    assert [Path(path).name for path in crates] == ["dativo-plugin", "dativo-plugin-ffi"]
+    assert all((Path(path) / "Cargo.toml").is_file() for path in crates), "those of this checkout"
     assert (package / "jobs" / "big_numbers.yaml").read_text().startswith("source: {reader: big_numbers,")
+
+
+def test_a_new_writer_in_rust_keeps_the_extension_of_its_files(shell: Any) -> None:
+    shell("plugin", "new", "tabbed", "--kind", "writer", "--lang", "rust")
+    package = shell.root / "tabbed"
+    source = (package / "src" / "lib.rs").read_text()
+    assert 'EXTENSION: &\'static str = "tsv"' in source
+    for line in (
+        'const NAME: &\'static str = "tabbed"',
+        "file_format tabbed_plugin = crate::Tabbed",
+        "module dativo_tabbed",
+    ):
+        assert line in source
+    assert 'tabbed = "dativo_tabbed:Sink"' in (package / "pyproject.toml").read_text()
+    assert "target: {writer: tabbed, path: warehouse/readings}" in (package / "jobs" / "readings.yaml").read_text()
+    assert (package / "plugins" / "readings.py").is_file()
 
 
 def test_a_kind_that_no_language_begins_with_is_told(shell: Any) -> None:
     said = shell("plugin", "new", "numbers", "--kind", "writer", "--lang", "go")
     assert (said.code, "there is no writer in go to begin with" in said.err) == (2, True)
-    assert "--lang python, c" in said.err
+    assert "--lang python, c or rust" in said.err
     assert not (shell.root / "numbers").exists()
 
 

@@ -22,10 +22,11 @@ from dativo_plugin_sdk import (
     PluginError,
     ReadRequest,
     SourceConfig,
+    Split,
     TransientError,
 )
 from dativo_plugin_sdk.library import LibraryReader, load_library, open_library
-from dativo_plugin_sdk.library.abi import Head, Host, Log, size_of
+from dativo_plugin_sdk.library.abi import Close, FreeText, Head, Host, Log, Open, Read, size_of
 from dativo_plugin_sdk.testing import ReaderConformance, run_suite
 from pydantic import ValidationError
 
@@ -181,6 +182,26 @@ def test_what_a_store_refuses_in_a_read_is_its_own_error(library: str, tmp_path:
                 assert SECRET not in str(told)
                 continue
             assert (error, rows) == (None, 200_000)
+
+
+@pytest.mark.parametrize("said", [None, b""])
+def test_a_host_that_refuses_without_a_word_is_an_error_with_one(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: bytes | None
+) -> None:
+    text = None if said is None else ctypes.create_string_buffer(said)
+
+    def refuse(_: Any, storage: bytes, uri: bytes, file: Any, size: Any, answer: Any) -> int:
+        answer[0] = None if text is None else ctypes.addressof(text)
+        return 1
+
+    calls = Open(refuse), Read(lambda *_: 1), Close(lambda *_: None), FreeText(lambda *_: None)
+    mute = Host(API_VERSION, size_of(Host), None, Log(lambda *_: None), API_VERSION, *calls)
+    monkeypatch.setattr("dativo_plugin_sdk.library.load.host_for", lambda *_: mute)
+    own = str(shutil.copy(library, tmp_path / "toy.so"))  # the other tests' library has a host of its own
+    reader = load_library("reader", open_library(own, "toy"), "lines", "toy.so:lines")
+    source = reader(SourceConfig(files=("https://127.0.0.1:9/a",)))
+    with pytest.raises(PluginError, match="the host told no reason"):
+        list(source.whole(source.source_config).read(Split("all")))
 
 
 def test_the_toy_conforms(counter: type[LibraryReader]) -> None:

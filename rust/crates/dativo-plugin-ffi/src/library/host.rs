@@ -105,7 +105,7 @@ impl FileCalls {
         if status == super::OK {
             return Ok(());
         }
-        let text = text.unwrap_or_else(|| "the host told no reason".to_owned());
+        let text = text.filter(|text| !text.is_empty()).unwrap_or_else(|| "the host told no reason".to_owned());
         Err(Error::from_text(&text).unwrap_or_else(|| Error::plugin(text)))
     }
 }
