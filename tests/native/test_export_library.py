@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import threading
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ def test_a_host_that_refuses_without_a_word_is_an_error_with_one(
 
     calls = Open(refuse), Read(lambda *_: 1), Close(lambda *_: None), FreeText(lambda *_: None)
     mute = Host(API_VERSION, size_of(Host), None, Log(lambda *_: None), API_VERSION, *calls)
-    monkeypatch.setattr("dativo_plugin_sdk.library.load.host_for", lambda *_: mute)
+    monkeypatch.setattr(import_module("dativo_plugin_sdk.library.load"), "host_for", lambda *_: mute)
     own = str(shutil.copy(library, tmp_path / "toy.so"))  # the other tests' library has a host of its own
     reader = load_library("reader", open_library(own, "toy"), "lines", "toy.so:lines")
     source = reader(SourceConfig(files=("https://127.0.0.1:9/a",)))
