@@ -1,5 +1,5 @@
-//! Texts that have parts of the one before, in the same place from the start or from the end, as zstd's matches: two
-//! comparisons a text find them, where zstd looks each place up in a table of what came before.
+//! Texts that begin and end like the one before, as zstd's matches: two comparisons a text find them, where zstd looks
+//! each place up in a table of what came before.
 
 use dativo_simd::equal;
 use dativo_zstd::{BLOCK, Frames, SHORTEST, SLACK, Step};
@@ -10,9 +10,6 @@ const LANE: usize = 32;
 
 /// Shorter matches cost more than their bytes.
 const WORTH: usize = 4;
-
-/// Shorter matches in the middle of a text cost more than their bytes: they part its literals.
-const WORTH_MIDDLE: u32 = 5;
 
 /// What comes after the text that is being looked at, so that whole lanes can be copied.
 const AHEAD: usize = 3 * LANE;
@@ -67,32 +64,25 @@ impl Neighbours {
                 open = 0;
             } else {
                 let text = lane(page, at);
-                let equals = u64::from(equal(text, lane(page, at - before)));
-                let start = (!equals | 1 << length).trailing_zeros() as usize;
+                let start = !u64::from(equal(text, lane(page, at - before)));
+                let start = (start | 1 << length).trailing_zeros() as usize;
                 let end = !u64::from(equal(text, lane(page, at - length))) << (64 - length);
                 let end = (end.leading_zeros() as usize).min(length - start);
                 // The end of the text before and the start of this one are as far from what they equal.
                 let matched = open + start;
                 let is_worth = matched >= WORTH;
-                let mut from = if is_worth {
+                let from = if is_worth {
                     steps.push(Step::new(loose, matched, before));
                     loose = 0;
                     at + start
                 } else {
                     at - open
                 };
-                let middle = equals & ((1 << (length - end)) - 1) & !((1 << start) - 1);
-                let long = (1..WORTH_MIDDLE).fold(middle, |long, by| long & middle >> by);
-                if long != 0 {
-                    let skipped = long.trailing_zeros() as usize;
-                    let matched = (!(middle >> skipped)).trailing_zeros() as usize;
-                    let rest = copy_lanes(literals, put, page, from, at + skipped);
-                    steps.push(Step::new(loose + rest, matched, before));
-                    put += rest;
-                    loose = 0;
-                    from = at + skipped + matched;
+                let rest = at + length - end - from;
+                literals[put..put + LANE].copy_from_slice(lane(page, from));
+                if rest > LANE {
+                    literals[put + LANE..put + 2 * LANE].copy_from_slice(lane(page, from + LANE));
                 }
-                let rest = copy_lanes(literals, put, page, from, at + length - end);
                 put += rest;
                 loose += rest;
                 open = end;
@@ -119,16 +109,6 @@ fn close(steps: &mut Vec<Step>, loose: usize, open: usize, distance: usize, lite
 fn copy(literals: &mut [u8], put: &mut usize, bytes: &[u8]) {
     literals[*put..*put + bytes.len()].copy_from_slice(bytes);
     *put += bytes.len();
-}
-
-/// Copies two lanes at most, and returns how many bytes of them count.
-#[inline(always)]
-fn copy_lanes(literals: &mut [u8], put: usize, page: &[u8], from: usize, to: usize) -> usize {
-    literals[put..put + LANE].copy_from_slice(lane(page, from));
-    if to - from > LANE {
-        literals[put + LANE..put + 2 * LANE].copy_from_slice(lane(page, from + LANE));
-    }
-    to - from
 }
 
 #[inline(always)]
