@@ -111,7 +111,7 @@ def dynamic_names(partitions: "dg.PartitionsDefinition[Any] | None") -> dict[str
 
 def backfill_policy(job: JobConfig | None) -> dg.BackfillPolicy:
     """How a backfill becomes runs: one for each range, or some for `per_run` partitions each; for files one each."""
-    if job is not None and job.partitions is not None and job.partitions.files is not None:
+    if job is not None and job.is_by_file:
         return dg.BackfillPolicy.multi_run(1)
     size = None if job is None or job.partitions is None else job.partitions.per_run
     return dg.BackfillPolicy.single_run() if size is None else dg.BackfillPolicy.multi_run(size)

@@ -48,7 +48,7 @@ def _told(plan: JobPlan) -> dict[str, Any]:
         last = writer.last_commit()
     target = plan.job.target
     incremental = plan.job.incremental is not None
-    if plan.job.partitions is not None and plan.job.partitions.files is not None:
+    if plan.job.is_by_file:
         _, files = new_files(plan, os.environ)
         read = ReadPlan(tuple(map(Split, files)), unchanged=not files, notes=("a run and a commit for each file",))
     else:

@@ -199,7 +199,7 @@ def _turns(family: Sequence[Named], partition: str | None) -> Sequence[Partition
 
 
 def _is_by_file(named: Named) -> bool:
-    return named.job is not None and named.job.partitions is not None and named.job.partitions.files is not None
+    return named.job is not None and named.job.is_by_file
 
 
 def _new_files(

@@ -40,10 +40,11 @@ class _Anything(dict[str, str]):
 
 class CompiledJob(SimpleNamespace):
     """A JobConfig's values. path, root, file, digest, notes: as of the JobConfig. places: of its inline columns. It is no
-    stream of another job, and has none.
+    stream of another job, and has none; its files are no partitions.
     """
 
     stream = None
+    is_by_file = False
 
     @property
     def job_name(self) -> str:
@@ -95,7 +96,7 @@ def compiled(job: JobConfig, checked_options: Mapping[str, Any]) -> dict[str, An
         job.notes
         or job.stream
         or job.source.query is not None
-        or (job.partitions is not None and job.partitions.files is not None)
+        or job.is_by_file
         or any(x.moved or x.document.file not in own for x in layers)
     ):
         raise Uncompiled

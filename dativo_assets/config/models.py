@@ -236,7 +236,7 @@ class JobConfig(Located):
         if self.name in self.depends_on:
             raise Problem("the job depends on itself", "remove it from depends_on", "depends_on")
         found = streams_of(self.source)
-        if self.partitions is not None and self.partitions.files is not None:
+        if self.is_by_file:
             check_by_file(self, streams=len(found) > 1 or names_streams(self.target))
         if len(found) > 1 or names_streams(self.target):
             self._split(found)
@@ -324,12 +324,17 @@ class JobConfig(Located):
         return self.name if self._stream is None else self.name.removesuffix(f".{self._stream}")
 
     def _default_mode(self, keys: tuple[str, ...]) -> Mode:
-        if self.partitions is not None and self.partitions.files is not None:
+        if self.is_by_file:
             return "append"
         strategy = self.source.incremental.strategy if self.source.incremental else "full_refresh"
         if strategy in ("full_refresh", "snapshot"):
             return "overwrite"
         return "merge" if strategy == "updated_at" and keys else "append"
+
+    @property
+    def is_by_file(self) -> bool:
+        """Whether each file of the source is a partition."""
+        return self.partitions is not None and self.partitions.files is not None
 
     @property
     def incremental(self) -> SdkIncremental | None:

@@ -45,7 +45,7 @@ def any_file(job: JobConfig, reader: BaseReader) -> PartitionSelection | None:
 
     Raises: ValidationError: where there is none. DativoError.
     """
-    if job.partitions is None or job.partitions.files is None:
+    if not job.is_by_file:
         return None
     from dativo_assets.config.partition_keys import of_file
 

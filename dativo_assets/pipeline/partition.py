@@ -85,7 +85,7 @@ def check_partitions(job: JobConfig, writer: BaseWriter, base: Commit | None) ->
             f"writer {job.target.writer} can't replace partitions",
             "use parquet in a local directory, delta, iceberg or a database, or load all of it: a run without partitions",
         )
-    if job.partitions is not None and job.partitions.files is not None:
+    if job.is_by_file:
         return None
     incremental = job.incremental
     if incremental is None or loads_whole(job) or job.target.mode == "merge":
@@ -112,7 +112,7 @@ def loads_whole(job: JobConfig) -> bool:
 
 def check_whole(job: JobConfig) -> None:
     """Raises: ConfigurationError: for a job that each run loads one file of."""
-    if job.partitions is not None and job.partitions.files is not None:
+    if job.is_by_file:
         raise _refused(
             job,
             "each of its files is a partition, and a run loads one",

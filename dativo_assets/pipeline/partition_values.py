@@ -8,20 +8,19 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from dativo_plugin_sdk import BaseReader, ReadPlan, ReadRequest, SchemaMismatchError, Split, ValidationError
+from dativo_plugin_sdk import BaseReader, ReadPlan, ReadRequest, Split, ValidationError
 from dativo_plugin_sdk.arrow import iterate
 from dativo_plugin_sdk.partition_rows import PartitionRange
 from dativo_plugin_sdk.rows import Rows
 
-from dativo_assets.errors import to_dativo_error
 from dativo_assets.plan import JobPlan
 
 from .attend import read_plan
+from .widen import widened
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
-_MAX_RESTARTS = 50
 MOST_VALUES = 10_000
 """Partitions that are found, at most: a column of more is an identifier, and Dagster grows slow with them."""
 
@@ -43,14 +42,10 @@ def partition_values(
     """{value: a text that changes as its rows do}, in their order; None where the reader can't tell. Only what has changed since
     it was `seen` is read.
 
-    Raises: ValidationError: for a column that names no partitions. DativoError.
+    Raises: ValidationError: for a column that names no partitions. Whatever the reader raises.
     """
-    try:
-        with closing(plan.open_reader(environment)) as reader:
-            found = _found(plan, reader, column, seen)
-    except (Exception, SystemExit) as error:
-        told = to_dativo_error(error, job=plan.job.name, stage="probe", plugin=plan.reader.reference)
-        raise plan.redacted(told) from error
+    with closing(plan.open_reader(environment)) as reader:
+        found = _found(plan, reader, column, seen)
     if found is None:
         return None
     if len(found) > MOST_VALUES:
@@ -74,19 +69,15 @@ def _found(plan: JobPlan, reader: BaseReader, column: str, seen: Seen) -> Mappin
 def _read(plan: JobPlan, reader: BaseReader, column: str, seen: Seen) -> Mapping[str, str] | None:
     """By the splits that hold a value. None where one may have changed without its version telling."""
     declared = plan.contract.schema() if plan.contract is not None else None
-    widen: dict[str, str] = {}
-    for _ in range(_MAX_RESTARTS):
+
+    def attempt(widen: Mapping[str, str]) -> Mapping[str, str] | None:
         request = ReadRequest(columns=(column,), schema=declared, widen=widen)
         read = read_plan(reader, request)
         if any(split.version is None for split in read.splits):
             return None
-        try:
-            return _of_splits(reader, read, request, column, seen)
-        except SchemaMismatchError as error:
-            if not error.column or widen.get(error.column) == error.widen_to:
-                raise
-            widen[error.column] = error.widen_to
-    raise ValidationError("columns change type without end", hint="declare their types in a contract")
+        return _of_splits(reader, read, request, column, seen)
+
+    return widened(attempt)
 
 
 def _of_splits(reader: BaseReader, read: ReadPlan, request: ReadRequest, column: str, seen: Seen) -> Mapping[str, str]:
@@ -108,16 +99,11 @@ def _values(reader: BaseReader, split: Split, rows: Rows, column: str) -> Abstra
     import pyarrow.compute as pc
 
     found: set[str] = set()
+    part = PartitionRange(column)
     for item in iterate(reader.read(split)):
         for batch in rows.convert(item):
-            if column not in batch.schema.names:
-                raise ValidationError(
-                    f"the partitions' column {column!r} is not a column of the data",
-                    details={"column": column},
-                    hint=f"columns are: {', '.join(batch.schema.names)}",
-                )
-            values = batch.column(column)
-            PartitionRange(column).check_values(values.type)
+            values = part.values_of(batch)
+            part.check_values(values.type)
             found.update(pc.unique(values.cast(pa.string())).drop_null().to_pylist())
             if len(found) > MOST_VALUES:
                 return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,10 @@ from dativo_assets.plan import JobPlan
 from .attend import read_plan
 from .one_file import OneFile, any_file
 from .settings import RunSettings
+from .widen import widened
 
 if TYPE_CHECKING:
     from dativo_assets.contract import Checker, RuleResult
-
-_MAX_RESTARTS = 50
 
 
 @dataclass
@@ -42,17 +42,12 @@ def preview(plan: JobPlan, rows: int, settings: RunSettings | None = None) -> Pr
     Raises: DativoError: whatever a run would fail with before it writes.
     """
     settings = settings or RunSettings()
-    widen: dict[str, str] = {}
-    for _ in range(_MAX_RESTARTS):
-        try:
-            return _attempt(plan, rows, settings, widen)
-        except SchemaMismatchError as error:
-            if not error.column or widen.get(error.column) == error.widen_to:
-                raise
-            widen[error.column] = error.widen_to
-        except (Exception, SystemExit) as error:
-            raise plan.redacted(to_dativo_error(error, job=plan.job.name, plugin=plan.reader.reference)) from error
-    raise AssertionError("columns change type without end")
+    try:
+        return widened(lambda widen: _attempt(plan, rows, settings, widen))
+    except SchemaMismatchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise plan.redacted(to_dativo_error(error, job=plan.job.name, plugin=plan.reader.reference)) from error
 
 
 def plan_read(plan: JobPlan, settings: RunSettings, cursor: dict[str, Any] | None) -> ReadPlan:
@@ -67,7 +62,7 @@ def plan_read(plan: JobPlan, settings: RunSettings, cursor: dict[str, Any] | Non
             raise plan.redacted(found) from error
 
 
-def _attempt(plan: JobPlan, wanted: int, settings: RunSettings, widen: dict[str, str]) -> Preview:
+def _attempt(plan: JobPlan, wanted: int, settings: RunSettings, widen: Mapping[str, str]) -> Preview:
     declared = plan.contract.schema() if plan.contract is not None else None
     out = Preview()
     checker: Checker | None = None

@@ -17,7 +17,7 @@ from dativo_plugin_sdk import (
     Split,
     ValidationError,
 )
-from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
+from dativo_plugin_sdk.arrow import parse_type, schema_text, types_of
 
 from ._cells import Cells
 from ._detect import detect
@@ -57,7 +57,7 @@ class CsvReader(FileReader):
     Options = CsvOptions
 
     def plan_files(self, files: tuple[InputFile, ...], request: ReadRequest) -> ReadPlan:
-        declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+        declared = types_of(request.schema)
         head, first = self._columns(files, tuple(declared))
         names = head.names or ()
         wanted = names if request.columns is None else request.columns

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from dativo_plugin_sdk import DativoError, FileReader, InputFile, Options, ReadPlan, ReadRequest, Split, ValidationError
-from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text
+from dativo_plugin_sdk.arrow import parse_type, schema_text, types_of
 from dativo_plugin_sdk.files import Compression, compression_of, stem_suffix
 from dativo_plugin_sdk.remote import is_remote
 from dativo_plugin_sdk.rows import Rows
@@ -50,9 +50,7 @@ class JsonReader(FileReader):
         others = f" and {len(sampled) - 1} other files" if len(sampled) > 1 else ""
         for _ in _batches(rows, sample, files[0].path + others):
             pass
-        types = {field.name: field.type for field in rows.schema}
-        if not types and request.schema is not None:
-            types = {field.name: field.type for field in as_schema(request.schema)}
+        types = types_of(rows.schema) or types_of(request.schema)
         if not types:
             raise ValidationError(
                 f"{files[0].path} holds no rows, so its columns are unknown",

@@ -20,7 +20,7 @@ from dativo_plugin_sdk import (
     Split,
     ValidationError,
 )
-from dativo_plugin_sdk.arrow import as_schema, parse_type, schema_text, type_name, unify
+from dativo_plugin_sdk.arrow import parse_type, schema_text, type_name, types_of, unify
 from dativo_plugin_sdk.cursor_values import lower_bound
 from dativo_plugin_sdk.remote import is_remote
 from pydantic import Field
@@ -157,7 +157,7 @@ def _groups(footer: pq.FileMetaData, request: ReadRequest, incremental: Incremen
     all where these can't tell.
     """
     kept: Sequence[int] = range(footer.num_row_groups)
-    types = {field.name: field.type for field in footer.schema.to_arrow_schema()}
+    types = types_of(footer.schema.to_arrow_schema())
     columns = {footer.schema.column(index).path: index for index in range(footer.num_columns)}
     for wanted in (*_of_partitions(request, types), *_of_cursor(request, incremental, types)):
         if (index := columns.get(wanted.column)) is not None:
@@ -166,7 +166,7 @@ def _groups(footer: pq.FileMetaData, request: ReadRequest, incremental: Incremen
 
 
 def _of_partitions(request: ReadRequest, types: Mapping[str, pa.DataType]) -> Iterator[_Wanted]:
-    declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+    declared = types_of(request.schema)
     for part in () if request.partition is None else request.partition.ranges:
         kind = types.get(part.column)
         # What the contract is yet to cast is not what partitions are told by.
@@ -214,7 +214,7 @@ def _common(field: pa.Field, known: pa.DataType, path: str, first: str) -> pa.Da
 
 
 def _targets(schema: pa.Schema, request: ReadRequest) -> pa.Schema:
-    declared: Mapping[str, Any] = {} if request.schema is None else {f.name: f.type for f in as_schema(request.schema)}
+    declared = types_of(request.schema)
     widened = {name: parse_type(text) for name, text in request.widen.items()}
     fields = []
     for field in schema:

@@ -24,7 +24,7 @@ from dativo_plugin_sdk import (
     Upstream,
     ValidationError,
 )
-from dativo_plugin_sdk.arrow import as_schema, parse_type
+from dativo_plugin_sdk.arrow import as_schema, parse_type, types_of
 from dativo_plugin_sdk.cursor_values import lower_bound
 from dativo_plugin_sdk.partition_rows import PartitionRange
 from dativo_plugin_sdk.remote import RemoteFiles, is_remote
@@ -298,7 +298,7 @@ def _condition(
     as_column = dict(zip(schema.names, relation.types, strict=True))
     if request.partition is not None:
         return _in_partitions(request.partition, schema, as_column)
-    bound = lower_bound(request, incremental, {field.name: field.type for field in schema})
+    bound = lower_bound(request, incremental, types_of(schema))
     if bound is None:
         return None
     column, low = _name(bound.column), _text(_as_text(bound.low))

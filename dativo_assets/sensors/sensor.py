@@ -22,7 +22,7 @@ from dativo_assets.registry import Registry
 
 from .decide import CHANGE_TAG, Change, Decision, decide, tried
 from .polling import Poller, Probed
-from .sources import Sources, found_columns, is_by_file
+from .sources import Sources, found_columns, is_started
 
 NAME = "dativo_triggers"
 _BUDGET_S = 20.0  # Dagster ends a tick after 60
@@ -52,9 +52,7 @@ class Watched:
         """Whether the sensor has anything to do with a job: it starts it, or tells Dagster which files or names are its
         partitions.
         """
-        trigger = job.trigger
-        started = trigger is not None and (trigger.files is not None or trigger.probe is not None)
-        return job.enabled and (started or is_by_file(job) or bool(found_columns(job)))
+        return job.enabled and (is_started(job) or job.is_by_file or bool(found_columns(job)))
 
     @property
     def trigger(self) -> FilesTrigger | ProbeTrigger:

@@ -16,9 +16,9 @@ from dativo_assets.plan import JobPlan, bind
 from dativo_assets.registry import Registry
 
 
-def is_by_file(job: JobConfig) -> bool:
-    """Whether each file of a job is a partition."""
-    return job.partitions is not None and job.partitions.files is not None
+def is_started(job: JobConfig) -> bool:
+    """Whether what is new of a job's source starts it."""
+    return job.trigger is not None and (job.trigger.files is not None or job.trigger.probe is not None)
 
 
 def found_columns(job: JobConfig) -> Mapping[str, str]:
@@ -47,12 +47,12 @@ class Sources:
         plan = self._plans.get(job.name)
         if plan is None:
             plan = self._plans[job.name] = bind(job, project, self.registry, locate=False)
-        if is_by_file(job):
+        if job.is_by_file:
             return self._new_files(plan)
-        values = self._find(plan)
-        if job.trigger is None or (job.trigger.files is None and job.trigger.probe is None):
-            return {}
         try:
+            values = self._find(plan)
+            if not is_started(job):
+                return {}
             commit, replaces = _target(plan)
             if values is not None and replaces and loads_whole(job):
                 return values

@@ -179,6 +179,11 @@ def as_schema(schema: Any) -> pa.Schema:
     return schema if isinstance(schema, pa.Schema) else pa.schema(schema)
 
 
+def types_of(schema: Any) -> dict[str, pa.DataType]:
+    """{column: type} of anything with `__arrow_c_schema__`, in order; none of None."""
+    return {} if schema is None else {field.name: field.type for field in as_schema(schema)}
+
+
 def unify(left: Any, right: Any) -> Any:
     """The narrowest type that holds the values of both unchanged; string where there is none."""
     pa = pyarrow()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .arrow import as_schema, parse_type, type_name
+from .arrow import parse_type, type_name, types_of
 from .errors import ConfigurationError
 from .models import Incremental, ReadRequest
 
@@ -40,7 +40,7 @@ def lower_bound(
     name = incremental.cursor_field if incremental is not None and by_value else None
     if incremental is None or name is None or request.cursor is None or name not in types or name in request.widen:
         return None
-    declared = {} if request.schema is None else {field.name: field.type for field in as_schema(request.schema)}
+    declared = types_of(request.schema)
     if not types[name].equals(declared.get(name, types[name])):
         return None
     values = CursorValues(name, types[name])

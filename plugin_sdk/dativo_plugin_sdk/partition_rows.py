@@ -25,6 +25,16 @@ class PartitionRange:
     end: str | None = None
     is_file: bool = False
 
+    def values_of(self, rows: Any) -> Any:
+        """The column of a record batch or table. Raises: ValidationError: where it has none."""
+        if self.column not in rows.schema.names:
+            raise ValidationError(
+                f"the partitions' column {self.column!r} is not a column of the data",
+                details={"column": self.column},
+                hint=f"columns are: {', '.join(rows.schema.names)}",
+            )
+        return rows.column(self.column)
+
     def bounds(self, kind: Any) -> tuple[Any, Any]:
         """Start and end as Arrow scalars of a column's type. Raises: ValidationError: for a type that has no such place."""
         return self._bound(kind, self.start), self._bound(kind, self.end)
@@ -80,13 +90,7 @@ class PartitionSelection:
         pa = pyarrow()
         found = None
         for part in self.ranges:
-            if part.column not in rows.schema.names:
-                raise ValidationError(
-                    f"the partitions' column {part.column!r} is not a column of the data",
-                    details={"column": part.column},
-                    hint=f"columns are: {', '.join(rows.schema.names)}",
-                )
-            column = rows.column(part.column)
+            column = part.values_of(rows)
             if part.start is not None:
                 low, high = part.bounds(column.type)
                 inside = pc.and_(pc.greater_equal(column, low), pc.less(column, high))

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from .arrow import as_schema, batches_of, is_arrow, is_row_list, iterate, parse_type, pyarrow, type_name, unify
+from .arrow import batches_of, is_arrow, is_row_list, iterate, parse_type, pyarrow, type_name, types_of, unify
 from .errors import PluginError, SchemaMismatchError
 
 if TYPE_CHECKING:
@@ -69,12 +69,10 @@ class Rows:
     def __init__(self, declared: Any = None, widen: Mapping[str, str] | None = None, schema: Any = None) -> None:
         self._types: dict[str, pa.DataType] = {name: parse_type(text) for name, text in (widen or {}).items()}
         self._widened = frozenset(self._types)
-        self._declared: dict[str, pa.DataType] = (
-            {} if declared is None else {field.name: field.type for field in as_schema(declared)}
-        )
+        self._declared = types_of(declared)
         self._fixed = schema is not None
         if schema is not None:
-            self._types = {field.name: field.type for field in as_schema(schema)}
+            self._types = types_of(schema)
         self._converter: Any = None
 
     @property
